@@ -1,0 +1,18 @@
+"""Learning Rate Dropout (arXiv:1912.00144) for PyTorch: optimizers whose updates are masked."""
+
+from lrd.mask import keep_mask
+from lrd.masked import worth_compiling
+from lrd.optim import SGD, AdamW, Adam, RAdam, RMSprop
+from lrd.wrap import LearningRateDropout
+
+__version__ = "0.1.0"
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "LearningRateDropout",
+    "RAdam",
+    "RMSprop",
+    "keep_mask",
+    "worth_compiling",
+]

@@ -1,0 +1,138 @@
+"""The keep mask D_t of Learning Rate Dropout: a pure function of a few integers.
+
+D_t ~ Bernoulli(p), one draw per scalar parameter and per step (arXiv:1912.00144, Algorithm 1,
+line 10). Every draw is a hash of (seed, parameter index, step, flat element index) in 32-bit
+integer arithmetic. Nothing is stored and no generator is consumed, so the same bits come out on
+every device, eager or compiled, for any number of threads, processes or shards, and after any
+restart. **The bits are frozen**: golden vectors in the tests hold them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+BLOCK = 1 << 30  # elements that one key serves; the element index inside a block fits an int32
+_CHUNK = 1 << 16  # elements hashed at once on a CPU, so that temporaries stay in its cache
+_WORD = 0xFFFFFFFF
+_PARAMETER_LANES = (0x9E3779B9, 0x85EBCA6B)
+_STEP_LANES = (0xC2B2AE35, 0x27D4EB2F)
+
+
+def check_keep_prob(keep_prob: float) -> float:
+    """Return `keep_prob` as a float; ValueError unless it is a number in (0, 1]."""
+    try:
+        value = float(keep_prob)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not 0.0 < value <= 1.0:
+        raise ValueError(
+            f"keep_prob must be a number in (0, 1], got {keep_prob!r}; it is the probability "
+            "that a parameter is updated (1 is the plain optimizer)"
+        )
+    return value
+
+
+def check_seed(seed: int) -> int:
+    """Return `seed`; ValueError unless it is an integer in [0, 2^64)."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
+        raise ValueError(f"seed must be an integer in [0, 2**64), got {seed!r}")
+    return seed
+
+
+def _mix(word: int) -> int:
+    """Bijection of 32-bit words with full avalanche: two rounds of xor-shift and multiply.
+
+    Constants: C. Wellons' "lowbias32", https://nullprogram.com/blog/2018/07/31/.
+    """
+    word ^= word >> 16
+    word = word * 0x7FEB352D & _WORD
+    word ^= word >> 15
+    word = word * 0x846CA68B & _WORD
+    return word ^ word >> 16
+
+
+def _hash(lane: int, *parts: int) -> int:
+    word = lane
+    for part in parts:
+        word = _mix((word ^ part) + lane & _WORD)
+    return word - (1 << 32) if word >> 31 else word  # as a signed 32-bit integer
+
+
+def parameter_words(seed: int, index: int, block: int = 0) -> tuple[int, int]:
+    """The share of seed, parameter and block in the two words of the mask's key."""
+    first, second = (
+        _hash(lane, seed & _WORD, seed >> 32, index, block) for lane in _PARAMETER_LANES
+    )
+    return first, second
+
+
+def step_words(step: int) -> tuple[int, int]:
+    """The step's share; the key is the exclusive or of both shares, word by word."""
+    first, second = (_hash(lane, step) for lane in _STEP_LANES)
+    return first, second
+
+
+def threshold(keep_prob: float) -> int:
+    """The largest signed 32-bit draw that is kept: P(draw <= threshold) = keep_prob ± 2^-32."""
+    return max(round(keep_prob * (1 << 32)), 1) - 1 - (1 << 31)
+
+
+def kept(element: Tensor, key0: int | Tensor, key1: int | Tensor, limit: int | Tensor) -> Tensor:
+    """Hash int32 element indices to draws and compare: bool tensor of `element`'s shape.
+
+    Three multiplications, two xor-shifts, two key words: the fewest at which masks of
+    neighbouring elements, steps and keys pass the tests of independence. Elementwise int32
+    arithmetic that wraps, so a compiler keeps it in registers. The masks after the shifts make
+    them logical ones.
+    """
+    x = (element ^ key0) * -0x61C8864F  # 0x9E3779B1 as a signed word
+    x = x ^ ((x >> 16) & 0xFFFF)
+    x = (x ^ key1) * 0x7FEB352D
+    x = x ^ ((x >> 15) & 0x1FFFF)
+    return x * -0x7B935975 <= limit  # 0x846CA68B as a signed word
+
+
+def keep_mask(
+    shape: Sequence[int] | int,
+    keep_prob: float,
+    *,
+    seed: int,
+    step: int,
+    index: int,
+    device: torch.device | str = "cpu",
+) -> Tensor:
+    """The mask that an lrd optimizer draws: bool tensor of `shape`, True where updated.
+
+    `index` is the parameter's position over all param_groups, `step` the number of updates that
+    this parameter has had before. Element i of the flattened (row-major) tensor depends on i
+    alone, so a shard's mask is a slice of the whole one.
+
+    Raises ValueError for a keep_prob outside (0, 1], a negative seed, step or index.
+    """
+    keep_prob, seed = check_keep_prob(keep_prob), check_seed(seed)
+    for name, value in (("step", step), ("index", index)):
+        if not 0 <= value <= _WORD:
+            raise ValueError(f"{name} must be in [0, 2**32), got {value}")
+    shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    return flat_mask(math.prod(shape), keep_prob, seed, step, index, device).view(shape)
+
+
+def flat_mask(
+    numel: int, keep_prob: float, seed: int, step: int, index: int, device: torch.device | str
+) -> Tensor:
+    """`keep_mask` flattened, without its checks."""
+    mask = torch.empty(numel, dtype=torch.bool, device=device)
+    limit, (step0, step1) = threshold(keep_prob), step_words(step)
+    chunk = _CHUNK if mask.device.type == "cpu" else BLOCK
+    for start in range(0, numel, BLOCK):
+        word0, word1 = parameter_words(seed, index, start // BLOCK)
+        block = mask[start : start + BLOCK]
+        for low in range(0, len(block), chunk):
+            part = block[low : low + chunk]
+            element = torch.arange(low, low + len(part), dtype=torch.int32, device=device)
+            part.copy_(kept(element, word0 ^ step0, word1 ^ step1, limit))
+    return mask
