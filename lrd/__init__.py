@@ -1,5 +1,6 @@
 """Learning Rate Dropout (arXiv:1912.00144) for PyTorch: optimizers whose updates are masked."""
 
+from lrd.fused import CompilationError
 from lrd.mask import keep_mask
 from lrd.masked import worth_compiling
 from lrd.optim import SGD, AdamW, Adam, RAdam, RMSprop
@@ -10,6 +11,7 @@ __all__ = [
     "SGD",
     "Adam",
     "AdamW",
+    "CompilationError",
     "LearningRateDropout",
     "RAdam",
     "RMSprop",

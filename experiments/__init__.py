@@ -1,0 +1,1 @@
+"""The runner, its tasks and the record of a run."""

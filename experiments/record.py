@@ -1,0 +1,247 @@
+"""The record of a run: one folder that holds its configuration, its numbers and how it ended.
+
+config.yaml  the resolved configuration, without paths of the machine
+metrics.csv  a row per epoch; nothing in it depends on the clock
+timing.csv   epoch,seconds of training
+run.json     status (running, done, diverged, failed), hash, versions, machine, data
+Files appear whole (written aside, then renamed). A lock that dies with its process keeps a second
+one out of the folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+import platform
+import subprocess
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+import yaml
+
+from experiments.naming import Config, arm_name, config_hash, differences, run_folder
+
+_MINE = {"config.yaml", "metrics.csv", "timing.csv", "run.json", ".lock"}
+_MACHINE_KEYS = ("runs_dir", "wandb")
+FINISHED = ("done", "diverged")
+
+
+class RecordError(RuntimeError):
+    """A run folder that this run must not write to; the message says why and what to do."""
+
+
+class Record:
+    """The writing side of one run folder; a context manager that holds its lock."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.folder = run_folder(config)
+        self._lock: io.TextIOWrapper | None = None
+        self._rows: list[dict[str, float]] = []
+        self._seconds: list[float] = []
+        self._info: dict[str, Any] = {}
+
+    def __enter__(self) -> Record:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.folder / ".lock", "w")  # noqa: SIM115 - closed in __exit__
+        except OSError as error:
+            raise RecordError(
+                f"cannot write to the run folder {self.folder}: {error.strerror}. Make it "
+                "writable, or name another place with runs_dir=…"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise RecordError(
+                f"another process is at work in {self.folder}: wait for it, or stop it"
+            ) from error
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception) and self._info.get("status") == "running":
+            lines = traceback.format_exception(error)
+            self._write_info(status="failed", error=f"{kind.__name__}: {error}", trace=lines[-5:])
+        self._lock.close()
+
+    def is_finished(self) -> bool:
+        """Whether this run was made before: done or diverged, with the same configuration.
+
+        Raises RecordError if it was made with another one, or if the folder holds other things.
+        """
+        foreign = sorted(
+            path.name
+            for path in self.folder.iterdir()
+            if path.name not in _MINE and not path.name.startswith(("checkpoint", "tmp-"))
+        )
+        if foreign:
+            raise RecordError(
+                f"{self.folder} holds what no run has written: {', '.join(foreign[:5])}. Move it "
+                "away, or name another place with runs_dir=…"
+            )
+        if not (self.folder / "run.json").exists():
+            return False
+        info = _read_info(self.folder)
+        if info["status"] not in FINISHED:
+            print(f"{self.folder} is unfinished ({info['status']}): starting it again", flush=True)
+            return False
+        if info["hash"] != config_hash(self.config):
+            old = yaml.safe_load((self.folder / "config.yaml").read_text())
+            lines = "\n  ".join(differences({**self.config, **old}, self.config))
+            raise RecordError(
+                f"{self.folder} is a finished run of another configuration:\n  {lines}\n"
+                "Move it away, or write this one elsewhere with runs_dir=…"
+            )
+        return True
+
+    def start(self, device: torch.device, data: dict[str, Any]) -> None:
+        """Write the configuration and a run.json of status "running", and forget older numbers."""
+        for name in ("metrics.csv", "timing.csv"):
+            (self.folder / name).unlink(missing_ok=True)
+        config = {key: value for key, value in self.config.items() if key not in _MACHINE_KEYS}
+        config["data"] = {key: value for key, value in config["data"].items() if key != "root"}
+        self._write("config.yaml", yaml.safe_dump(config, sort_keys=False))
+        self._info = {
+            "hash": config_hash(self.config),
+            "arm": arm_name(self.config),
+            "seed": self.config["seed"],
+            "compile": self.config["lrd"]["compile"],
+            "threads": torch.get_num_threads(),
+            "data": data,
+            **environment(device),
+        }
+        self._write_info(status="running")
+
+    def add(self, row: dict[str, float], seconds: float) -> None:
+        """Append an epoch's row, the first column `epoch`, and its training time."""
+        self._rows.append(row)
+        self._seconds.append(seconds)
+        self._write("metrics.csv", _csv(self._rows))
+        timing = [
+            {"epoch": row["epoch"], "seconds": round(seconds, 3)}
+            for row, seconds in zip(self._rows, self._seconds, strict=True)
+        ]
+        self._write("timing.csv", _csv(timing))
+
+    def finish(self, status: str, **more: Any) -> None:
+        """Close the record as "done" or "diverged"."""
+        self._write_info(status=status, seconds=round(sum(self._seconds), 1), **more)
+
+    def _write_info(self, status: str, **more: Any) -> None:
+        self._info = {"status": status, **{**self._info, "status": status}, **more}
+        self._write("run.json", json.dumps(self._info, indent=1, ensure_ascii=False) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        aside = self.folder / f"tmp-{name}"
+        with open(aside, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, self.folder / name)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """The machine and the versions that a run's last bits may depend on."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "cpu": _cpu_model(),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "commit": _commit(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not a Linux machine
+        return platform.processor() or platform.machine()
+    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
+
+
+def _commit() -> str | None:
+    """The repository's commit, with "+changes" if tracked files differ; None outside git."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        done = subprocess.run(
+            ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=20
+        )
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml")
+        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _csv(rows: list[dict[str, float]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _read_info(folder: Path) -> dict[str, Any]:
+    try:
+        info = json.loads((folder / "run.json").read_text())
+        info["status"], info["hash"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(
+            f"{folder / 'run.json'} is damaged ({error!r}): delete the folder to run it again"
+        ) from error
+    return info
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder as tables and figures read it; `metrics` has a row per epoch."""
+
+    folder: Path
+    scale: str
+    experiment: str
+    arm: str
+    seed: int
+    config: Config
+    info: dict[str, Any]
+    metrics: pd.DataFrame
+
+    @property
+    def status(self) -> str:
+        return self.info["status"]
+
+
+def read_runs(runs_dir: str | Path, *, scale: str, experiment: str | None = None) -> list[Run]:
+    """All runs of a scale, finished or not, in the order of experiment, arm and seed.
+
+    Raises RecordError for a run.json that cannot be read.
+    """
+    root = Path(runs_dir) / scale
+    runs = []
+    for path in root.glob(f"{experiment or '*'}/*/seed*/run.json"):
+        folder = path.parent
+        metrics = folder / "metrics.csv"
+        runs.append(
+            Run(
+                folder,
+                scale,
+                folder.parent.parent.name,
+                folder.parent.name,
+                int(folder.name.removeprefix("seed")),
+                yaml.safe_load((folder / "config.yaml").read_text()),
+                _read_info(folder),
+                pd.read_csv(metrics) if metrics.exists() else pd.DataFrame(),
+            )
+        )
+    return sorted(runs, key=lambda run: (run.experiment, run.arm, run.seed))

@@ -1,0 +1,192 @@
+"""Run one experiment, or a sweep of them: `python -m experiments.run experiment=mnist`.
+
+A configuration names model, data, optimizer and learning rate dropout; what comes out is one run
+folder (see experiments/record.py). A finished run is skipped.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from tqdm import tqdm
+
+import lrd
+from data.batches import Batches, DataError
+from experiments import naming, streams
+from experiments.checks import ConfigError, check
+from experiments.record import Record, RecordError
+from experiments.tracking import Tracker
+
+_OUTCOMES = "LRD_OUTCOMES"  # names the file in which the jobs of one command note how they ended
+
+
+def run(config: naming.Config) -> str:
+    """Train and evaluate one configuration; returns the run's status."""
+    check(config)
+    with Record(config) as record:
+        device = _device(config)
+        data = instantiate(config["data"])
+        train = Batches(
+            data.train_images.to(device), data.train_labels.to(device), config["batch_size"]
+        )
+        test = Batches(data.test_images.to(device), data.test_labels.to(device), 1000)
+        steps = config["epochs"] * len(train)
+        with streams.forked(config["seed"], "init"):
+            model = instantiate(config["model"]).to(device)
+        _resolve_compile(config, model, steps)
+        if record.is_finished():
+            print(f"{record.folder} is done already", flush=True)
+            return "skipped"
+        record.start(device, data.provenance)
+        task = importlib.import_module(f"experiments.{config['task']}")
+        optimizer = make_optimizer(config, model)
+        tracker = Tracker(config, record.folder)
+        status = "done"
+        with Progress(record.folder, config["epochs"], len(train)) as progress:
+            for epoch in range(1, config["epochs"] + 1):
+                begin = time.perf_counter()
+                order = streams.generator(config["seed"], "order", epoch)
+                figures = train_epoch(task, model, optimizer, train.epoch(order), progress)
+                seconds = time.perf_counter() - begin
+                row = {"epoch": epoch, "lr": optimizer.param_groups[0]["lr"], **figures}
+                row |= task.evaluate(model, test)
+                record.add(row, seconds)
+                tracker.log(row)
+                progress.report(row, seconds)
+                if not math.isfinite(row["train_loss"]):
+                    status = "diverged"
+                    break
+        record.finish(status, epochs=epoch)
+        tracker.finish(status)
+        return status
+
+
+def train_epoch(task: Any, model: Any, optimizer: Any, batches: Any, progress: Any) -> Any:
+    """One pass over the training batches; the task's columns as means per sample.
+
+    Sums stay on the device until the end: the loop never waits for it.
+    """
+    names, totals, count = [], 0.0, 0
+    for batch in batches:
+        optimizer.zero_grad(set_to_none=True)
+        loss, sums = task.loss(model, batch)
+        loss.backward()
+        optimizer.step()
+        names = list(sums)
+        totals = totals + torch.stack([value.detach().double() for value in sums.values()])
+        count += len(batch[0])
+        progress.advance()
+    return dict(zip(names, (totals / count).tolist(), strict=True))
+
+
+def make_optimizer(config: naming.Config, model: torch.nn.Module) -> torch.optim.Optimizer:
+    """torch.optim's own optimizer for a base arm, lrd's with the mask stream for the others."""
+    settings = config["optimizer"]
+    hyper = {k: v for k, v in settings.items() if k not in ("name", "base", "lrd")}
+    hyper["lr"] = hyper["lr"] * config["lr_scale"]
+    if not naming.masked(config):
+        return instantiate(settings["base"])(model.parameters(), **hyper)
+    return instantiate(settings["lrd"])(
+        model.parameters(),
+        **hyper,
+        keep_prob=config["lrd"]["p"],
+        seed=streams.derive(config["seed"], "mask"),
+        compile=config["lrd"]["compile"],
+    )
+
+
+def _device(config: naming.Config) -> torch.device:
+    name = config["device"]
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_num_threads(config["threads"])
+    return torch.device(name)
+
+
+def _resolve_compile(config: naming.Config, model: torch.nn.Module, steps: int) -> None:
+    """Replace `lrd.compile: auto` by what it means for this model and number of steps."""
+    if config["lrd"]["compile"] == "auto":
+        size = sum(parameter.numel() for parameter in model.parameters())
+        config["lrd"]["compile"] = naming.masked(config) and lrd.worth_compiling(size, steps)
+
+
+class Progress:
+    """A bar with loss and time left on a terminal, one line an epoch elsewhere."""
+
+    def __init__(self, folder: Path, epochs: int, steps: int) -> None:
+        self._name = "/".join(folder.parts[-3:])
+        self._epochs = epochs
+        self._bar = tqdm(
+            total=epochs * steps, desc=self._name, unit="step", disable=not sys.stderr.isatty()
+        )
+        self.advance = self._bar.update
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def report(self, row: dict[str, float], seconds: float) -> None:
+        test = {key: value for key, value in row.items() if key.startswith("test_a")}
+        shown = {"loss": row["train_loss"], **test}
+        text = ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
+        self._bar.set_postfix_str(text)
+        if self._bar.disable:
+            print(
+                f"{self._name} epoch {row['epoch']}/{self._epochs}: {text} ({seconds:.1f} s)",
+                flush=True,
+            )
+
+
+@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+def job(config: DictConfig) -> None:
+    """One job of the command: a failure is noted and does not end a sweep."""
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    name = f"{plain['experiment']}/{plain['optimizer']['name']} seed {plain['seed']}"
+    error = ""
+    try:
+        status = run(plain)
+        name = str(naming.run_folder(plain))
+    except (ConfigError, DataError, RecordError, lrd.CompilationError) as known:
+        status, error = "failed", str(known)
+    except Exception as unknown:  # any failure of one run leaves the others to go on
+        traceback.print_exc()
+        status, error = "failed", f"{type(unknown).__name__}: {unknown}"
+    if error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+    with open(os.environ[_OUTCOMES], "a", encoding="utf-8") as file:
+        file.write(json.dumps({"run": name, "status": status, "error": error}) + "\n")
+
+
+def main() -> None:
+    """Run the command line's jobs; exit status 1 if any failed."""
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8", suffix=".jsonl") as file:
+        os.environ[_OUTCOMES] = file.name
+        job()
+        outcomes = [json.loads(line) for line in file]
+    failed = [outcome for outcome in outcomes if outcome["status"] == "failed"]
+    if len(outcomes) > 1:
+        counts = Counter(outcome["status"] for outcome in outcomes)
+        print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+        for outcome in failed:
+            print(f"failed: {outcome['run']}: {outcome['error'].splitlines()[0]}")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Networks: plain modules that get numbers, no configuration and no device."""
