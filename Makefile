@@ -1,0 +1,87 @@
+# Everything that the suite does, from a machine with Python 3.11, make and a C++ compiler.
+# `make help` lists the targets. Each may be repeated: what is done is not done again.
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+VENV ?= .venv
+SCALE ?= paper
+SEEDS ?= 0,1,2
+LAUNCHER ?= basic
+JOBS ?= 2
+EXPERIMENT ?=
+
+# Names the environment that a set-up has gone through in, so that another VENV is set up anew.
+STAMP = $(VENV)/.lrd-installed
+RUN = $(VENV)/bin/python -m
+HEAVY = slow or fault or distributed or integration or browser
+ONE_EXPERIMENT = $(if $(EXPERIMENT),--experiment $(EXPERIMENT))
+
+# A sweep's command line: $(call sweep,<name>,<experiment or nothing>)
+sweep = $(RUN) experiments.run +sweep=$(1) $(if $(2),experiment=$(2)) 'seed=$(SEEDS)' \
+	scale=$(SCALE) hydra/launcher=$(LAUNCHER) \
+	$(if $(filter joblib,$(LAUNCHER)),hydra.launcher.n_jobs=$(JOBS))
+
+# A sweep, and then what is made of it, from the runs that there are even if some have failed;
+# the sweep's status comes last, so that a failed run fails the target.
+# $(call reproduce,<sweep command>,<commands joined by &&>)
+reproduce = @status=0; set -x; $(1) || status=$$?; $(2) && exit $$status
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint data reproduce-table1 reproduce-figure5 benchmark clean
+
+help:  ## Show this list
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  SCALE=$(SCALE) (paper, lite, smoke)  SEEDS=$(SEEDS)  EXPERIMENT=$(EXPERIMENT) (empty: all)"
+	@echo "  LAUNCHER=$(LAUNCHER) (basic, joblib: JOBS=$(JOBS) runs at a time)  VENV=$(VENV)  PYTHON=$(PYTHON)"
+
+setup: $(STAMP)  ## Install the pinned environment into VENV, once
+
+$(STAMP): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: PYTHON=$(PYTHON) is not Python 3.11 or newer: install it, or name one with" \
+			"make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 \
+		|| $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "error: $(PYTHON) has no venv module: install it (python3-venv on Debian), or name an" \
+			"environment that exists with make VENV=/path/to/environment" >&2; exit 1; }
+	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: SCALE = paper
+demo: SEEDS = 0
+demo: LAUNCHER = joblib
+demo: $(STAMP)  ## Table 1's row and curves for 5,000 digits that need no download, in minutes
+	$(call reproduce,$(call sweep,table1,digits),\
+		$(RUN) scripts.tables table1 --scale $(SCALE) --experiment digits && \
+		$(RUN) scripts.figures figure5 --scale $(SCALE) --experiment digits)
+
+test: $(STAMP)  ## The fast tests
+	$(RUN) pytest -m "not ($(HEAVY))"
+
+test-all: $(STAMP)  ## The tests that `make test` leaves out: slow, fault, distributed, ...
+	$(RUN) pytest -m "$(HEAVY)"
+
+lint: $(STAMP)  ## Check style and format
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+data: $(STAMP)  ## Download the data sets that are missing, and check those that are there
+	$(RUN) scripts.fetch
+
+reproduce-table1: $(STAMP)  ## Table 1 and its curves: SCALE, SEEDS, LAUNCHER, EXPERIMENT
+	$(call reproduce,$(call sweep,table1,$(EXPERIMENT)),\
+		$(RUN) scripts.tables table1 --scale $(SCALE) $(ONE_EXPERIMENT) && \
+		$(RUN) scripts.figures figure5 --scale $(SCALE) $(ONE_EXPERIMENT))
+
+reproduce-figure5: $(STAMP)  ## Figure 5, Table 1's curves on MNIST: SCALE, SEEDS, LAUNCHER
+	$(call reproduce,$(call sweep,table1,mnist),$(RUN) scripts.figures figure5 --scale $(SCALE))
+
+benchmark: $(STAMP)  ## Measure the speed of the step and of an epoch
+	$(RUN) scripts.benchmark
+
+clean:  ## Remove caches, builds and the results of smoke runs
+	rm -rf build dist lrd.egg-info .pytest_cache .ruff_cache
+	rm -rf results/runs/smoke results/tables/smoke results/figures/smoke
+	find lrd models data experiments scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
