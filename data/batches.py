@@ -38,9 +38,7 @@ class Batches:
             self.images.split(self.batch_size), self.labels.split(self.batch_size), strict=True
         )
 
-    def epoch(
-        self, generator: torch.Generator, start: int = 0
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, generator: torch.Generator, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """In an order drawn from a CPU `generator`, from batch number `start` on."""
         order = torch.randperm(len(self.labels), generator=generator).to(self.labels.device)
         for batch in order.split(self.batch_size)[start:]:

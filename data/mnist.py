@@ -69,5 +69,3 @@ def _check(path: Path) -> None:
         raise DataError(
             f"{path} is not MNIST's (md5 {md5} expected). Delete it and run again to download it"
         )
-
-

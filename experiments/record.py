@@ -52,7 +52,7 @@ class Record:
     def __enter__(self) -> Record:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.folder / ".lock", "w")  # noqa: SIM115 - closed in __exit__
+            self._lock = open(self.folder / ".lock", "w")
         except OSError as error:
             raise RecordError(
                 f"cannot write to the run folder {self.folder}: {error.strerror}. Make it "

@@ -3,7 +3,7 @@
 from lrd.fused import CompilationError
 from lrd.mask import keep_mask
 from lrd.masked import worth_compiling
-from lrd.optim import SGD, AdamW, Adam, RAdam, RMSprop
+from lrd.optim import SGD, Adam, AdamW, RAdam, RMSprop
 from lrd.wrap import LearningRateDropout
 
 __version__ = "0.1.0"

@@ -167,9 +167,7 @@ class Plan:
                 shared[kind] = _step_tensors(lead.row, t, W)
             words, h = shared[kind]
             G = [_gradient(piece) for piece in call.pieces]
-            call.kernel(
-                call.W, G + call.padding, call.state, call.words ^ words, h, call.columns
-            )
+            call.kernel(call.W, G + call.padding, call.state, call.words ^ words, h, call.columns)
 
 
 def _identity(rows: list[Row]) -> tuple[list[Any], list[int]]:

@@ -50,7 +50,9 @@ class MaskedOptimizer(torch.optim.Optimizer):
         ours = inspect.signature(MaskedOptimizer.__init__).parameters
         torch_class = inspect.signature(cls.__mro__[2])
         mask = [ours[name] for name in ("keep_prob", "seed", "compile")]
-        cls.__signature__ = torch_class.replace(parameters=[*torch_class.parameters.values(), *mask])
+        cls.__signature__ = torch_class.replace(
+            parameters=[*torch_class.parameters.values(), *mask]
+        )
 
     def add_param_group(self, param_group: Group) -> None:
         for name, value in self._mask.items():

@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from test_optim import CASES, RULES, net, train
 from torch import nn
 
 import lrd
 from lrd import fused
+from test_optim import CASES, RULES, net, train
 
 
 def pair(cls, hyper, sizes, **arguments):

@@ -16,7 +16,10 @@ GOLDEN = [
     (dict(keep_prob=0.5, seed=0, step=0, index=1), "e486112f55d5ef53"),
     (dict(keep_prob=0.5, seed=1, step=0, index=0), "eba43ad051640621"),
     (dict(keep_prob=0.1, seed=2**64 - 1, step=46_899, index=109), "002c200800808000"),
-    (dict(keep_prob=0.9, seed=123_456_789_012, step=2**32 - 1, index=2**32 - 1), "efedffdfffdffddb"),
+    (
+        dict(keep_prob=0.9, seed=123_456_789_012, step=2**32 - 1, index=2**32 - 1),
+        "efedffdfffdffddb",
+    ),
 ]
 
 

@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
-from test_optim import CASES, net, torch_twin, train, weights
 from torch import nn
 
 import lrd
+from test_optim import CASES, net, torch_twin, train, weights
 
 
 @pytest.mark.parametrize("case", CASES)
