@@ -1,0 +1,104 @@
+"""The loaders: real digits, batches, and files that are not what they should be."""
+
+import shutil
+
+import pytest
+import torch
+
+from data.batches import Batches, DataError
+from data.digits import digits
+from data.mnist import mnist
+
+
+def test_digits_are_balanced_disjoint_and_standardised():
+    data = digits()
+    assert data.train_images.shape == (4000, 1, 28, 28)
+    assert data.test_images.shape == (1000, 1, 28, 28)
+    assert torch.bincount(data.train_labels).tolist() == [400] * 10
+    assert torch.bincount(data.test_labels).tolist() == [100] * 10
+    assert torch.bincount(digits(subset=500).train_labels).tolist() == [50] * 10
+    assert abs(data.train_images.mean()) < 0.05
+    assert abs(data.train_images.std() - 1) < 0.05
+    train = {image.numpy().tobytes() for image in data.train_images}
+    assert not any(image.numpy().tobytes() in train for image in data.test_images)
+
+
+def test_digits_labels_fit_their_images():
+    """A nearest class mean classifier gets most right, and would not with shuffled labels."""
+    data = digits()
+    means = torch.stack([data.train_images[data.train_labels == c].mean(0) for c in range(10)])
+    distance = torch.cdist(data.test_images.flatten(1), means.flatten(1))
+    assert (distance.argmin(1) == data.test_labels).float().mean() > 0.75
+
+
+def batches(n=10, size=4):
+    return Batches(torch.arange(n)[:, None].float(), torch.arange(n), size)
+
+
+def test_an_epoch_has_every_sample_once_and_keeps_the_last_partial_batch():
+    drawn = list(batches().epoch(torch.Generator().manual_seed(0)))
+    assert [len(labels) for _, labels in drawn] == [4, 4, 2]
+    assert len(batches()) == 3
+    labels = torch.cat([labels for _, labels in drawn])
+    assert sorted(labels.tolist()) == list(range(10))
+    assert labels.tolist() != list(range(10))
+    assert all(torch.equal(images[:, 0], labels.float()) for images, labels in drawn)
+
+
+def test_an_epoch_can_go_on_where_it_stopped():
+    whole = list(batches().epoch(torch.Generator().manual_seed(3)))
+    rest = list(batches().epoch(torch.Generator().manual_seed(3), start=1))
+    assert all(torch.equal(a[1], b[1]) for a, b in zip(whole[1:], rest, strict=True))
+
+
+def test_epochs_do_not_touch_the_global_generator():
+    before = torch.get_rng_state()
+    list(batches().epoch(torch.Generator().manual_seed(3)))
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_evaluation_goes_in_the_order_of_the_data():
+    assert torch.cat([labels for _, labels in batches()]).tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("subset", [0, -3, 4001])
+def test_a_subset_that_is_not_there_is_refused(subset):
+    with pytest.raises(DataError, match=f"data.subset must be in 1 … 4000, got {subset}"):
+        digits(subset=subset)
+
+
+def test_missing_mnist_without_a_network_says_where_and_how(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "torchvision.datasets.mnist.download_and_extract_archive",
+        lambda *_, **__: (_ for _ in ()).throw(OSError("no network")),
+    )
+    with pytest.raises(DataError) as error:
+        mnist(str(tmp_path))
+    for part in (str(tmp_path), "train-images-idx3-ubyte", "data.root", "LRD_DATA"):
+        assert part in str(error.value)
+
+
+def test_real_mnist(mnist_root):
+    data = mnist(mnist_root, subset=1000)
+    assert data.train_images.shape == (1000, 1, 28, 28)
+    assert data.test_images.shape == (10_000, 1, 28, 28)
+    assert data.provenance["train"] == 1000
+    assert data.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "altered", "swapped"])
+def test_a_damaged_file_is_named(mnist_root, tmp_path, damage):
+    raw = tmp_path / "MNIST" / "raw"
+    shutil.copytree(f"{mnist_root}/MNIST/raw", raw)
+    labels = raw / "train-labels-idx1-ubyte"
+    labels.chmod(0o644)
+    if damage == "truncated":
+        labels.write_bytes(labels.read_bytes()[:-1])
+    elif damage == "altered":
+        content = bytearray(labels.read_bytes())
+        content[1000] ^= 1
+        labels.write_bytes(bytes(content))
+    else:
+        labels.write_bytes((raw / "t10k-labels-idx1-ubyte").read_bytes())
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte .*Delete it"):
+        mnist(str(tmp_path))
