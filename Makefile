@@ -37,14 +37,17 @@ help:  ## Show this list
 setup: $(STAMP)  ## Install the pinned environment into VENV, once
 
 $(STAMP): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-		echo "error: PYTHON=$(PYTHON) is not Python 3.11 or newer: install it, or name one with" \
-			"make PYTHON=/path/to/python3.11" >&2; exit 1; }
-	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 \
-		|| $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo "error: $(PYTHON) has no venv module: install it (python3-venv on Debian), or name an" \
-			"environment that exists with make VENV=/path/to/environment" >&2; exit 1; }
-	@$(VENV)/bin/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@python=$(VENV)/bin/python; \
+	$$python -m pip --version >/dev/null 2>&1 || python="$(PYTHON)"; \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "error: $$python is not Python 3.11 or newer: install that, or name it with" \
+			"make PYTHON=/path/to/python3.11" >&2; exit 1; }; \
+	if [ "$$python" = "$(PYTHON)" ]; then \
+		$$python -c 'import ensurepip, venv' 2>/dev/null || { \
+			echo "error: $$python has no venv module: install it (python3-venv on Debian), or" \
+				"name an environment with make VENV=/path/to/environment" >&2; exit 1; }; \
+		$$python -m venv "$(VENV)"; \
+	fi
 	$(RUN) pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
