@@ -1,0 +1,174 @@
+"""The make targets: what they run, and what they say when they cannot."""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SETTINGS = {"VENV", "PYTHON", "SCALE", "SEEDS", "LAUNCHER", "JOBS", "EXPERIMENT"}
+# Stands in for an environment's Python: notes its arguments, and fails when they contain a word.
+FAKE_PYTHON = """#!/bin/sh
+echo "$@" >> "{log}"
+case "$*" in *"{fails}"*) exit 3;; esac
+"""
+
+
+def make(*words: str) -> subprocess.CompletedProcess[str]:
+    """A make of its own, even if these tests were started by one with settings."""
+    inherited = {k: v for k, v in os.environ.items() if k not in SETTINGS and "MAKE" not in k}
+    return subprocess.run(
+        ["make", "--no-print-directory", *words],
+        cwd=ROOT,
+        env=inherited,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def listed() -> list[str]:
+    """The targets that `make help` shows."""
+    return re.findall(r"^  ([a-z][a-z0-9-]*)  ", make("help").stdout, re.M)
+
+
+@pytest.fixture
+def env(tmp_path) -> Path:
+    return tmp_path / "env"
+
+
+@pytest.fixture
+def calls(env):
+    """Runs targets with a Python that only notes its arguments; returns status and notes."""
+
+    def run(*words: str, fails: str = "nothing", installed: bool = True) -> tuple[int, list[str]]:
+        (env / "bin").mkdir(parents=True, exist_ok=True)
+        log, python = env / "log", env / "bin" / "python"
+        log.write_text("")
+        python.write_text(FAKE_PYTHON.format(log=log, fails=fails))
+        python.chmod(0o755)
+        if installed:
+            (env / ".lrd-installed").touch()  # newer than what it is made from
+        done = make(f"VENV={env}", *words)
+        return done.returncode, log.read_text().splitlines()
+
+    return run
+
+
+def test_help_lists_every_target():
+    text = (ROOT / "Makefile").read_text()
+    phony = re.search(r"^\.PHONY: (.+)$", text, re.M)[1].split()
+    assert listed() == phony
+    assert set(phony) == set(re.findall(r"^([a-z][a-z0-9-]*):.*##", text, re.M))
+
+
+def test_targets_run_modules_that_exist():
+    modules = re.findall(r"\$\(RUN\) (scripts|experiments)\.(\w+)", (ROOT / "Makefile").read_text())
+    assert modules
+    missing = {name for name in modules if not (ROOT / name[0] / f"{name[1]}.py").is_file()}
+    assert not missing
+
+
+def test_readme_names_targets_that_exist():
+    code = re.findall(r"```.*?```|`[^`]+`", (ROOT / "README.md").read_text(), re.S)
+    command = re.compile(r"\bmake (?:[A-Z]+=\S+ )*([a-z][a-z0-9-]*)")
+    named = {target for part in code for target in command.findall(part)}
+    assert "demo" in named
+    assert named <= set(listed())
+
+
+def test_reproduce_sweeps_and_then_makes_table_and_figure(calls):
+    status, lines = calls(
+        "reproduce-table1", "SCALE=lite", "SEEDS=0,1", "LAUNCHER=joblib", "EXPERIMENT=mnist"
+    )
+    assert status == 0
+    assert lines == [
+        "-m experiments.run +sweep=table1 experiment=mnist seed=0,1 scale=lite "
+        "hydra/launcher=joblib hydra.launcher.n_jobs=2",
+        "-m scripts.tables table1 --scale lite --experiment mnist",
+        "-m scripts.figures figure5 --scale lite --experiment mnist",
+    ]
+
+
+def test_defaults_are_the_papers_scale_and_three_seeds_one_by_one(calls):
+    _, lines = calls("reproduce-table1")
+    assert lines[0].split() == (
+        [
+            "-m",
+            "experiments.run",
+            "+sweep=table1",
+            "seed=0,1,2",
+            "scale=paper",
+            "hydra/launcher=basic",
+        ]
+    )
+
+
+@pytest.mark.parametrize("target", ["demo", "reproduce-table1", "reproduce-figure5"])
+def test_failed_run_fails_the_target_after_the_figure_is_made(calls, target):
+    status, lines = calls(target, fails="experiments.run")
+    assert status != 0
+    assert "scripts.figures" in lines[-1]
+
+
+def test_failed_table_fails_the_target(calls):
+    status, _ = calls("reproduce-table1", fails="scripts.tables")
+    assert status != 0
+
+
+def test_the_two_test_targets_share_no_test_and_leave_none_out(calls):
+    _, (fast, rest) = calls("test", "test-all")
+    heavy = re.fullmatch(r"-m pytest -m (.+)", rest)[1]
+    assert fast == f"-m pytest -m not ({heavy})"
+    markers = re.findall(r'^    "(\w+): ', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert heavy.split(" or ") == markers
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("exit 1", "is not Python 3.11 or newer"),
+        ('case "$*" in *ensurepip*) exit 1;; esac', "has no venv module"),
+    ],
+)
+def test_setup_says_what_its_python_lacks(tmp_path, env, script, message):
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\n{script}\n")
+    python.chmod(0o755)
+    done = make("setup", f"PYTHON={python}", f"VENV={env}")
+    assert done.returncode != 0
+    assert f"error: {python} {message}" in done.stderr
+    assert not env.exists()
+
+
+def test_setup_installs_pins_and_package_once(calls):
+    status, lines = calls("setup", installed=False)
+    assert status == 0
+    first, second = (line for line in lines if line.startswith("-m pip install"))
+    assert first.endswith("-r requirements.lock")
+    assert "--no-deps" in second
+    assert second.endswith("-e .")
+    assert calls("setup", installed=False) == (0, [])  # the stamp is there now
+
+
+def test_changed_pins_are_installed(calls, env):
+    calls("setup")
+    os.utime(env / ".lrd-installed", (0, 0))
+    assert any("requirements.lock" in line for line in calls("setup", installed=False)[1])
+
+
+def test_setup_that_failed_is_begun_again(calls):
+    for _ in range(2):
+        status, lines = calls("setup", installed=False, fails="pip install")
+        assert status != 0
+        assert lines[-1].endswith("-r requirements.lock")
+
+
+def test_check_of_a_fresh_clone_runs_all_tests_and_stops_at_a_failure():
+    script = ROOT / ".ci" / "run"
+    assert os.access(script, os.X_OK)
+    text = script.read_text()
+    assert "set -euo pipefail" in text
+    assert re.findall(r"^make (\S+)$", text, re.M) == ["test", "test-all"]
