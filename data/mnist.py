@@ -50,9 +50,10 @@ def _download(root: str, raw: Path) -> None:
     try:
         MNIST(root, train=True, download=True)
     except (OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0].rstrip(":")
         raise DataError(
             f"no MNIST in {raw} (expected {', '.join(_FILES)}), and downloading it failed: "
-            f"{error}. Put the four files there, or name the folder that holds MNIST/raw with "
+            f"{reason}. Put the four files there, or name the folder that holds MNIST/raw with "
             "data.root=… or the variable LRD_DATA"
         ) from error
 

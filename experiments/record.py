@@ -30,6 +30,7 @@ import yaml
 from experiments.naming import Config, arm_name, config_hash, differences, run_folder
 
 _MINE = {"config.yaml", "metrics.csv", "timing.csv", "run.json", ".lock"}
+_MY_PREFIXES = ("checkpoint", "tmp-")
 _MACHINE_KEYS = ("runs_dir", "wandb")
 FINISHED = ("done", "diverged")
 
@@ -73,38 +74,10 @@ class Record:
             self._write_info(status="failed", error=f"{kind.__name__}: {error}", trace=lines[-5:])
         self._lock.close()
 
-    def is_finished(self) -> bool:
-        """Whether this run was made before: done or diverged, with the same configuration.
-
-        Raises RecordError if it was made with another one, or if the folder holds other things.
-        """
-        foreign = sorted(
-            path.name
-            for path in self.folder.iterdir()
-            if path.name not in _MINE and not path.name.startswith(("checkpoint", "tmp-"))
-        )
-        if foreign:
-            raise RecordError(
-                f"{self.folder} holds what no run has written: {', '.join(foreign[:5])}. Move it "
-                "away, or name another place with runs_dir=…"
-            )
-        if not (self.folder / "run.json").exists():
-            return False
-        info = _read_info(self.folder)
-        if info["status"] not in FINISHED:
-            print(f"{self.folder} is unfinished ({info['status']}): starting it again", flush=True)
-            return False
-        if info["hash"] != config_hash(self.config):
-            old = yaml.safe_load((self.folder / "config.yaml").read_text())
-            lines = "\n  ".join(differences({**self.config, **old}, self.config))
-            raise RecordError(
-                f"{self.folder} is a finished run of another configuration:\n  {lines}\n"
-                "Move it away, or write this one elsewhere with runs_dir=…"
-            )
-        return True
-
     def start(self, device: torch.device, data: dict[str, Any]) -> None:
         """Write the configuration and a run.json of status "running", and forget older numbers."""
+        if (self.folder / "run.json").exists():
+            print(f"{self.folder} is unfinished: starting it again", flush=True)
         for name in ("metrics.csv", "timing.csv"):
             (self.folder / name).unlink(missing_ok=True)
         config = {key: value for key, value in self.config.items() if key not in _MACHINE_KEYS}
@@ -147,6 +120,37 @@ class Record:
             file.flush()
             os.fsync(file.fileno())
         os.replace(aside, self.folder / name)
+
+
+def is_finished(config: Config) -> bool:
+    """Whether this run was made before: done or diverged, with the same configuration.
+
+    `lrd.compile: auto` stands for what it was resolved to. Raises RecordError if the run was made
+    with another configuration, or if its folder holds what no run has written.
+    """
+    folder = run_folder(config)
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    foreign = [name for name in names if name not in _MINE and not name.startswith(_MY_PREFIXES)]
+    if foreign:
+        raise RecordError(
+            f"{folder} holds what no run has written: {', '.join(foreign[:5])}. Move it away, or "
+            "name another place with runs_dir=…"
+        )
+    if "run.json" not in names:
+        return False
+    info = _read_info(folder)
+    if info["status"] not in FINISHED:
+        return False
+    old = {**config, **yaml.safe_load((folder / "config.yaml").read_text())}
+    if config["lrd"]["compile"] == "auto":
+        config = {**config, "lrd": {**config["lrd"], "compile": old["lrd"]["compile"]}}
+    if info["hash"] != config_hash(config):
+        lines = "\n  ".join(differences(old, config))
+        raise RecordError(
+            f"{folder} is a finished run of another configuration:\n  {lines}\n"
+            "Move it away, or write this one elsewhere with runs_dir=…"
+        )
+    return True
 
 
 def environment(device: torch.device) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import hydra
 import torch
-from hydra.utils import instantiate
+from hydra.utils import get_method
 from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
@@ -28,7 +28,7 @@ import lrd
 from data.batches import Batches, DataError
 from experiments import naming, streams
 from experiments.checks import ConfigError, check
-from experiments.record import Record, RecordError
+from experiments.record import Record, RecordError, is_finished
 from experiments.tracking import Tracker
 
 _OUTCOMES = "LRD_OUTCOMES"  # names the file in which the jobs of one command note how they ended
@@ -37,19 +37,20 @@ _OUTCOMES = "LRD_OUTCOMES"  # names the file in which the jobs of one command no
 def run(config: naming.Config) -> str:
     """Train and evaluate one configuration; returns the run's status."""
     check(config)
+    if is_finished(config):
+        print(f"{naming.run_folder(config)} is done already", flush=True)
+        return "skipped"
+    device = _device(config)
+    data = build(config["data"])
+    train = Batches(
+        data.train_images.to(device), data.train_labels.to(device), config["batch_size"]
+    )
+    test = Batches(data.test_images.to(device), data.test_labels.to(device), 1000)
+    with streams.forked(config["seed"], "init"):
+        model = build(config["model"]).to(device)
+    _resolve_compile(config, model, config["epochs"] * len(train))
     with Record(config) as record:
-        device = _device(config)
-        data = instantiate(config["data"])
-        train = Batches(
-            data.train_images.to(device), data.train_labels.to(device), config["batch_size"]
-        )
-        test = Batches(data.test_images.to(device), data.test_labels.to(device), 1000)
-        steps = config["epochs"] * len(train)
-        with streams.forked(config["seed"], "init"):
-            model = instantiate(config["model"]).to(device)
-        _resolve_compile(config, model, steps)
-        if record.is_finished():
-            print(f"{record.folder} is done already", flush=True)
+        if is_finished(config):  # by another process, since
             return "skipped"
         record.start(device, data.provenance)
         task = importlib.import_module(f"experiments.{config['task']}")
@@ -93,14 +94,21 @@ def train_epoch(task: Any, model: Any, optimizer: Any, batches: Any, progress: A
     return dict(zip(names, (totals / count).tolist(), strict=True))
 
 
+def build(node: naming.Config, *arguments: Any, **more: Any) -> Any:
+    """Call the function or class that `_target_` names with the node's other keys."""
+    keywords = {key: value for key, value in node.items() if key != "_target_"}
+    return get_method(node["_target_"])(*arguments, **keywords, **more)
+
+
 def make_optimizer(config: naming.Config, model: torch.nn.Module) -> torch.optim.Optimizer:
     """torch.optim's own optimizer for a base arm, lrd's with the mask stream for the others."""
     settings = config["optimizer"]
     hyper = {k: v for k, v in settings.items() if k not in ("name", "base", "lrd")}
     hyper["lr"] = hyper["lr"] * config["lr_scale"]
     if not naming.masked(config):
-        return instantiate(settings["base"])(model.parameters(), **hyper)
-    return instantiate(settings["lrd"])(
+        return build(settings["base"], model.parameters(), **hyper)
+    return build(
+        settings["lrd"],
         model.parameters(),
         **hyper,
         keep_prob=config["lrd"]["p"],

@@ -94,7 +94,7 @@ def test_a_finished_run_is_skipped_and_an_unfinished_one_made_again(make, capsys
     before = (folder / "metrics.csv").read_bytes()
     (folder / "run.json").write_text(json.dumps({**info, "status": "running"}))
     assert make()[0] == "done"
-    assert "unfinished (running): starting it again" in capsys.readouterr().out
+    assert "is unfinished: starting it again" in capsys.readouterr().out
     assert (folder / "metrics.csv").read_bytes() == before
 
 
@@ -334,6 +334,22 @@ def test_the_command_ends_with_one_screen_of_error(argument, message):
     assert done.returncode == 1
     assert message in done.stdout + done.stderr
     assert len((done.stdout + done.stderr).splitlines()) <= 20
+
+
+@pytest.mark.slow
+def test_without_data_and_network_the_command_says_what_to_do_and_leaves_nothing(tmp_path):
+    dead = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    done = command(
+        "experiment=mnist",
+        f"data.root={tmp_path / 'none'}",
+        f"runs_dir={tmp_path / 'runs'}",
+        **dead,
+    )
+    assert done.returncode == 1
+    assert "error: no MNIST in" in done.stderr
+    assert "LRD_DATA" in done.stderr
+    assert len((done.stdout + done.stderr).splitlines()) <= 20
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow
