@@ -48,6 +48,7 @@ $(STAMP): requirements.lock pyproject.toml
 				"name an environment with make VENV=/path/to/environment" >&2; exit 1; }; \
 		$$python -m venv "$(VENV)"; \
 	fi
+	@echo "Installing into $(VENV), once: some gigabytes and a few minutes, mostly PyTorch"
 	$(RUN) pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
