@@ -95,7 +95,7 @@ def seeds_line(experiment: Experiment, optimizer: str) -> str:
     for method, (suffix, _) in METHODS.items():
         arm = experiment[optimizer + suffix]
         text = f"n = {len(arm.done)}" if arm.done else ""
-        text = ", ".join(part for part in (text, arm.divergence()) if part) or "not run"
+        text = ",\n".join(part for part in (text, arm.divergence()) if part) or "not run"
         counts.append((method.split(",")[0], text))
     if len({text for _, text in counts}) == 1:
         return counts[0][1]
@@ -118,7 +118,7 @@ def draw_panel(axes: Axes, experiment: Experiment, optimizer: str, column: str) 
 
 def learning_curves(experiment: Experiment, scale: str) -> Figure:
     """Figures 5 to 7: loss and accuracies (rows) by epoch, for each optimizer (columns)."""
-    figure = Figure(figsize=(7.1, 5.2), layout="constrained")
+    figure = Figure(figsize=(7.1, 5.6), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(PANELS), len(OPTIMIZERS), sharex=True, sharey="row")
     any_done = any(arm.done for arm in experiment.arms.values())

@@ -39,7 +39,7 @@ STATISTICS: dict[str, Callable[[pd.Series], float]] = {
     "best": lambda curve: curve.max(),
     "last10": lambda curve: curve.iloc[-10:].mean() if len(curve) >= 10 else np.nan,
 }
-LABELS = {"last": "last epoch", "best": "best epoch*", "last10": "mean of last 10 epochs"}
+LABELS = {"last": "last epoch", "best": "best epoch*", "last10": "mean of last 10"}
 _MARKDOWN = str.maketrans({"*": r"\*", "|": r"\|"})
 _LATEX = str.maketrans(
     {
@@ -58,7 +58,10 @@ _LATEX = str.maketrans(
 
 @dataclass(frozen=True)
 class Table:
-    """A table as text, before it is Markdown or LaTeX; an empty first cell repeats the last one."""
+    """A table as text, before it is Markdown or LaTeX.
+
+    A row's first cell opens a group of rows; it is empty in the group's other rows.
+    """
 
     name: str
     caption: str
@@ -84,12 +87,16 @@ def mean_std(numbers: list[float]) -> tuple[float, float]:
 
 
 def cell(arm: Arm, statistic: str) -> str:
-    """`98.21 ± 0.10 (3)`, without ± for one run; `diverged 1/3` after it; a dash for none."""
+    """`98.21 ± 0.10 (3)`, without ± for one run, or a dash for none.
+
+    `diverged 1/3` follows the last epoch, which is the result, and not the other statistics.
+    """
     numbers = values(arm, statistic)
     mean, std = mean_std(numbers)
     spread = f" ± {std:.2f}" if len(numbers) > 1 else ""
     text = f"{mean:.2f}{spread} ({len(numbers)})" if numbers else ""
-    return ", ".join(part for part in (text, arm.divergence()) if part) or MISSING
+    divergence = arm.divergence() if statistic == "last" else ""
+    return ", ".join(part for part in (text, divergence) if part) or MISSING
 
 
 def table1_frame(experiments: list[Experiment], scale: str) -> pd.DataFrame:
@@ -153,7 +160,7 @@ def table1(experiments: list[Experiment], scale: str, name: str) -> Table:
     )
     if any(each.name in TABLE1_ROWS for each in experiments):
         notes.append("published: the paper's Table 1, at the paper's scale.")
-    notes.append(f"{MISSING}: not run, or (mean of last 10) fewer than ten epochs.")
+    notes.append(f"{MISSING}: not run, diverged, or fewer than ten epochs to take the mean of.")
     if diverged := [place(run) for e in experiments for run in e.runs if run.status == "diverged"]:
         notes.append(f"Diverged, not in the means: {', '.join(diverged)}.")
     if unfinished := [place(run) for each in experiments for run in each.unfinished]:
@@ -175,22 +182,25 @@ def latex(table: Table) -> str:
     """A table over both columns of a page, in ASCII; needs \\usepackage{booktabs}."""
 
     def line(cells: list[str]) -> str:
-        return " & ".join(text.translate(_LATEX) for text in cells) + r" \\"
+        tight = (text.replace(" ± ", "±") for text in cells)
+        return " & ".join(text.translate(_LATEX) for text in tight) + r" \\"
 
+    width = len(table.header) - 1  # a group's name stands on a line of its own
     body = []
-    for row in table.rows:
-        body += [r"\midrule"] if row[0] else []
-        body.append(line(row))
-    columns = "lll" + "r" * (len(table.header) - 3)
+    for group, *cells in table.rows:
+        if group:
+            name = group.translate(_LATEX)
+            body += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\textit{{{name}}}}} \\"]
+        body.append(line(cells))
     return "\n".join(
         [
             r"\begin{table*}",
-            r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
             rf"\caption{{{table.caption.translate(_LATEX)}}}",
             rf"\label{{tab:{table.name}}}",
-            rf"\begin{{tabular}}{{{columns}}}",
+            rf"\begin{{tabular}}{{ll{'r' * (width - 2)}}}",
             r"\toprule",
-            line(table.header),
+            line(table.header[1:]),
             *body,
             r"\bottomrule",
             r"\end{tabular}",
