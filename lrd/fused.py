@@ -211,8 +211,8 @@ def _matrices(numel: int, longest: int) -> list[tuple[int, tuple[int, int]]]:
     found = []
     for start in range(0, numel, BLOCK):
         size = min(BLOCK, numel - start)
-        lengths = range(longest, min(longest, 256) - 1, -16)
-        length = next((c for c in lengths if size % c == 0), longest)
+        good = range(longest, min(longest, 256) - 1, -16)
+        length = next((c for c in good if size % c == 0), longest) if size > longest else size
         lines = size // length
         if lines:
             found.append((start, (lines, length)))
