@@ -79,7 +79,8 @@ def fused_kernel(rule: Rule, dtype: torch.dtype, device: str, threads: int) -> C
         reason = (str(error).strip() or "no message").splitlines()[0]
         raise CompilationError(
             f"torch.compile failed on the fused LRD step ({type(error).__name__}: {reason}). "
-            "Install a C++ compiler such as g++, or pass compile=False for the eager step"
+            "Install a C++ compiler such as g++ and Python's headers, or pass compile=False for "
+            "the eager step"
         ) from error
     return compiled
 

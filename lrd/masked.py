@@ -84,10 +84,12 @@ class MaskedOptimizer(torch.optim.Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._update()
+        if torch.compiler.is_compiling():  # inside a compiled training step: not to be traced
+            torch.compiler.disable(self._update)()
+        else:
+            self._update()
         return loss
 
-    @torch.compiler.disable
     def _update(self) -> None:
         rows = self._rows()
         if self._compiles():
