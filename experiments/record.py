@@ -141,7 +141,7 @@ def is_finished(config: Config) -> bool:
     info = _read_info(folder)
     if info["status"] not in FINISHED:
         return False
-    old = {**config, **yaml.safe_load((folder / "config.yaml").read_text())}
+    old = _read_config(folder)
     if config["lrd"]["compile"] == "auto":
         config = {**config, "lrd": {**config["lrd"], "compile": old["lrd"]["compile"]}}
     if info["hash"] != config_hash(config):
@@ -202,10 +202,21 @@ def _read_info(folder: Path) -> dict[str, Any]:
         info = json.loads((folder / "run.json").read_text())
         info["status"], info["hash"]
     except (ValueError, KeyError, TypeError) as error:
-        raise RecordError(
-            f"{folder / 'run.json'} is damaged ({error!r}): delete the folder to run it again"
-        ) from error
+        raise _damaged(folder / "run.json", error) from error
     return info
+
+
+def _read_config(folder: Path) -> Config:
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        config_hash(config)
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise _damaged(folder / "config.yaml", error) from error
+    return config
+
+
+def _damaged(path: Path, error: Exception) -> RecordError:
+    return RecordError(f"{path} is damaged ({error!r}): delete its folder to run it again")
 
 
 @dataclass(frozen=True)
@@ -229,7 +240,7 @@ class Run:
 def read_runs(runs_dir: str | Path, *, scale: str, experiment: str | None = None) -> list[Run]:
     """All runs of a scale, finished or not, in the order of experiment, arm and seed.
 
-    Raises RecordError for a run.json that cannot be read.
+    Raises RecordError for a run.json or config.yaml that cannot be read.
     """
     root = Path(runs_dir) / scale
     runs = []
@@ -243,7 +254,7 @@ def read_runs(runs_dir: str | Path, *, scale: str, experiment: str | None = None
                 folder.parent.parent.name,
                 folder.parent.name,
                 int(folder.name.removeprefix("seed")),
-                yaml.safe_load((folder / "config.yaml").read_text()),
+                _read_config(folder),
                 _read_info(folder),
                 pd.read_csv(metrics) if metrics.exists() else pd.DataFrame(),
             )

@@ -55,9 +55,11 @@ def run(config: naming.Config) -> str:
         record.start(device, data.provenance)
         task = importlib.import_module(f"experiments.{config['task']}")
         optimizer = make_optimizer(config, model)
-        tracker = Tracker(config, record.folder)
         status = "done"
-        with Progress(record.folder, config["epochs"], len(train)) as progress:
+        with (
+            Tracker(config) as tracker,
+            Progress(record.folder, config["epochs"], len(train)) as progress,
+        ):
             for epoch in range(1, config["epochs"] + 1):
                 begin = time.perf_counter()
                 order = streams.generator(config["seed"], "order", epoch)
@@ -71,8 +73,8 @@ def run(config: naming.Config) -> str:
                 if not math.isfinite(row["train_loss"]):
                     status = "diverged"
                     break
+            tracker.summarise(status)
         record.finish(status, epochs=epoch)
-        tracker.finish(status)
         return status
 
 
@@ -185,10 +187,14 @@ def job(config: DictConfig) -> None:
 
 
 def main() -> None:
-    """Run the command line's jobs; exit status 1 if any failed."""
+    """Run the command line's jobs; exit status 1 if any failed, 130 if interrupted."""
     with tempfile.NamedTemporaryFile("r", encoding="utf-8", suffix=".jsonl") as file:
         os.environ[_OUTCOMES] = file.name
-        job()
+        try:
+            job()
+        except KeyboardInterrupt:
+            print("interrupted: the same command goes on with what is not done", file=sys.stderr)
+            sys.exit(130)
         outcomes = [json.loads(line) for line in file]
     failed = [outcome for outcome in outcomes if outcome["status"] == "failed"]
     if len(outcomes) > 1:

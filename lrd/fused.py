@@ -178,7 +178,7 @@ def _identity(rows: list[Row]) -> tuple[list[Any], list[int]]:
 
 
 def _gradient(piece: _Piece) -> Tensor:
-    grad = piece.row.param.grad
+    grad = piece.row.param.grad.to(piece.W.dtype)  # kernels do not check what they are handed
     return (grad if piece.part is None else grad.reshape(-1)[piece.part]).reshape(piece.W.shape)
 
 
@@ -186,6 +186,12 @@ def _pieces(number: int, row: Row) -> list[_Piece]:
     """Cut a parameter into matrices, on a CPU of at most `_COLUMNS` columns."""
     W, numel = row.param.detach().view(-1), row.param.numel()
     state = [row.state[name].view(-1) for name in row.rule.state]
+    if any(tensor.dtype != W.dtype or tensor.numel() != numel for tensor in state):
+        kinds = [f"{name} {row.state[name].dtype}" for name in row.rule.state]
+        raise RuntimeError(
+            f"state that does not fit its parameter of {numel} elements, {W.dtype}: "
+            f"{', '.join(kinds)}. Load or set state of the parameter's shape and dtype"
+        )
     pieces = []
     for first, (lines, length) in _matrices(numel, _COLUMNS if W.device.type == "cpu" else BLOCK):
         part, size = slice(first, first + lines * length), (lines, length)

@@ -1,10 +1,14 @@
-"""Shared by all tests: one thread, and a loud global generator."""
+"""Shared by all tests: one thread, real MNIST where there is some, and short runs."""
 
 import os
 from pathlib import Path
 
 import pytest
 import torch
+
+from commands import configure
+from experiments import run as runner
+from experiments.naming import run_folder
 
 torch.set_num_threads(1)
 
@@ -16,3 +20,15 @@ def mnist_root() -> str:
     if not root or not (Path(root) / "MNIST" / "raw").is_dir():
         pytest.skip("LRD_DATA names no folder with MNIST/raw")
     return root
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Run a smoke-scale configuration of digits in this process; returns its folder."""
+
+    def run(*overrides, where=tmp_path):
+        config = configure(*overrides, runs_dir=where)
+        status = runner.run(config)
+        return status, run_folder(config)
+
+    return run

@@ -91,6 +91,19 @@ def test_state_that_is_changed_by_hand_is_used():
     torch.testing.assert_close(sides[0][0][0], sides[1][0][0], rtol=1e-4, atol=1e-6)
 
 
+def test_state_and_gradients_of_another_dtype_do_not_reach_the_kernel_unchecked():
+    sides = pair(lrd.Adam, {}, [(300,)])
+    for params, optimizer in sides:
+        params[0].grad_dtype = None  # lets a gradient have a dtype of its own
+        params[0].grad = torch.ones(300, dtype=torch.bfloat16)
+        optimizer.step()
+    torch.testing.assert_close(sides[0][0][0], sides[1][0][0], rtol=1e-4, atol=1e-6)
+    params, optimizer = sides[1]
+    optimizer.state[params[0]]["exp_avg"] = torch.ones(300, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match=r"does not fit its parameter .* exp_avg torch.float64"):
+        optimizer.step()
+
+
 def test_a_learning_rate_tensor_and_its_changes_are_seen():
     rates = [torch.tensor(0.1), torch.tensor(0.1)]
     sides = pair(lrd.Adam, {}, [(300,)])

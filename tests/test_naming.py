@@ -1,10 +1,15 @@
 """Arm names, folders and the configuration hash."""
 
 import copy
+import json
+from pathlib import Path
 
 import pytest
+import yaml
 
 from experiments.naming import arm_name, config_hash, differences, run_folder
+
+RUNS = Path(__file__).parent.parent / "results" / "runs"
 
 CONFIG = {
     "experiment": "mnist",
@@ -124,6 +129,17 @@ def test_the_hash_of_the_committed_runs_does_not_move():
     """Runs are recognised by it: a change here orphans every committed run."""
     assert config_hash(CONFIG) == "44024243c6caab7b"
     assert config_hash(changed(lrd__enabled=True)) == "26fb04bff3e9aa7e"
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [path.parent for path in sorted(RUNS.glob("paper/*/*/seed*/run.json"))],
+    ids=lambda folder: "/".join(folder.parts[-3:]),
+)
+def test_a_recorded_run_is_still_recognised(folder):
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    assert config_hash(config) == json.loads((folder / "run.json").read_text())["hash"]
+    assert run_folder({**config, "runs_dir": RUNS}) == folder
 
 
 def test_differences_are_named_key_by_key():

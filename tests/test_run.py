@@ -1,81 +1,14 @@
-"""The runner and its record, in this process and as the command that users type."""
+"""The runner in this process: configuration, optimizers, training, random streams."""
 
-import csv
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
-from experiments import record as record_module
+from commands import CONF, configure, rows
 from experiments import run as runner
 from experiments import streams
 from experiments.checks import ConfigError
-from experiments.naming import run_folder
-from experiments.record import Record, RecordError, read_runs
-
-ROOT = Path(__file__).parent.parent
-CONF = str(ROOT / "conf")
-
-
-def configure(*overrides, runs_dir):
-    with initialize_config_dir(CONF, version_base="1.3"):
-        config = compose("config", ["scale=smoke", f"runs_dir={runs_dir}", *overrides])
-    return OmegaConf.to_container(config, resolve=True)
-
-
-@pytest.fixture
-def make(tmp_path):
-    """Run a smoke-scale configuration of digits in this process; returns its folder."""
-
-    def run(*overrides, where=tmp_path):
-        config = configure(*overrides, runs_dir=where)
-        status = runner.run(config)
-        return status, run_folder(config)
-
-    return run
-
-
-def command(*arguments, cwd=ROOT, **variables):
-    """The real command in a process of its own."""
-    environment = {**os.environ, **variables}
-    return subprocess.run(
-        [sys.executable, "-m", "experiments.run", *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-
-
-def rows(folder):
-    return list(csv.DictReader((folder / "metrics.csv").open()))
-
-
-def test_a_run_leaves_its_record(make):
-    status, folder = make("lrd.enabled=true", "lrd.p=0.3")
-    assert status == "done"
-    assert sorted(path.name for path in folder.iterdir()) == [
-        ".lock", "config.yaml", "metrics.csv", "run.json", "timing.csv",
-    ]  # fmt: skip
-    table = rows(folder)
-    assert list(table[0]) == [
-        "epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
-    ]  # fmt: skip
-    assert [row["epoch"] for row in table] == ["1", "2"]
-    info = json.loads((folder / "run.json").read_text())
-    assert (info["status"], info["seed"], info["arm"]) == ("done", 0, "adam+lrd0.3")
-    assert info["compile"] is False
-    assert info["data"]["train"] == 512
-    config = (folder / "config.yaml").read_text()
-    assert "runs_dir" not in config
-    assert str(folder.parent) not in config
 
 
 def test_training_learns_and_reports_true_figures(tmp_path, make):
@@ -84,65 +17,6 @@ def test_training_learns_and_reports_true_figures(tmp_path, make):
     assert float(table[-1]["test_accuracy"]) > 80
     assert float(table[-1]["train_loss"]) < 0.5 * float(table[0]["train_loss"])
     assert float(table[-1]["train_accuracy"]) > 85
-
-
-def test_a_finished_run_is_skipped_and_an_unfinished_one_made_again(make, capsys):
-    make()
-    status, folder = make()
-    assert status == "skipped"
-    info = json.loads((folder / "run.json").read_text())
-    before = (folder / "metrics.csv").read_bytes()
-    (folder / "run.json").write_text(json.dumps({**info, "status": "running"}))
-    assert make()[0] == "done"
-    assert "is unfinished: starting it again" in capsys.readouterr().out
-    assert (folder / "metrics.csv").read_bytes() == before
-
-
-def test_a_finished_run_of_another_configuration_is_refused_with_the_difference(make):
-    _, folder = make()
-    before = (folder / "metrics.csv").read_bytes()
-    with pytest.raises(RecordError, match=r"epochs: 2.0 -> 3.0"):
-        make("epochs=3")
-    assert (folder / "metrics.csv").read_bytes() == before
-
-
-def test_foreign_content_is_refused_and_left_alone(tmp_path, make):
-    folder = run_folder(configure(runs_dir=tmp_path))
-    folder.mkdir(parents=True)
-    (folder / "thesis.tex").write_text("mine")
-    with pytest.raises(RecordError, match=r"what no run has written: thesis.tex"):
-        make()
-    assert (folder / "thesis.tex").read_text() == "mine"
-    assert not (folder / "run.json").exists()
-
-
-def test_a_damaged_run_json_is_named(make):
-    _, folder = make()
-    (folder / "run.json").write_text('{"status": "do')
-    with pytest.raises(RecordError, match=r"run.json is damaged"):
-        make()
-
-
-def test_two_processes_are_never_in_one_folder(tmp_path):
-    config = configure(runs_dir=tmp_path)
-    code = (
-        "import sys, json; from experiments.record import Record\n"
-        "with Record(json.loads(sys.argv[1])): print('in', flush=True); sys.stdin.readline()"
-    )
-    other = subprocess.Popen(
-        [sys.executable, "-c", code, json.dumps({**config, "runs_dir": str(tmp_path)})],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert other.stdout.readline() == "in\n"
-    with pytest.raises(RecordError, match="another process is at work"), Record(config):
-        pass
-    other.kill()  # and a dead process holds no lock
-    other.wait()
-    with Record(config):
-        pass
 
 
 def test_lrd_leaves_initialisation_and_batch_order_alone(make, monkeypatch):
@@ -240,44 +114,6 @@ def test_a_forked_stream_leaves_the_global_generator_alone():
         assert torch.equal(inside, torch.rand(3))
 
 
-def test_divergence_is_recorded_with_its_epoch(make):
-    status, folder = make("optimizer=sgdm", "optimizer.lr=1e30")
-    assert status == "diverged"
-    info = json.loads((folder / "run.json").read_text())
-    assert (info["status"], info["epochs"]) == ("diverged", 1)
-    assert len(rows(folder)) == 1
-    assert make("optimizer=sgdm", "optimizer.lr=1e30")[0] == "skipped"
-
-
-def test_a_failure_is_recorded_with_its_error(make, tmp_path, monkeypatch):
-    def fail(*_):
-        raise RuntimeError("the disk caught fire")
-
-    monkeypatch.setattr(runner, "train_epoch", fail)
-    with pytest.raises(RuntimeError):
-        make()
-    (run,) = read_runs(tmp_path, scale="smoke")
-    assert run.status == "failed"
-    assert run.info["error"] == "RuntimeError: the disk caught fire"
-    monkeypatch.undo()
-    assert make()[0] == "done"
-
-
-def test_files_appear_whole(tmp_path, make, monkeypatch):
-    """A write that fails half-way leaves the older file as it was."""
-    _, folder = make()
-    before = (folder / "run.json").read_bytes()
-    record = Record(configure(runs_dir=tmp_path))
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(record_module.os, "fsync", fail)
-    with pytest.raises(OSError, match="No space"):
-        record._write("run.json", "half")
-    assert (folder / "run.json").read_bytes() == before
-
-
 @pytest.mark.parametrize(
     ("override", "message"),
     [
@@ -299,107 +135,34 @@ def test_bad_values_are_refused_before_anything_is_made(override, message, tmp_p
     assert not any(tmp_path.iterdir())
 
 
-def test_read_runs_gives_scale_experiment_arm_and_seed(make, tmp_path):
-    make("seed=1")
-    make("lrd.enabled=true")
-    found = read_runs(tmp_path, scale="smoke", experiment="digits")
-    assert [(run.arm, run.seed) for run in found] == [("adam", 1), ("adam+lrd0.5", 0)]
-    assert len(found[0].metrics) == 2
-    assert read_runs(tmp_path, scale="paper") == []
-
-
-def test_a_real_offline_wandb_run(make, tmp_path, monkeypatch):
+@pytest.fixture
+def wandb_logs(tmp_path, monkeypatch):
+    """The contents of the offline runs that W&B has written so far."""
     monkeypatch.setenv("WANDB_DIR", str(tmp_path / "tracking"))
     (tmp_path / "tracking").mkdir()
+    pattern = "wandb/offline-run-*/run-*.wandb"
+    return lambda: [path.read_bytes() for path in (tmp_path / "tracking").glob(pattern)]
+
+
+def test_a_real_offline_wandb_run(make, tmp_path, wandb_logs):
     make("wandb.mode=offline", where=tmp_path / "runs")
-    (log,) = (tmp_path / "tracking").glob("wandb/offline-run-*/run-*.wandb")
-    content = log.read_bytes()
+    (content,) = wandb_logs()
     for part in (b"adam seed0", b"digits-smoke", b"test_accuracy"):
         assert part in content
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("argument", "message"),
-    [
-        ("optimizer=nadam", "Could not find 'optimizer/nadam'"),
-        ("experiment=imagenet", "Could not find 'experiment/imagenet'"),
-        ("scale=huge", "Could not find 'scale/huge'"),
-        ("lrd.p=1.5", "error: lrd.p must be a number in (0, 1]"),
-        ("runs_dir=/proc/runs", "error: cannot write to the run folder"),
-    ],
-)
-def test_the_command_ends_with_one_screen_of_error(argument, message):
-    done = command("scale=smoke", argument)
-    assert done.returncode == 1
-    assert message in done.stdout + done.stderr
-    assert len((done.stdout + done.stderr).splitlines()) <= 20
+def test_after_a_failed_run_the_next_has_a_wandb_run_of_its_own(
+    make, tmp_path, monkeypatch, wandb_logs
+):
+    def fail(*_):
+        raise RuntimeError("the disk caught fire")
 
-
-@pytest.mark.slow
-def test_without_data_and_network_the_command_says_what_to_do_and_leaves_nothing(tmp_path):
-    dead = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
-    done = command(
-        "experiment=mnist",
-        f"data.root={tmp_path / 'none'}",
-        f"runs_dir={tmp_path / 'runs'}",
-        **dead,
-    )
-    assert done.returncode == 1
-    assert "error: no MNIST in" in done.stderr
-    assert "LRD_DATA" in done.stderr
-    assert len((done.stdout + done.stderr).splitlines()) <= 20
-    assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.slow
-def test_a_sweep_over_p_leaves_a_folder_for_each(tmp_path):
-    done = command(
-        "-m", "experiment=digits", "optimizer=adam", "lrd.enabled=true", "lrd.p=0.3,0.5,0.7",
-        "scale=smoke", f"runs_dir={tmp_path}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    arms = sorted(path.name for path in (tmp_path / "smoke" / "digits").iterdir())
-    assert arms == ["adam+lrd0.3", "adam+lrd0.5", "adam+lrd0.7"]
-    assert "3 done" in done.stdout
-    assert not (ROOT / "multirun.yaml").exists()
-
-
-@pytest.mark.slow
-def test_one_bad_run_does_not_end_a_sweep(tmp_path):
-    done = command(
-        "-m", "lrd.enabled=true", "lrd.p=0.5,1.5,0.7", "scale=smoke", f"runs_dir={tmp_path}"
-    )
-    assert done.returncode == 1
-    assert "2 done, 1 failed" in done.stdout
-    assert len(list(tmp_path.glob("smoke/digits/*/seed0/metrics.csv"))) == 2
-
-
-@pytest.mark.slow
-def test_table_1_with_joblib_gives_the_same_bytes_as_one_after_another(tmp_path):
-    for launcher in ("basic", "joblib"):
-        done = command(
-            "+sweep=table1", "experiment=digits", "seed=0", "scale=smoke",
-            f"hydra/launcher={launcher}", f"runs_dir={tmp_path / launcher}",
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-    files = sorted((tmp_path / "basic").rglob("metrics.csv"))
-    assert len(files) == 10
-    for file in files:
-        twin = tmp_path / "joblib" / file.relative_to(tmp_path / "basic")
-        assert file.read_bytes() == twin.read_bytes()
-
-
-@pytest.mark.slow
-def test_one_epoch_of_real_mnist(mnist_root, tmp_path):
-    done = command(
-        "experiment=mnist", "scale=lite", "epochs=1", "data.subset=null", "lrd.enabled=true",
-        f"data.root={mnist_root}", f"runs_dir={tmp_path}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (run,) = read_runs(tmp_path, scale="lite")
-    assert run.metrics["test_accuracy"].iloc[-1] > 95
-    assert run.info["data"] == {
-        "name": "MNIST", "format": "idx", "md5": "6bbc9ace898e44ae57da46a324031adb",
-        "train": 60_000, "test": 10_000,
-    }  # fmt: skip
+    with monkeypatch.context() as broken:
+        broken.setattr(runner, "train_epoch", fail)
+        with pytest.raises(RuntimeError):
+            make("wandb.mode=offline", where=tmp_path / "runs")
+    make("wandb.mode=offline", "seed=1", where=tmp_path / "runs")
+    failed, done = sorted(wandb_logs(), key=len)
+    assert b"adam seed0" in failed
+    assert b"adam seed1" not in failed
+    assert b"adam seed1" in done
