@@ -1,0 +1,36 @@
+"""The runner for tests: its configurations, and the command that users type."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+ROOT = Path(__file__).parent.parent
+CONF = str(ROOT / "conf")
+
+
+def configure(*overrides, runs_dir):
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = compose("config", ["scale=smoke", f"runs_dir={runs_dir}", *overrides])
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def command(*arguments, cwd=ROOT, **variables):
+    """The real command in a process of its own."""
+    environment = {**os.environ, **variables}
+    return subprocess.run(
+        [sys.executable, "-m", "experiments.run", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def rows(folder):
+    return list(csv.DictReader((folder / "metrics.csv").open()))
