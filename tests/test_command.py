@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import termios
 
 import pytest
 
@@ -75,6 +76,7 @@ def test_an_interrupted_run_is_made_by_the_same_command(tmp_path):
 @pytest.mark.slow
 def test_a_terminal_sees_a_bar_with_loss_and_time_left(tmp_path):
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
     process = subprocess.Popen(
         [sys.executable, "-m", "experiments.run", "scale=smoke", f"runs_dir={tmp_path}"],
         cwd=ROOT,
@@ -88,7 +90,7 @@ def test_a_terminal_sees_a_bar_with_loss_and_time_left(tmp_path):
             bar += terminal.read(4096)
     plain, _ = process.communicate(timeout=120)
     assert process.returncode == 0
-    for part in ("digits/adam/seed0", "100%", "8/8", "loss=", "test_accuracy="):
+    for part in ("digits/adam/seed0", "100%", "8/8 [", "step/s", "loss ", "test_accuracy "):
         assert part in bar.decode()
     assert b"epoch" not in plain
 

@@ -136,33 +136,35 @@ def test_bad_values_are_refused_before_anything_is_made(override, message, tmp_p
 
 
 @pytest.fixture
-def wandb_logs(tmp_path, monkeypatch):
-    """The contents of the offline runs that W&B has written so far."""
-    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "tracking"))
-    (tmp_path / "tracking").mkdir()
-    pattern = "wandb/offline-run-*/run-*.wandb"
-    return lambda: [path.read_bytes() for path in (tmp_path / "tracking").glob(pattern)]
+def track(make, tmp_path):
+    """Run with W&B offline; returns the contents of the logs that it has written so far."""
+    tracking = tmp_path / "tracking"
+    tracking.mkdir()
+
+    def run(*overrides):
+        # by `dir`, since WANDB_DIR is read only once in a process
+        words = ["wandb.mode=offline", f"+wandb.dir={tracking}", *overrides]
+        make(*words, where=tmp_path / "runs")
+        return [log.read_bytes() for log in tracking.glob("wandb/offline-run-*/run-*.wandb")]
+
+    return run
 
 
-def test_a_real_offline_wandb_run(make, tmp_path, wandb_logs):
-    make("wandb.mode=offline", where=tmp_path / "runs")
-    (content,) = wandb_logs()
+def test_a_real_offline_wandb_run(track):
+    (content,) = track()
     for part in (b"adam seed0", b"digits-smoke", b"test_accuracy"):
         assert part in content
 
 
-def test_after_a_failed_run_the_next_has_a_wandb_run_of_its_own(
-    make, tmp_path, monkeypatch, wandb_logs
-):
+def test_after_a_failed_run_the_next_has_a_wandb_run_of_its_own(track, monkeypatch):
     def fail(*_):
         raise RuntimeError("the disk caught fire")
 
     with monkeypatch.context() as broken:
         broken.setattr(runner, "train_epoch", fail)
-        with pytest.raises(RuntimeError):
-            make("wandb.mode=offline", where=tmp_path / "runs")
-    make("wandb.mode=offline", "seed=1", where=tmp_path / "runs")
-    failed, done = sorted(wandb_logs(), key=len)
-    assert b"adam seed0" in failed
-    assert b"adam seed1" not in failed
-    assert b"adam seed1" in done
+        with pytest.raises(RuntimeError, match="fire"):
+            track()
+    logs = track("seed=1")
+    assert len(logs) == 2
+    assert sorted(b"test_accuracy" in log for log in logs) == [False, True]
+    assert sorted(b"adam seed1" in log for log in logs) == [False, True]
