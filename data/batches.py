@@ -2,47 +2,109 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from data.augment import crop_and_flip, draw_crops
 
-class Dataset(NamedTuple):
-    """Images (N, C, H, W) float32, labels (N,) int64, and where they came from."""
-
-    train_images: Tensor
-    train_labels: Tensor
-    test_images: Tensor
-    test_labels: Tensor
-    provenance: dict[str, Any]
+_TEST_BATCH = 1000
+Batch = tuple[Tensor, Tensor]
 
 
 class DataError(RuntimeError):
     """Data that is missing or not what it should be; the message says how to get it."""
 
 
+class Dataset(NamedTuple):
+    """Images (N, C, H, W), labels (N,) int64, and where they came from.
+
+    Images are float32 and ready for a net; or uint8 pixels, which each batch scales to [0, 1] and
+    standardises with `mean` and `std` per channel. Training images are cropped at random after
+    zero padding by `padding` pixels, and half of them flipped, if `padding` is not 0.
+    """
+
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    provenance: dict[str, Any]
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    padding: int = 0
+
+    def loaders(self, batch_size: int, device: torch.device) -> tuple[Batches, Batches]:
+        """Training and test batches with all images on the device."""
+        pixels = {"mean": self.mean, "std": self.std}
+        train, train_labels = self.train_images.to(device), self.train_labels.to(device)
+        test, test_labels = self.test_images.to(device), self.test_labels.to(device)
+        return (
+            Batches(train, train_labels, batch_size, padding=self.padding, **pixels),
+            Batches(test, test_labels, _TEST_BATCH, **pixels),
+        )
+
+
 class Batches:
     """Batches of images and labels; the last one of an epoch may be smaller."""
 
-    def __init__(self, images: Tensor, labels: Tensor, batch_size: int) -> None:
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        batch_size: int,
+        *,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        padding: int = 0,
+    ) -> None:
         self.images, self.labels, self.batch_size = images, labels, batch_size
+        self._padding = padding
+        self._scale = None
+        if mean is not None and std is not None:
+            shift, scale = (255 * torch.tensor(each)[:, None, None] for each in (mean, std))
+            self._scale = shift.to(images.device), scale.to(images.device)
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Batch]:
         """In the order of the data set."""
-        return zip(
+        for images, labels in zip(
             self.images.split(self.batch_size), self.labels.split(self.batch_size), strict=True
-        )
+        ):
+            yield self._standardised(images), labels
 
-    def epoch(self, generator: torch.Generator, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """In an order drawn from a CPU `generator`, from batch number `start` on."""
-        order = torch.randperm(len(self.labels), generator=generator).to(self.labels.device)
-        for batch in order.split(self.batch_size)[start:]:
-            yield self.images[batch], self.labels[batch]
+    def epoch(
+        self,
+        order: torch.Generator,
+        augmentation: torch.Generator,
+        start: int = 0,
+        labels: Tensor | None = None,
+    ) -> Iterator[Batch]:
+        """In an order, and with crops and flips, drawn from CPU generators.
+
+        Goes from batch number `start` on, which gives what a whole epoch would have given from
+        there. `labels` (N,) stand in for the data set's own.
+        """
+        device, count = self.labels.device, len(self.labels)
+        labels = self.labels if labels is None else labels
+        crops = None
+        if self._padding:
+            crops = draw_crops(count, self._padding, augmentation).to(device)
+        shuffled = torch.randperm(count, generator=order).to(device)
+        for batch in shuffled.split(self.batch_size)[start:]:
+            images = self.images[batch]
+            if crops is not None:
+                images = crop_and_flip(images, self._padding, crops[batch])
+            yield self._standardised(images), labels[batch]
+
+    def _standardised(self, images: Tensor) -> Tensor:
+        if self._scale is None:
+            return images
+        shift, scale = self._scale
+        return images.float().sub_(shift).div_(scale)
 
 
 def take(dataset: Dataset, subset: int | None, test_subset: int | None) -> Dataset:
@@ -54,12 +116,11 @@ def take(dataset: Dataset, subset: int | None, test_subset: int | None) -> Datas
     for name, wanted, there in (("subset", subset, train), ("test_subset", test_subset, test)):
         if wanted is not None and not 0 < wanted <= there:
             raise DataError(f"data.{name} must be in 1 … {there}, got {wanted}")
-    dataset = Dataset(
-        dataset.train_images[:subset],
-        dataset.train_labels[:subset],
-        dataset.test_images[:test_subset],
-        dataset.test_labels[:test_subset],
-        dataset.provenance,
+    dataset = dataset._replace(
+        train_images=dataset.train_images[:subset],
+        train_labels=dataset.train_labels[:subset],
+        test_images=dataset.test_images[:test_subset],
+        test_labels=dataset.test_labels[:test_subset],
     )
     counts = {"train": len(dataset.train_labels), "test": len(dataset.test_labels)}
     return dataset._replace(provenance={**dataset.provenance, **counts})

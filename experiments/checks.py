@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
-from experiments.naming import Config, arm_name
+from hydra.utils import get_method
+
+from experiments.naming import Config, arm_name, masked
+from experiments.schedule import NAMES
 from experiments.tracking import MODES
+
+PRECISIONS = ("fp32", "bf16")
+_REGULARIZERS = {
+    "p_sd": (lambda p: 0 < p <= 1, "a number in (0, 1], the share of units kept"),
+    "noisy_label": (lambda rate: 0 <= rate <= 1, "a number in [0, 1], the share of labels drawn"),
+    "noisy_gradient": (lambda eta: eta >= 0, "a variance, not negative"),
+    "dropout_gradient": (lambda p: 0 < p <= 1, "a number in (0, 1], the share of gradients kept"),
+}
 
 
 class ConfigError(ValueError):
@@ -30,13 +42,66 @@ def check(config: Config) -> None:
     _require(_number(scale) and scale > 0, "lr_scale", scale, "a positive number")
     mode = config["wandb"]["mode"]
     _require(mode in MODES, "wandb.mode", mode, " or ".join(MODES))
-    _require(config["precision"] == "fp32", "precision", config["precision"], "fp32")
-    schedule = config["schedule"]["name"]
-    _require(schedule == "constant", "schedule.name", schedule, "constant")
+    precision = config["precision"]
+    _require(precision in PRECISIONS, "precision", precision, " or ".join(PRECISIONS))
+    for key in ("channels_last", "compile_model"):
+        _require(isinstance(config[key], bool), key, config[key], "true or false")
+    _check_schedule(config["schedule"])
+    _check_methods(config)
     try:
         arm_name(config)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _check_schedule(schedule: Config) -> None:
+    name = schedule["name"]
+    _require(name in NAMES, "schedule.name", name, " or ".join(NAMES))
+    warmup = schedule.get("warmup", 0)
+    _require(_integer(warmup) and warmup >= 0, "schedule.warmup", warmup, "a number of steps")
+    if name == "steps":
+        at, gamma = schedule.get("at"), schedule.get("gamma")
+        fractions = isinstance(at, list) and all(_number(each) and 0 < each < 1 for each in at)
+        _require(fractions, "schedule.at", at, "a list of fractions of the epochs in (0, 1)")
+        _require(_number(gamma) and gamma > 0, "schedule.gamma", gamma, "a positive number")
+    if name == "poly":
+        power = schedule.get("power")
+        _require(_number(power) and power > 0, "schedule.power", power, "a positive number")
+
+
+def _check_methods(config: Config) -> None:
+    """The rival methods' numbers, and which of them go together."""
+    regularizer, lrd = config["regularizer"], config["lrd"]
+    unknown = sorted(set(regularizer) - set(_REGULARIZERS))
+    _require(not unknown, "regularizer", unknown, f"among {', '.join(_REGULARIZERS)}")
+    for key, (right, expected) in _REGULARIZERS.items():
+        value = regularizer[key]
+        _require(_number(value) and right(value), f"regularizer.{key}", value, expected)
+    if regularizer["noisy_label"] and config["task"] != "classification":
+        raise ConfigError(f"regularizer.noisy_label is for classification, not {config['task']}")
+    model = config["model"]["_target_"]
+    if regularizer["p_sd"] != 1 and "p_sd" not in signature(get_method(model)).parameters:
+        raise ConfigError(f"regularizer.p_sd: {model} has no standard dropout, resnet34 has")
+    for key in ("rescale", "authors"):
+        _require(isinstance(lrd[key], bool), f"lrd.{key}", lrd[key], "true or false")
+        if lrd[key] and not masked(config):
+            raise ConfigError(f"lrd.{key}=true needs lrd.enabled=true and lrd.p below 1")
+    if lrd["authors"] and config["optimizer"]["name"] != "rmsprop":
+        raise ConfigError(
+            "lrd.authors=true is the authors' variant of rmsprop, got optimizer="
+            f"{config['optimizer']['name']}"
+        )
+    controls = [
+        f"{key}={value}"
+        for key, value, neutral in (
+            ("lrd.rescale", lrd["rescale"], False),
+            ("lrd.authors", lrd["authors"], False),
+            ("lr_scale", config["lr_scale"], 1),
+        )
+        if value != neutral
+    ]
+    if len(controls) > 1:
+        raise ConfigError(f"{' and '.join(controls)}: choose one control for a run")
 
 
 def _require(right: bool, key: str, value: Any, expected: str) -> None:

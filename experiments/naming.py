@@ -30,13 +30,18 @@ HASHED: dict[str, Any] = {
     "seed": REQUIRED,
     "schedule": {"name": "constant"},
     "lr_scale": 1.0,
-    "regularizer": {},
+    "regularizer.p_sd": 1.0,
+    "regularizer.noisy_label": 0.0,
+    "regularizer.noisy_gradient": 0.0,
+    "regularizer.dropout_gradient": 1.0,
     "lrd.enabled": False,
     "lrd.p": REQUIRED,
     "lrd.compile": REQUIRED,
     "lrd.rescale": False,
     "lrd.authors": False,
     "precision": "fp32",
+    "channels_last": False,
+    "compile_model": False,
     "threads": 1,
 }
 _NOT_HASHED = {"data.root", "optimizer.base", "optimizer.lrd"}  # machine paths, class names
@@ -58,12 +63,13 @@ def arm_name(config: Config) -> str:
         parts += [word for word in ("rescale", "authors") if lrd.get(word)]
     if config["lr_scale"] != 1:
         parts.append(f"lr{config['lr_scale']:g}")
+    regularizer = config.get("regularizer", {})
     parts += [
-        f"{suffix}{config['regularizer'][key]:g}"
+        f"{suffix}{regularizer[key]:g}"
         for key, suffix in _SUFFIXES.items()
-        if key in config.get("regularizer", {})
+        if regularizer.get(key, neutral := HASHED[f"regularizer.{key}"]) != neutral
     ]
-    standard = _standard_optimizer(optimizer["name"])
+    standard = _standard_optimizer(optimizer["name"], config["experiment"])
     for key, value in sorted(optimizer.items()):
         if key not in ("name", "base", "lrd") and standard.get(key) != value:
             parts.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
@@ -74,8 +80,13 @@ def arm_name(config: Config) -> str:
 
 
 @functools.cache
-def _standard_optimizer(name: str) -> Config:
-    return yaml.safe_load((_CONF / "optimizer" / f"{name}.yaml").read_text())
+def _standard_optimizer(name: str, experiment: str) -> Config:
+    """The optimizer's file, with what the experiment's file says of every optimizer."""
+    optimizer, overrides = (
+        yaml.safe_load((_CONF / f"{path}.yaml").read_text())
+        for path in (f"optimizer/{name}", f"experiment/{experiment}")
+    )
+    return optimizer | overrides.get("optimizer", {})
 
 
 def run_folder(config: Config) -> Path:

@@ -15,6 +15,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,11 @@ from omegaconf import DictConfig, OmegaConf
 from tqdm import tqdm
 
 import lrd
-from data.batches import Batches, DataError
-from experiments import naming, streams
+from data.batches import DataError
+from experiments import naming, rivals, streams
 from experiments.checks import ConfigError, check
 from experiments.record import Record, RecordError, is_finished
+from experiments.schedule import scheduler
 from experiments.tracking import Tracker
 
 _OUTCOMES = "LRD_OUTCOMES"  # names the file in which the jobs of one command note how they ended
@@ -42,12 +44,9 @@ def run(config: naming.Config) -> str:
         return "skipped"
     device = _device(config)
     data = build(config["data"])
-    train = Batches(
-        data.train_images.to(device), data.train_labels.to(device), config["batch_size"]
-    )
-    test = Batches(data.test_images.to(device), data.test_labels.to(device), 1000)
+    train, test = data.loaders(config["batch_size"], device)
     with streams.forked(config["seed"], "init"):
-        model = build(config["model"]).to(device)
+        model = build(config["model"], **_standard_dropout(config)).to(device)
     _resolve_compile(config, model, config["epochs"] * len(train))
     with Record(config) as record:
         if is_finished(config):  # by another process, since
@@ -55,18 +54,21 @@ def run(config: naming.Config) -> str:
         record.start(device, data.provenance)
         task = importlib.import_module(f"experiments.{config['task']}")
         optimizer = make_optimizer(config, model)
+        step = make_step(config, task, model, optimizer, len(train))
         status = "done"
         with (
+            torch.random.fork_rng(),
             Tracker(config) as tracker,
             Progress(record.folder, config["epochs"], len(train)) as progress,
         ):
             for epoch in range(1, config["epochs"] + 1):
                 begin = time.perf_counter()
-                order = streams.generator(config["seed"], "order", epoch)
-                figures = train_epoch(task, model, optimizer, train.epoch(order), progress)
+                rate = optimizer.param_groups[0]["lr"]
+                figures = train_epoch(step, _epoch_batches(config, train, epoch), epoch, progress)
                 seconds = time.perf_counter() - begin
-                row = {"epoch": epoch, "lr": optimizer.param_groups[0]["lr"], **figures}
-                row |= task.evaluate(model, test)
+                with autocast(config, device):
+                    figures |= task.evaluate(model, test)
+                row = {"epoch": epoch, "lr": rate, **figures}
                 record.add(row, seconds)
                 tracker.log(row)
                 progress.report(row, seconds)
@@ -78,22 +80,77 @@ def run(config: naming.Config) -> str:
         return status
 
 
-def train_epoch(task: Any, model: Any, optimizer: Any, batches: Any, progress: Any) -> Any:
+def make_step(
+    config: naming.Config, task: Any, model: Any, optimizer: Any, steps_per_epoch: int
+) -> Callable[[Any, int], dict[str, torch.Tensor]]:
+    """A training step: a batch and the step's number, from 0, to the sums of the task's columns.
+
+    Code that knows only torch's global generator (dropout) runs on the step's own stream.
+    """
+    parameters = list(model.parameters())
+    device = parameters[0].device
+    schedule = scheduler(config["schedule"], optimizer, steps_per_epoch, config["epochs"])
+    change = rivals.gradient_change(config)
+    if config["channels_last"]:
+        model.register_forward_pre_hook(_channels_last)
+    if config["compile_model"]:
+        model.compile()
+
+    def step(batch: Any, number: int) -> dict[str, torch.Tensor]:
+        torch.manual_seed(streams.derive(config["seed"], "dropout", number))
+        optimizer.zero_grad(set_to_none=True)
+        with autocast(config, device):
+            loss, sums = task.loss(model, batch)
+        loss.backward()
+        if change is not None:
+            change([each.grad for each in parameters if each.grad is not None], number)
+        optimizer.step()
+        schedule.step()
+        return sums
+
+    return step
+
+
+def train_epoch(step: Any, batches: Any, epoch: int, progress: Any) -> dict[str, float]:
     """One pass over the training batches; the task's columns as means per sample.
 
     Sums stay on the device until the end: the loop never waits for it.
     """
     names, totals, count = [], 0.0, 0
-    for batch in batches:
-        optimizer.zero_grad(set_to_none=True)
-        loss, sums = task.loss(model, batch)
-        loss.backward()
-        optimizer.step()
+    for number, batch in enumerate(batches, (epoch - 1) * progress.steps):
+        sums = step(batch, number)
         names = list(sums)
         totals = totals + torch.stack([value.detach().double() for value in sums.values()])
         count += len(batch[0])
         progress.advance()
     return dict(zip(names, (totals / count).tolist(), strict=True))
+
+
+def _epoch_batches(config: naming.Config, train: Any, epoch: int) -> Any:
+    """The epoch's batches: its order, its augmentation and, with noisy label, its labels."""
+    seed, rate = config["seed"], config["regularizer"]["noisy_label"]
+    order, augmentation, labels = (
+        streams.generator(seed, name, epoch) for name in ("order", "augmentation", "labels")
+    )
+    if rate == 0:
+        return train.epoch(order, augmentation)
+    noisy = rivals.noisy_labels(train.labels, rate, config["model"]["num_classes"], labels)
+    return train.epoch(order, augmentation, labels=noisy)
+
+
+def autocast(config: naming.Config, device: torch.device) -> torch.autocast:
+    """bfloat16 where torch's rules allow it, with precision=bf16."""
+    enabled = config["precision"] == "bf16"
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def _channels_last(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> Any:
+    return tuple(each.contiguous(memory_format=torch.channels_last) for each in inputs)
+
+
+def _standard_dropout(config: naming.Config) -> dict[str, float]:
+    p_sd = config["regularizer"]["p_sd"]
+    return {} if p_sd == 1 else {"p_sd": p_sd}
 
 
 def build(node: naming.Config, *arguments: Any, **more: Any) -> Any:
@@ -109,13 +166,17 @@ def make_optimizer(config: naming.Config, model: torch.nn.Module) -> torch.optim
     hyper["lr"] = hyper["lr"] * config["lr_scale"]
     if not naming.masked(config):
         return build(settings["base"], model.parameters(), **hyper)
+    masked = config["lrd"]
+    if masked["rescale"]:
+        hyper["lr"] = hyper["lr"] / masked["p"]
+    authors = {"_target_": "experiments.rivals.AuthorsRMSprop"}
     return build(
-        settings["lrd"],
+        authors if masked["authors"] else settings["lrd"],
         model.parameters(),
         **hyper,
-        keep_prob=config["lrd"]["p"],
+        keep_prob=masked["p"],
         seed=streams.derive(config["seed"], "mask"),
-        compile=config["lrd"]["compile"],
+        compile=masked["compile"],
     )
 
 
@@ -134,7 +195,8 @@ def _resolve_compile(config: naming.Config, model: torch.nn.Module, steps: int) 
     """Replace `lrd.compile: auto` by what it means for this model and number of steps."""
     if config["lrd"]["compile"] == "auto":
         size = sum(parameter.numel() for parameter in model.parameters())
-        config["lrd"]["compile"] = naming.masked(config) and lrd.worth_compiling(size, steps)
+        masked = naming.masked(config) and not config["lrd"]["authors"]
+        config["lrd"]["compile"] = masked and lrd.worth_compiling(size, steps)
 
 
 class Progress:
@@ -142,7 +204,7 @@ class Progress:
 
     def __init__(self, folder: Path, epochs: int, steps: int) -> None:
         self._name = "/".join(folder.parts[-3:])
-        self._epochs = epochs
+        self._epochs, self.steps = epochs, steps
         self._bar = tqdm(
             total=epochs * steps, desc=self._name, unit="step", disable=not sys.stderr.isatty()
         )

@@ -23,6 +23,15 @@ def mnist_root() -> str:
 
 
 @pytest.fixture
+def cifar_root() -> str:
+    """The folder that holds both CIFARs; skips where LRD_DATA names none."""
+    root = os.environ.get("LRD_DATA")
+    if not root or not all((Path(root) / name).is_dir() for name in ("cifar10", "cifar100")):
+        pytest.skip("LRD_DATA names no folder with cifar10 and cifar100")
+    return root
+
+
+@pytest.fixture
 def make(tmp_path):
     """Run a smoke-scale configuration of digits in this process; returns its folder."""
 

@@ -31,12 +31,16 @@ def test_digits_labels_fit_their_images():
     assert (distance.argmin(1) == data.test_labels).float().mean() > 0.75
 
 
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
 def batches(n=10, size=4):
     return Batches(torch.arange(n)[:, None].float(), torch.arange(n), size)
 
 
 def test_an_epoch_has_every_sample_once_and_keeps_the_last_partial_batch():
-    drawn = list(batches().epoch(torch.Generator().manual_seed(0)))
+    drawn = list(batches().epoch(generator(0), generator(0)))
     assert [len(labels) for _, labels in drawn] == [4, 4, 2]
     assert len(batches()) == 3
     labels = torch.cat([labels for _, labels in drawn])
@@ -46,14 +50,14 @@ def test_an_epoch_has_every_sample_once_and_keeps_the_last_partial_batch():
 
 
 def test_an_epoch_can_go_on_where_it_stopped():
-    whole = list(batches().epoch(torch.Generator().manual_seed(3)))
-    rest = list(batches().epoch(torch.Generator().manual_seed(3), start=1))
+    whole = list(batches().epoch(generator(3), generator(0)))
+    rest = list(batches().epoch(generator(3), generator(0), start=1))
     assert all(torch.equal(a[1], b[1]) for a, b in zip(whole[1:], rest, strict=True))
 
 
 def test_epochs_do_not_touch_the_global_generator():
     before = torch.get_rng_state()
-    list(batches().epoch(torch.Generator().manual_seed(3)))
+    list(batches().epoch(generator(3), generator(0)))
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -22,15 +22,19 @@ def test_training_learns_and_reports_true_figures(tmp_path, make):
 def test_lrd_leaves_initialisation_and_batch_order_alone(make, monkeypatch):
     seen = {}
 
-    def spy(task, model, optimizer, batches, progress):
-        weights = torch.cat([p.detach().flatten() for p in model.parameters()])
-        batches = list(batches)
-        key = type(optimizer).__module__.split(".")[0]
-        seen.setdefault(key, []).append((weights, torch.cat([b[1] for b in batches])))
-        return original(task, model, optimizer, iter(batches), progress)
+    def spy(config, task, model, optimizer, steps):
+        step = original(config, task, model, optimizer, steps)
+        steps_seen = seen.setdefault(type(optimizer).__module__.split(".")[0], [])
 
-    original = runner.train_epoch
-    monkeypatch.setattr(runner, "train_epoch", spy)
+        def spied(batch, number):
+            weights = torch.cat([p.detach().flatten() for p in model.parameters()])
+            steps_seen.append((weights, batch[1]))
+            return step(batch, number)
+
+        return spied
+
+    original = runner.make_step
+    monkeypatch.setattr(runner, "make_step", spy)
     make()
     make("lrd.enabled=true")
     base, masked = seen["torch"], seen["lrd"]
@@ -38,7 +42,8 @@ def test_lrd_leaves_initialisation_and_batch_order_alone(make, monkeypatch):
     assert not torch.equal(base[1][0], masked[1][0])
     for (_, a), (_, b) in zip(base, masked, strict=True):
         assert torch.equal(a, b)
-    assert not torch.equal(base[0][1], base[1][1])  # a new order every epoch
+    epochs = [torch.cat([labels for _, labels in half]) for half in (base[:4], base[4:])]
+    assert not torch.equal(*epochs)  # a new order every epoch
 
 
 def test_the_base_arm_is_torchs_own_optimizer():
@@ -126,11 +131,23 @@ def test_a_forked_stream_leaves_the_global_generator_alone():
         ("epochs=0", "epochs must be a positive integer, got 0"),
         ("optimizer.lr=-1", "optimizer.lr must be a positive number"),
         ("wandb.mode=maybe", "wandb.mode must be disabled or offline or online"),
+        ("precision=fp8", "precision must be fp32 or bf16, got 'fp8'"),
+        ("schedule.name=cosine", "schedule.name must be constant or steps or poly"),
+        ("schedule.name=steps +schedule.at=[2]", "schedule.at must be a list of fractions"),
+        ("regularizer.p_sd=0", "regularizer.p_sd must be a number in (0, 1]"),
+        ("regularizer.p_sd=0.9", "models.fcnet.fcnet has no standard dropout"),
+        ("regularizer.noisy_label=1.5", "regularizer.noisy_label must be a number in [0, 1]"),
+        ("regularizer.noisy_gradient=-1", "regularizer.noisy_gradient must be a variance"),
+        ("regularizer.dropout_gradient=0", "regularizer.dropout_gradient must be a number"),
+        ("+regularizer.cutout=8", "regularizer must be among p_sd, noisy_label"),
+        ("lrd.rescale=true", "lrd.rescale=true needs lrd.enabled=true"),
+        ("lrd.enabled=true lrd.authors=true", "the authors' variant of rmsprop"),
+        ("lrd.enabled=true lrd.rescale=true lr_scale=0.5", "choose one control for a run"),
     ],
 )
 def test_bad_values_are_refused_before_anything_is_made(override, message, tmp_path, make):
     with pytest.raises(ConfigError) as error:
-        make(override)
+        make(*override.split())
     assert message in str(error.value)
     assert not any(tmp_path.iterdir())
 
