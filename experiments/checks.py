@@ -40,6 +40,10 @@ def check(config: Config) -> None:
     _require(_number(rate) and rate > 0, "optimizer.lr", rate, "a positive number")
     scale = config["lr_scale"]
     _require(_number(scale) and scale > 0, "lr_scale", scale, "a positive number")
+    minutes = config["checkpoint_minutes"]
+    _require(_number(minutes) and minutes > 0, "checkpoint_minutes", minutes, "a positive number")
+    count = config["predictions"]
+    _require(_integer(count) and count >= 0, "predictions", count, "a number of images")
     mode = config["wandb"]["mode"]
     _require(mode in MODES, "wandb.mode", mode, " or ".join(MODES))
     precision = config["precision"]

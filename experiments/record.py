@@ -4,8 +4,8 @@ config.yaml  the resolved configuration, without paths of the machine
 metrics.csv  a row per epoch; nothing in it depends on the clock
 timing.csv   epoch,seconds of training
 run.json     status (running, done, diverged, failed), hash, versions, machine, data
-Files appear whole (written aside, then renamed). A lock that dies with its process keeps a second
-one out of the folder.
+predictions.pt  of some test images, where the task has pictures to show
+Files appear whole. A lock that dies with its process keeps a second one out of the folder.
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ import csv
 import fcntl
 import io
 import json
-import os
-import platform
-import subprocess
-import time
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +24,13 @@ import pandas as pd
 import torch
 import yaml
 
+from experiments.checkpoint import CURRENT, PREVIOUS
+from experiments.environment import environment
+from experiments.files import WriteError, write
+from experiments.interruption import Interrupted
 from experiments.naming import Config, arm_name, config_hash, differences, run_folder
 
-_MINE = {"config.yaml", "metrics.csv", "timing.csv", "run.json", ".lock"}
+_MINE = {"config.yaml", "metrics.csv", "timing.csv", "run.json", "predictions.pt", ".lock"}
 _MY_PREFIXES = ("checkpoint", "tmp-")
 _MACHINE_KEYS = ("runs_dir", "wandb")
 FINISHED = ("done", "diverged")
@@ -69,17 +70,34 @@ class Record:
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, Exception) and self._info.get("status") == "running":
+        if isinstance(error, Exception | Interrupted) and self._info.get("status") == "running":
             lines = traceback.format_exception(error)
-            self._write_info(status="failed", error=f"{kind.__name__}: {error}", trace=lines[-5:])
+            with suppress(WriteError):  # the disk may be what failed; `error` goes on
+                self._write_info("failed", error=f"{kind.__name__}: {error}", trace=lines[-5:])
         self._lock.close()
 
-    def start(self, device: torch.device, data: dict[str, Any]) -> None:
-        """Write the configuration and a run.json of status "running", and forget older numbers."""
+    def state(self) -> dict[str, Any]:
+        """The rows so far, for a checkpoint."""
+        return {"rows": self._rows, "seconds": self._seconds}
+
+    def start(
+        self, device: torch.device, data: dict[str, Any], state: dict[str, Any] | None
+    ) -> None:
+        """Write the configuration and a run.json of status "running".
+
+        Rows go on from those of `state`, a checkpoint's; numbers of later epochs, which will be
+        made again, and without a state all numbers, are forgotten.
+        """
         if (self.folder / "run.json").exists():
-            print(f"{self.folder} is unfinished: starting it again", flush=True)
-        for name in ("metrics.csv", "timing.csv"):
-            (self.folder / name).unlink(missing_ok=True)
+            how = f"going on after epoch {len(state['rows'])}" if state else "starting it again"
+            print(f"{self.folder} is unfinished: {how}", flush=True)
+        if state:
+            self._rows, self._seconds = list(state["rows"]), list(state["seconds"])
+        if self._rows:
+            self._write_rows()
+        else:
+            for name in ("metrics.csv", "timing.csv"):
+                (self.folder / name).unlink(missing_ok=True)
         config = {key: value for key, value in self.config.items() if key not in _MACHINE_KEYS}
         config["data"] = {key: value for key, value in config["data"].items() if key != "root"}
         self._write("config.yaml", yaml.safe_dump(config, sort_keys=False))
@@ -98,6 +116,15 @@ class Record:
         """Append an epoch's row, the first column `epoch`, and its training time."""
         self._rows.append(row)
         self._seconds.append(seconds)
+        self._write_rows()
+
+    def save_predictions(self, predictions: dict[str, torch.Tensor]) -> None:
+        """Write what the task shows in pictures."""
+        content = io.BytesIO()
+        torch.save(predictions, content)
+        write(self.folder / "predictions.pt", content.getbuffer())
+
+    def _write_rows(self) -> None:
         self._write("metrics.csv", _csv(self._rows))
         timing = [
             {"epoch": row["epoch"], "seconds": round(seconds, 3)}
@@ -114,19 +141,15 @@ class Record:
         self._write("run.json", json.dumps(self._info, indent=1, ensure_ascii=False) + "\n")
 
     def _write(self, name: str, text: str) -> None:
-        aside = self.folder / f"tmp-{name}"
-        with open(aside, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, self.folder / name)
+        write(self.folder / name, text.encode())
 
 
 def is_finished(config: Config) -> bool:
     """Whether this run was made before: done or diverged, with the same configuration.
 
-    `lrd.compile: auto` stands for what it was resolved to. Raises RecordError if the run was made
-    with another configuration, or if its folder holds what no run has written.
+    `lrd.compile: auto` stands for what it was resolved to. Raises RecordError if it was made, or
+    begun and left with a checkpoint, with another configuration, or if its folder holds what no
+    run has written.
     """
     folder = run_folder(config)
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
@@ -139,7 +162,8 @@ def is_finished(config: Config) -> bool:
     if "run.json" not in names:
         return False
     info = _read_info(folder)
-    if info["status"] not in FINISHED:
+    finished = info["status"] in FINISHED
+    if not finished and CURRENT not in names and PREVIOUS not in names:
         return False
     old = _read_config(folder)
     if config["lrd"]["compile"] == "auto":
@@ -147,46 +171,11 @@ def is_finished(config: Config) -> bool:
     if info["hash"] != config_hash(config):
         lines = "\n  ".join(differences(old, config))
         raise RecordError(
-            f"{folder} is a finished run of another configuration:\n  {lines}\n"
+            f"{folder} is {'a finished' if finished else 'an unfinished'} run of another "
+            f"configuration:\n  {lines}\n"
             "Move it away, or write this one elsewhere with runs_dir=…"
         )
-    return True
-
-
-def environment(device: torch.device) -> dict[str, Any]:
-    """The machine and the versions that a run's last bits may depend on."""
-    return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "cpu": _cpu_model(),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "commit": _commit(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def _cpu_model() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not a Linux machine
-        return platform.processor() or platform.machine()
-    return next((line.split(":")[1].strip() for line in lines if "model name" in line), "unknown")
-
-
-def _commit() -> str | None:
-    """The repository's commit, with "+changes" if tracked files differ; None outside git."""
-    here = Path(__file__).parent
-
-    def git(*words: str) -> str:
-        done = subprocess.run(
-            ["git", *words], cwd=here, capture_output=True, text=True, check=True, timeout=20
-        )
-        return done.stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml")
-        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
+    return finished
 
 
 def _csv(rows: list[dict[str, float]]) -> str:

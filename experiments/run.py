@@ -1,7 +1,8 @@
 """Run one experiment, or a sweep of them: `python -m experiments.run experiment=mnist`.
 
 A configuration names model, data, optimizer and learning rate dropout; what comes out is one run
-folder (see experiments/record.py). A finished run is skipped.
+folder (see experiments/record.py). A finished run is skipped, an unfinished one goes on from its
+checkpoint.
 """
 
 from __future__ import annotations
@@ -10,34 +11,51 @@ import importlib
 import json
 import math
 import os
+import signal
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import hydra
 import torch
-from hydra.utils import get_method
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
-from tqdm import tqdm
 
 import lrd
 from data.batches import DataError
-from experiments import naming, rivals, streams
+from experiments import naming, streams
+from experiments.checkpoint import CheckpointError, Checkpoints
 from experiments.checks import ConfigError, check
+from experiments.files import WriteError
+from experiments.interruption import Interrupted, Interruption, raise_interrupted
 from experiments.record import Record, RecordError, is_finished
-from experiments.schedule import scheduler
-from experiments.tracking import Tracker
+from experiments.schedule import factor, scheduler
+from experiments.tracking import Progress, Tracker
+from experiments.training import (
+    Position,
+    Step,
+    autocast,
+    build,
+    epoch_batches,
+    make_optimizer,
+    make_step,
+)  # fmt: skip
 
 _OUTCOMES = "LRD_OUTCOMES"  # names the file in which the jobs of one command note how they ended
+_KNOWN_ERRORS = (
+    ConfigError, DataError, RecordError, CheckpointError, WriteError, lrd.CompilationError
+)  # fmt: skip
 
 
 def run(config: naming.Config) -> str:
-    """Train and evaluate one configuration; returns the run's status."""
+    """Train and evaluate one configuration; returns the run's status.
+
+    Raises Interrupted after SIGINT or SIGTERM, with a checkpoint written.
+    """
     check(config)
     if is_finished(config):
         print(f"{naming.run_folder(config)} is done already", flush=True)
@@ -47,105 +65,77 @@ def run(config: naming.Config) -> str:
     train, test = data.loaders(config["batch_size"], device)
     with streams.forked(config["seed"], "init"):
         model = build(config["model"], **_standard_dropout(config)).to(device)
-    _resolve_compile(config, model, config["epochs"] * len(train))
-    with Record(config) as record:
+    epochs, steps = config["epochs"], len(train)
+    _resolve_compile(config, model, epochs * steps)
+    task = importlib.import_module(f"experiments.{config['task']}")
+    optimizer = make_optimizer(config, model)
+    schedule = scheduler(config["schedule"], optimizer, steps, epochs)
+    step = make_step(config, task, model, optimizer, schedule)
+    with Record(config) as record, Interruption() as interruption:
         if is_finished(config):  # by another process, since
             return "skipped"
-        record.start(device, data.provenance)
-        task = importlib.import_module(f"experiments.{config['task']}")
-        optimizer = make_optimizer(config, model)
-        step = make_step(config, task, model, optimizer, len(train))
+        parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
+        identity = {"hash": naming.config_hash(config)}
+        checkpoints = Checkpoints(record.folder, parts, identity, config["checkpoint_minutes"])
+        saved = checkpoints.restore()
+        record.start(device, data.provenance, saved)
+        position = Position(steps, saved)
+
+        def pause(epoch_ended: bool = False) -> None:
+            """Where a run may be cut: write a checkpoint if it is time, end if asked to."""
+            if interruption.requested or checkpoints.due(epoch_ended):
+                checkpoints.save({**position.state(), **record.state()})
+            interruption.check()
+
         status = "done"
         with (
-            torch.random.fork_rng(),
+            _own_generators(device),
             Tracker(config) as tracker,
-            Progress(record.folder, config["epochs"], len(train)) as progress,
+            Progress(record.folder, epochs, steps, position.number) as progress,
         ):
-            for epoch in range(1, config["epochs"] + 1):
-                begin = time.perf_counter()
-                rate = optimizer.param_groups[0]["lr"]
-                figures = train_epoch(step, _epoch_batches(config, train, epoch), epoch, progress)
-                seconds = time.perf_counter() - begin
+            while position.epoch <= epochs and status == "done":
+                batches = epoch_batches(config, train, position.epoch, position.step)
+                figures = train_epoch(step, batches, position, progress, pause)
                 with autocast(config, device):
-                    figures |= task.evaluate(model, test)
-                row = {"epoch": epoch, "lr": rate, **figures}
-                record.add(row, seconds)
+                    figures |= task.evaluate(model, _guarded(test, pause))
+                first_step = (position.epoch - 1) * steps
+                rate = schedule.base_lrs[0] * factor(config["schedule"], first_step, steps, epochs)
+                row = {"epoch": position.epoch, "lr": rate, **figures}
+                record.add(row, position.seconds)
                 tracker.log(row)
-                progress.report(row, seconds)
+                progress.report(row, position.seconds)
                 if not math.isfinite(row["train_loss"]):
                     status = "diverged"
-                    break
+                position.next_epoch()
+                pause(epoch_ended=True)
             tracker.summarise(status)
-        record.finish(status, epochs=epoch)
+        if config["predictions"] and status == "done":
+            record.save_predictions(task.predict(model, test, config["predictions"]))
+        record.finish(status, epochs=position.epoch - 1)
+        checkpoints.keep_model()
         return status
 
 
-def make_step(
-    config: naming.Config, task: Any, model: Any, optimizer: Any, steps_per_epoch: int
-) -> Callable[[Any, int], dict[str, torch.Tensor]]:
-    """A training step: a batch and the step's number, from 0, to the sums of the task's columns.
-
-    Code that knows only torch's global generator (dropout) runs on the step's own stream.
-    """
-    parameters = list(model.parameters())
-    device = parameters[0].device
-    schedule = scheduler(config["schedule"], optimizer, steps_per_epoch, config["epochs"])
-    change = rivals.gradient_change(config)
-    if config["channels_last"]:
-        model.register_forward_pre_hook(_channels_last)
-    if config["compile_model"]:
-        model.compile()
-
-    def step(batch: Any, number: int) -> dict[str, torch.Tensor]:
-        torch.manual_seed(streams.derive(config["seed"], "dropout", number))
-        optimizer.zero_grad(set_to_none=True)
-        with autocast(config, device):
-            loss, sums = task.loss(model, batch)
-        loss.backward()
-        if change is not None:
-            change([each.grad for each in parameters if each.grad is not None], number)
-        optimizer.step()
-        schedule.step()
-        return sums
-
-    return step
-
-
-def train_epoch(step: Any, batches: Any, epoch: int, progress: Any) -> dict[str, float]:
-    """One pass over the training batches; the task's columns as means per sample.
-
-    Sums stay on the device until the end: the loop never waits for it.
-    """
-    names, totals, count = [], 0.0, 0
-    for number, batch in enumerate(batches, (epoch - 1) * progress.steps):
-        sums = step(batch, number)
-        names = list(sums)
-        totals = totals + torch.stack([value.detach().double() for value in sums.values()])
-        count += len(batch[0])
+def train_epoch(
+    step: Step, batches: Iterable[Any], position: Position, progress: Progress, pause: Any
+) -> dict[str, float]:
+    """Train on the batches; returns the task's columns as means per sample of the epoch."""
+    begin = time.perf_counter() - position.seconds
+    for batch in batches:
+        position.sums.add(step(batch, position.number), len(batch[0]))
+        position.step += 1
+        position.seconds = time.perf_counter() - begin
         progress.advance()
-    return dict(zip(names, (totals / count).tolist(), strict=True))
+        pause()
+    figures = position.sums.means()  # the only place where an epoch waits for the device
+    position.seconds = time.perf_counter() - begin
+    return figures
 
 
-def _epoch_batches(config: naming.Config, train: Any, epoch: int) -> Any:
-    """The epoch's batches: its order, its augmentation and, with noisy label, its labels."""
-    seed, rate = config["seed"], config["regularizer"]["noisy_label"]
-    order, augmentation, labels = (
-        streams.generator(seed, name, epoch) for name in ("order", "augmentation", "labels")
-    )
-    if rate == 0:
-        return train.epoch(order, augmentation)
-    noisy = rivals.noisy_labels(train.labels, rate, config["model"]["num_classes"], labels)
-    return train.epoch(order, augmentation, labels=noisy)
-
-
-def autocast(config: naming.Config, device: torch.device) -> torch.autocast:
-    """bfloat16 where torch's rules allow it, with precision=bf16."""
-    enabled = config["precision"] == "bf16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
-
-
-def _channels_last(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> Any:
-    return tuple(each.contiguous(memory_format=torch.channels_last) for each in inputs)
+def _guarded(items: Iterable[Any], pause: Callable[[], None]) -> Iterator[Any]:
+    for item in items:
+        pause()
+        yield item
 
 
 def _standard_dropout(config: naming.Config) -> dict[str, float]:
@@ -153,31 +143,9 @@ def _standard_dropout(config: naming.Config) -> dict[str, float]:
     return {} if p_sd == 1 else {"p_sd": p_sd}
 
 
-def build(node: naming.Config, *arguments: Any, **more: Any) -> Any:
-    """Call the function or class that `_target_` names with the node's other keys."""
-    keywords = {key: value for key, value in node.items() if key != "_target_"}
-    return get_method(node["_target_"])(*arguments, **keywords, **more)
-
-
-def make_optimizer(config: naming.Config, model: torch.nn.Module) -> torch.optim.Optimizer:
-    """torch.optim's own optimizer for a base arm, lrd's with the mask stream for the others."""
-    settings = config["optimizer"]
-    hyper = {k: v for k, v in settings.items() if k not in ("name", "base", "lrd")}
-    hyper["lr"] = hyper["lr"] * config["lr_scale"]
-    if not naming.masked(config):
-        return build(settings["base"], model.parameters(), **hyper)
-    masked = config["lrd"]
-    if masked["rescale"]:
-        hyper["lr"] = hyper["lr"] / masked["p"]
-    authors = {"_target_": "experiments.rivals.AuthorsRMSprop"}
-    return build(
-        authors if masked["authors"] else settings["lrd"],
-        model.parameters(),
-        **hyper,
-        keep_prob=masked["p"],
-        seed=streams.derive(config["seed"], "mask"),
-        compile=masked["compile"],
-    )
+def _own_generators(device: torch.device) -> Any:
+    """Leaves torch's global generators, which every step seeds, as they were before."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 def _device(config: naming.Config) -> torch.device:
@@ -199,72 +167,58 @@ def _resolve_compile(config: naming.Config, model: torch.nn.Module, steps: int) 
         config["lrd"]["compile"] = masked and lrd.worth_compiling(size, steps)
 
 
-class Progress:
-    """A bar with loss and time left on a terminal, one line an epoch elsewhere."""
-
-    def __init__(self, folder: Path, epochs: int, steps: int) -> None:
-        self._name = "/".join(folder.parts[-3:])
-        self._epochs, self.steps = epochs, steps
-        self._bar = tqdm(
-            total=epochs * steps, desc=self._name, unit="step", disable=not sys.stderr.isatty()
-        )
-        self.advance = self._bar.update
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def report(self, row: dict[str, float], seconds: float) -> None:
-        test = {key: value for key, value in row.items() if key.startswith("test_a")}
-        shown = {"loss": row["train_loss"], **test}
-        text = ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
-        self._bar.set_postfix_str(text)
-        if self._bar.disable:
-            print(
-                f"{self._name} epoch {row['epoch']}/{self._epochs}: {text} ({seconds:.1f} s)",
-                flush=True,
-            )
-
-
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def job(config: DictConfig) -> None:
     """One job of the command: a failure is noted and does not end a sweep."""
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    name = f"{plain['experiment']}/{plain['optimizer']['name']} seed {plain['seed']}"
+    name = " ".join(HydraConfig.get().overrides.task) or "the run"
+    _note(name, "missing")  # and so it stays if the process dies
     error = ""
     try:
-        status = run(plain)
-        name = str(naming.run_folder(plain))
-    except (ConfigError, DataError, RecordError, lrd.CompilationError) as known:
+        status = run(OmegaConf.to_container(config, resolve=True))
+    except _KNOWN_ERRORS as known:
         status, error = "failed", str(known)
     except Exception as unknown:  # any failure of one run leaves the others to go on
         traceback.print_exc()
         status, error = "failed", f"{type(unknown).__name__}: {unknown}"
+    except Interrupted:
+        _note(name, "interrupted")
+        raise
     if error:
         print(f"error: {error}", file=sys.stderr, flush=True)
+    _note(name, status, error)
+
+
+def _note(name: str, status: str, error: str = "") -> None:
     with open(os.environ[_OUTCOMES], "a", encoding="utf-8") as file:
         file.write(json.dumps({"run": name, "status": status, "error": error}) + "\n")
 
 
 def main() -> None:
-    """Run the command line's jobs; exit status 1 if any failed, 130 if interrupted."""
+    """Run the command line's jobs, and say how they ended if there were several.
+
+    Exit status 1 if any failed or died, 128 + the signal's number if interrupted.
+    """
+    signal.signal(signal.SIGTERM, raise_interrupted)  # as Ctrl-C: it ends launchers' workers too
+    code = 0
     with tempfile.NamedTemporaryFile("r", encoding="utf-8", suffix=".jsonl") as file:
         os.environ[_OUTCOMES] = file.name
         try:
             job()
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as interrupt:
             print("interrupted: the same command goes on with what is not done", file=sys.stderr)
-            sys.exit(130)
-        outcomes = [json.loads(line) for line in file]
-    failed = [outcome for outcome in outcomes if outcome["status"] == "failed"]
+            code = 128 + getattr(interrupt, "signal", signal.SIGINT)
+        except Exception:  # a launcher's: a worker was killed, or could not be started
+            traceback.print_exc()
+            code = 1
+        outcomes = {each["run"]: each for each in map(json.loads, file)}.values()
+    counts = Counter(outcome["status"] for outcome in outcomes)
     if len(outcomes) > 1:
-        counts = Counter(outcome["status"] for outcome in outcomes)
         print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
-        for outcome in failed:
-            print(f"failed: {outcome['run']}: {outcome['error'].splitlines()[0]}")
-    sys.exit(1 if failed else 0)
+        for outcome in outcomes:
+            if outcome["status"] in ("failed", "missing", "diverged"):
+                reason = f": {outcome['error'].splitlines()[0]}" if outcome["error"] else ""
+                print(f"{outcome['status']}: {outcome['run']}{reason}")
+    sys.exit(code or int(counts["failed"] + counts["missing"] > 0))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
-"""Curves on Weights & Biases: wandb.mode=offline or online; nothing is imported when disabled."""
+"""What one sees of a run while it goes on: progress on the terminal, curves on Weights & Biases."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 from experiments.naming import Config, arm_name
 
@@ -12,6 +16,7 @@ MODES = ("disabled", "offline", "online")
 class Tracker:
     """One W&B run: grouped by experiment and scale, named by arm and seed; a context manager.
 
+    wandb.mode=offline or online; nothing is imported when it is disabled.
     It ends with the block, however that ends: wandb.init would go on in a run left open, and a
     sweep's next run would log into a failed one.
     """
@@ -46,3 +51,36 @@ class Tracker:
         """Show how the run ended: "done" or "diverged"."""
         if self._run is not None:
             self._run.summary["status"] = status
+
+
+class Progress:
+    """A bar with loss and time left on a terminal, one line an epoch elsewhere."""
+
+    def __init__(self, folder: Path, epochs: int, steps: int, done: int) -> None:
+        self._name = "/".join(folder.parts[-3:])
+        self._epochs = epochs
+        self._bar = tqdm(
+            total=epochs * steps,
+            initial=done,
+            desc=self._name,
+            unit="step",
+            disable=not sys.stderr.isatty(),
+        )
+        self.advance = self._bar.update
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def report(self, row: dict[str, float], seconds: float) -> None:
+        test = {key: value for key, value in row.items() if key.startswith("test_a")}
+        shown = {"loss": row["train_loss"], **test}
+        text = ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
+        self._bar.set_postfix_str(text)
+        if self._bar.disable:
+            print(
+                f"{self._name} epoch {row['epoch']}/{self._epochs}: {text} ({seconds:.1f} s)",
+                flush=True,
+            )

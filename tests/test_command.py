@@ -64,11 +64,12 @@ def test_an_interrupted_run_is_made_by_the_same_command(tmp_path):
     assert process.returncode == 130
     assert errors == "interrupted: the same command goes on with what is not done\n"
     (run,) = read_runs(tmp_path, scale="smoke")
-    assert run.status == "running"
+    assert run.status == "failed"
+    assert run.info["error"] == "Interrupted: interrupted by SIGINT"
     assert 1 <= len(run.metrics) < 100
     again = command(*words)
     assert again.returncode == 0, again.stderr
-    assert "is unfinished: starting it again" in again.stdout
+    assert f"is unfinished: going on after epoch {len(run.metrics)}" in again.stdout
     (run,) = read_runs(tmp_path, scale="smoke")
     assert (run.status, len(run.metrics)) == ("done", 100)
 

@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from commands import ROOT, configure, rows
-from experiments import record as record_module
+from experiments import files
 from experiments import run as runner
+from experiments.files import WriteError
 from experiments.naming import run_folder
 from experiments.record import Record, RecordError, read_runs
 
@@ -20,6 +21,7 @@ def test_a_finished_run_is_skipped_and_an_unfinished_one_made_again(make, capsys
     info = json.loads((folder / "run.json").read_text())
     before = (folder / "metrics.csv").read_bytes()
     (folder / "run.json").write_text(json.dumps({**info, "status": "running"}))
+    (folder / "checkpoint.pt").unlink()
     assert make()[0] == "done"
     assert "is unfinished: starting it again" in capsys.readouterr().out
     assert (folder / "metrics.csv").read_bytes() == before
@@ -88,7 +90,7 @@ def test_a_run_leaves_its_record(make):
     status, folder = make("lrd.enabled=true", "lrd.p=0.3")
     assert status == "done"
     assert sorted(path.name for path in folder.iterdir()) == [
-        ".lock", "config.yaml", "metrics.csv", "run.json", "timing.csv",
+        ".lock", "checkpoint.pt", "config.yaml", "metrics.csv", "run.json", "timing.csv",
     ]  # fmt: skip
     table = rows(folder)
     assert list(table[0]) == [
@@ -136,8 +138,8 @@ def test_files_appear_whole(tmp_path, make, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(record_module.os, "fsync", fail)
-    with pytest.raises(OSError, match="No space"):
+    monkeypatch.setattr(files.os, "fsync", fail)
+    with pytest.raises(WriteError, match=r"No space left on device.*repeat the command"):
         record._write("run.json", "half")
     assert (folder / "run.json").read_bytes() == before
 

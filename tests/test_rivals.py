@@ -9,8 +9,8 @@ import torch
 import lrd
 from commands import configure, rows
 from experiments import rivals, streams
-from experiments import run as runner
-from experiments.schedule import factor
+from experiments.schedule import factor, scheduler
+from experiments.training import build, epoch_batches, make_optimizer, make_step
 
 
 def generator(seed):
@@ -27,9 +27,9 @@ def test_noisy_labels_are_of_the_other_classes_uniformly():
 
 def test_labels_are_disturbed_anew_in_every_epoch_and_never_at_test(tmp_path, monkeypatch):
     config = configure("regularizer.noisy_label=0.5", "data.subset=512", runs_dir=tmp_path)
-    train, test = runner.build(config["data"]).loaders(512, torch.device("cpu"))
+    train, test = build(config["data"]).loaders(512, torch.device("cpu"))
     (images, first), (again, second) = (
-        next(iter(runner._epoch_batches(config, train, epoch))) for epoch in (1, 2)
+        next(iter(epoch_batches(config, train, epoch))) for epoch in (1, 2)
     )
     clean = {
         image.numpy().tobytes(): label
@@ -113,10 +113,10 @@ def test_a_rival_method_changes_the_training_and_nothing_before_it(make, method)
     tables = [rows(make(*words)[1]) for words in ([], [f"regularizer.{method}"])]
     assert tables[0] != tables[1]
     config = configure(f"regularizer.{method}", runs_dir="x")
-    train, _ = runner.build(config["data"]).loaders(64, torch.device("cpu"))
+    train, _ = build(config["data"]).loaders(64, torch.device("cpu"))
     plain = configure(runs_dir="x")
     for ours, base in zip(
-        runner._epoch_batches(config, train, 1), runner._epoch_batches(plain, train, 1), strict=True
+        epoch_batches(config, train, 1), epoch_batches(plain, train, 1), strict=True
     ):
         assert torch.equal(ours[0], base[0])
 
@@ -131,14 +131,14 @@ def test_rescaled_updates_are_those_of_lrd_over_p():
         net = torch.nn.Linear(50, 50)
         torch.nn.init.zeros_(net.weight)
         net.weight.grad = torch.ones(50, 50)
-        runner.make_optimizer(config, net).step()
+        make_optimizer(config, net).step()
         steps.append(net.weight.detach().clone())
     torch.testing.assert_close(steps[1], steps[0] / 0.25)
 
 
 def test_the_lr_scaled_control_is_the_plain_optimizer_at_a_smaller_rate():
     config = configure("optimizer=adam", "lr_scale=0.5", runs_dir="x")
-    optimizer = runner.make_optimizer(config, torch.nn.Linear(2, 2))
+    optimizer = make_optimizer(config, torch.nn.Linear(2, 2))
     assert type(optimizer) is torch.optim.Adam
     assert optimizer.param_groups[0]["lr"] == 0.0005
 
@@ -168,7 +168,7 @@ def test_the_authors_rmsprop_decays_its_second_moment_and_not_its_weights():
 
 def test_the_authors_rmsprop_is_chosen_by_its_flag():
     words = ["optimizer=rmsprop", "lrd.enabled=true", "lrd.authors=true", "experiment=cifar10"]
-    optimizer = runner.make_optimizer(configure(*words, runs_dir="x"), torch.nn.Linear(2, 2))
+    optimizer = make_optimizer(configure(*words, runs_dir="x"), torch.nn.Linear(2, 2))
     assert type(optimizer) is rivals.AuthorsRMSprop
     assert optimizer.param_groups[0]["weight_decay"] == 0.0005
 
@@ -210,9 +210,11 @@ def test_two_full_size_steps_at_paper_scale(experiment):
     words = [f"experiment={experiment}", "scale=paper", "optimizer=sgdm", "optimizer.lr=0.01"]
     config = configure(*words, "lrd.enabled=true", "lrd.compile=false", runs_dir="x")
     torch.manual_seed(0)
-    net = runner.build(config["model"])
+    net = build(config["model"])
     task = importlib.import_module("experiments.classification")
-    step = runner.make_step(config, task, net, runner.make_optimizer(config, net), 391)
+    optimizer = make_optimizer(config, net)
+    schedule = scheduler(config["schedule"], optimizer, 391, 200)
+    step = make_step(config, task, net, optimizer, schedule)
     batch = torch.randn(128, 3, 32, 32), torch.arange(128) % 10
     first, second = (float(step(batch, number)["train_loss"]) / 128 for number in range(2))
     assert first == pytest.approx(math.log(config["model"]["num_classes"]), rel=0.25)

@@ -22,8 +22,8 @@ def test_training_learns_and_reports_true_figures(tmp_path, make):
 def test_lrd_leaves_initialisation_and_batch_order_alone(make, monkeypatch):
     seen = {}
 
-    def spy(config, task, model, optimizer, steps):
-        step = original(config, task, model, optimizer, steps)
+    def spy(config, task, model, optimizer, schedule):
+        step = original(config, task, model, optimizer, schedule)
         steps_seen = seen.setdefault(type(optimizer).__module__.split(".")[0], [])
 
         def spied(batch, number):

@@ -1,0 +1,36 @@
+"""Files that appear whole or not at all, whatever happens while they are written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+class WriteError(RuntimeError):
+    """The disk or the folder did not take a file; the message says which and what to do."""
+
+
+def write_aside(path: Path, *parts: bytes | memoryview) -> Path:
+    """Write to disk as tmp-<name> in the same folder, to be renamed; returns that path.
+
+    Raises WriteError, and leaves nothing of what it began.
+    """
+    aside = path.with_name(f"tmp-{path.name}")
+    try:
+        with open(aside, "wb") as file:
+            for part in parts:
+                file.write(part)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise WriteError(
+            f"cannot write {path}: {error.strerror}. What was written before is whole: make room "
+            "there, or make it writable, and repeat the command"
+        ) from error
+    return aside
+
+
+def write(path: Path, *parts: bytes | memoryview) -> None:
+    """Write a file that is never seen half-written. Raises WriteError."""
+    os.replace(write_aside(path, *parts), path)
