@@ -15,6 +15,16 @@ RUN = $(VENV)/bin/python -m
 HEAVY = slow or fault or distributed or integration or browser
 ONE_EXPERIMENT = $(if $(EXPERIMENT),--experiment $(EXPERIMENT))
 
+# Table 1's curves: a figure for each experiment; another experiment's go with Figure 5's name
+FIGURE_mnist = figure5
+FIGURE_cifar10 = figure6
+FIGURE_cifar100 = figure7
+FIGURES = $(if $(EXPERIMENT),$(or $(FIGURE_$(EXPERIMENT)),figure5),figure5 figure6 figure7)
+
+# What is made of the runs: $(call table,<name>), $(call figure,<name>)
+table = $(RUN) scripts.tables $(1) --scale $(SCALE) $(ONE_EXPERIMENT)
+figure = $(RUN) scripts.figures $(1) --scale $(SCALE) $(ONE_EXPERIMENT)
+
 # A sweep's command line: $(call sweep,<name>,<experiment or nothing>)
 sweep = $(RUN) experiments.run +sweep=$(1) $(if $(2),experiment=$(2)) 'seed=$(SEEDS)' \
 	scale=$(SCALE) hydra/launcher=$(LAUNCHER) \
@@ -26,10 +36,14 @@ sweep = $(RUN) experiments.run +sweep=$(1) $(if $(2),experiment=$(2)) 'seed=$(SE
 reproduce = @status=0; set -x; $(1) || status=$$?; $(2) && exit $$status
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint data reproduce-table1 reproduce-figure5 benchmark clean
+.PHONY: help setup demo test test-all lint data \
+	reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 \
+	reproduce-figure5 reproduce-figure6 reproduce-figure7 reproduce-figure10 reproduce-figure11 \
+	reproduce-figure12 reproduce-figure13 reproduce-controls reproduce-authors \
+	verify benchmark clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  SCALE=$(SCALE) (paper, lite, smoke)  SEEDS=$(SEEDS)  EXPERIMENT=$(EXPERIMENT) (empty: all)"
 	@echo "  LAUNCHER=$(LAUNCHER) (basic, joblib: JOBS=$(JOBS) runs at a time)  VENV=$(VENV)  PYTHON=$(PYTHON)"
@@ -56,10 +70,10 @@ $(STAMP): requirements.lock pyproject.toml
 demo: SCALE = paper
 demo: SEEDS = 0
 demo: LAUNCHER = joblib
+demo: EXPERIMENT = digits
 demo: $(STAMP)  ## Table 1's row and curves for 5,000 digits that need no download, in minutes
-	$(call reproduce,$(call sweep,table1,digits),\
-		$(RUN) scripts.tables table1 --scale $(SCALE) --experiment digits && \
-		$(RUN) scripts.figures figure5 --scale $(SCALE) --experiment digits)
+	$(call reproduce,$(call sweep,table1,$(EXPERIMENT)),\
+		$(call table,table1) && $(call figure,figure5))
 
 test: $(STAMP)  ## The fast tests
 	$(RUN) pytest -m "not ($(HEAVY))"
@@ -74,13 +88,45 @@ lint: $(STAMP)  ## Check style and format
 data: $(STAMP)  ## Download the data sets that are missing, and check those that are there
 	$(RUN) scripts.fetch
 
-reproduce-table1: $(STAMP)  ## Table 1 and its curves: SCALE, SEEDS, LAUNCHER, EXPERIMENT
+reproduce-table1: $(STAMP)  ## Table 1 and its curves, Figures 5 to 7
 	$(call reproduce,$(call sweep,table1,$(EXPERIMENT)),\
-		$(RUN) scripts.tables table1 --scale $(SCALE) $(ONE_EXPERIMENT) && \
-		$(RUN) scripts.figures figure5 --scale $(SCALE) $(ONE_EXPERIMENT))
+		$(call table,table1) $(foreach each,$(FIGURES),&& $(call figure,$(each))))
 
-reproduce-figure5: $(STAMP)  ## Figure 5, Table 1's curves on MNIST: SCALE, SEEDS, LAUNCHER
+reproduce-table2: $(STAMP)  ## Table 2 and Figure 10: the probability of an update
+	$(call reproduce,$(call sweep,table2,$(EXPERIMENT)),$(call table,table2) && $(call figure,figure10))
+
+reproduce-table3: $(STAMP)  ## Table 3 and Figure 11: other regularizations
+	$(call reproduce,$(call sweep,table3,$(EXPERIMENT)),$(call table,table3) && $(call figure,figure11))
+
+reproduce-table4: $(STAMP)  ## Table 4 and Figure 13: standard dropout
+	$(call reproduce,$(call sweep,table4,$(EXPERIMENT)),$(call table,table4) && $(call figure,figure13))
+
+reproduce-figure5: $(STAMP)  ## Table 1's curves on MNIST
 	$(call reproduce,$(call sweep,table1,mnist),$(RUN) scripts.figures figure5 --scale $(SCALE))
+
+reproduce-figure6: $(STAMP)  ## Table 1's curves on CIFAR-10
+	$(call reproduce,$(call sweep,table1,cifar10),$(RUN) scripts.figures figure6 --scale $(SCALE))
+
+reproduce-figure7: $(STAMP)  ## Table 1's curves on CIFAR-100
+	$(call reproduce,$(call sweep,table1,cifar100),$(RUN) scripts.figures figure7 --scale $(SCALE))
+
+reproduce-figure10: reproduce-table2  ## Table 2's curves
+reproduce-figure11: reproduce-table3  ## Table 3's curves
+
+reproduce-figure12: $(STAMP)  ## Learning rate dropout and dropout on the gradient
+	$(call reproduce,$(call sweep,figure12,$(EXPERIMENT)),$(call figure,figure12))
+
+reproduce-figure13: reproduce-table4  ## Table 4's curves
+
+reproduce-controls: $(STAMP)  ## Not in the paper: is it the mask, or the smaller mean step?
+	$(call reproduce,$(call sweep,controls,$(EXPERIMENT)),\
+		$(call table,controls) && $(call figure,controls))
+
+reproduce-authors: $(STAMP)  ## Not in the paper: RMSprop with LRD as the authors released it
+	$(call reproduce,$(call sweep,authors,$(EXPERIMENT)),$(call table,authors) && $(call figure,authors))
+
+verify: $(STAMP)  ## Check that every run folder is whole
+	$(RUN) scripts.verify
 
 benchmark: $(STAMP)  ## Measure the speed of the step and of an epoch
 	$(RUN) scripts.benchmark

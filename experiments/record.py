@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import fcntl
+import hashlib
 import io
 import json
 import traceback
@@ -134,7 +135,9 @@ class Record:
 
     def finish(self, status: str, **more: Any) -> None:
         """Close the record as "done" or "diverged"."""
-        self._write_info(status=status, seconds=round(sum(self._seconds), 1), **more)
+        more |= {"status": status, "seconds": round(sum(self._seconds), 1)}
+        digest = record_digest(self.folder, {**self._info, **more})
+        self._write_info(**more, digest=digest)
 
     def _write_info(self, status: str, **more: Any) -> None:
         self._info = {"status": status, **{**self._info, "status": status}, **more}
@@ -178,6 +181,16 @@ def is_finished(config: Config) -> bool:
     return finished
 
 
+def record_digest(folder: Path, info: dict[str, Any]) -> str:
+    """SHA-256 of a finished record: run.json's content and the bytes of the other files."""
+    content = {key: value for key, value in info.items() if key != "digest"}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for name in ("config.yaml", "metrics.csv", "timing.csv"):
+        path = folder / name
+        digest.update(path.read_bytes() if path.exists() else b"")
+    return digest.hexdigest()
+
+
 def _csv(rows: list[dict[str, float]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
@@ -190,7 +203,7 @@ def _read_info(folder: Path) -> dict[str, Any]:
     try:
         info = json.loads((folder / "run.json").read_text())
         info["status"], info["hash"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(folder / "run.json", error) from error
     return info
 
@@ -202,6 +215,15 @@ def _read_config(folder: Path) -> Config:
     except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder / "config.yaml", error) from error
     return config
+
+
+def _read_metrics(folder: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(folder / "metrics.csv")
+    except FileNotFoundError:
+        return pd.DataFrame()
+    except (ValueError, OSError) as error:
+        raise _damaged(folder / "metrics.csv", error) from error
 
 
 def _damaged(path: Path, error: Exception) -> RecordError:
@@ -229,13 +251,12 @@ class Run:
 def read_runs(runs_dir: str | Path, *, scale: str, experiment: str | None = None) -> list[Run]:
     """All runs of a scale, finished or not, in the order of experiment, arm and seed.
 
-    Raises RecordError for a run.json or config.yaml that cannot be read.
+    Raises RecordError for a file that cannot be read.
     """
     root = Path(runs_dir) / scale
     runs = []
     for path in root.glob(f"{experiment or '*'}/*/seed*/run.json"):
         folder = path.parent
-        metrics = folder / "metrics.csv"
         runs.append(
             Run(
                 folder,
@@ -245,7 +266,7 @@ def read_runs(runs_dir: str | Path, *, scale: str, experiment: str | None = None
                 int(folder.name.removeprefix("seed")),
                 _read_config(folder),
                 _read_info(folder),
-                pd.read_csv(metrics) if metrics.exists() else pd.DataFrame(),
+                _read_metrics(folder),
             )
         )
     return sorted(runs, key=lambda run: (run.experiment, run.arm, run.seed))

@@ -11,20 +11,9 @@ import pandas as pd
 
 from experiments.naming import differences
 from experiments.record import FINISHED, Run, read_runs
+from experiments.verify import faults
+from scripts.items import TITLES
 
-OPTIMIZERS = {
-    "sgdm": "SGDM",
-    "rmsprop": "RMSprop",
-    "adam": "Adam",
-    "amsgrad": "AMSGrad",
-    "radam": "RAdam",
-}
-TITLES = {
-    "mnist": "MNIST, FCNet",
-    "cifar10": "CIFAR-10, ResNet-34",
-    "cifar100": "CIFAR-100, DenseNet-121",
-    "digits": "digits, FCNet",
-}
 PAPER = Path(__file__).parent.parent / "results" / "paper"
 
 # Runs that share a key may differ in these configuration keys only: seeds of one arm, methods on
@@ -83,12 +72,12 @@ def read_experiment(runs_dir: Path, scale: str, name: str, arms: Iterable[str]) 
     """Gather the named arms of an experiment.
 
     Raises ResultError if their configurations differ in more than seed, method and optimizer, or
-    if a finished run lacks epochs.
+    if a finished run's record is not whole.
     """
     wanted = set(arms)
     runs = [run for run in read_runs(runs_dir, scale=scale, experiment=name) if run.arm in wanted]
     finished = [run for run in runs if run.status in FINISHED]
-    _check_complete(finished)
+    _check_whole(finished)
     _check_comparable(finished)
     gathered: dict[str, Arm] = {}
     for run in finished:
@@ -98,7 +87,9 @@ def read_experiment(runs_dir: Path, scale: str, name: str, arms: Iterable[str]) 
     return Experiment(name, gathered, unfinished)
 
 
-def require_runs(experiments: list[Experiment], runs_dir: Path, scale: str) -> None:
+def require_runs(
+    experiments: list[Experiment], runs_dir: Path, scale: str, sweep: str = "table1"
+) -> None:
     """Raise ResultError, with the command to start with, if there is no finished run at all."""
     if any(experiment.runs for experiment in experiments):
         return
@@ -107,17 +98,17 @@ def require_runs(experiments: list[Experiment], runs_dir: Path, scale: str) -> N
     raise ResultError(
         f"no finished run of {names} at scale {scale} in {runs_dir}"
         + (f" (unfinished: {', '.join(begun)})" if begun else "")
-        + ". Make some with: python -m experiments.run +sweep=table1 "
+        + f". Make some with: python -m experiments.run +sweep={sweep} "
         f"experiment={experiments[0].name} scale={scale} seed=0"
     )
 
 
-def _check_complete(finished: list[Run]) -> None:
+def _check_whole(finished: list[Run]) -> None:
     for run in finished:
-        if run.status == "done" and len(run.metrics) != run.config["epochs"]:
+        if found := faults(run):
             raise ResultError(
-                f"{run.folder} is done, but its metrics.csv has {len(run.metrics)} epochs of "
-                f"{run.config['epochs']}: delete the folder and run it again"
+                f"{run.folder} is not a whole record: {'; '.join(found)}. Restore it, or delete "
+                "the folder and run it again"
             )
 
 
@@ -145,7 +136,7 @@ def place(run: Run) -> str:
 
 
 def conditions(experiment: Experiment) -> str:
-    """Epochs, seeds, data, device, threads and version of an experiment's finished runs."""
+    """Net, epochs, seeds, data, device, threads and version of an experiment's finished runs."""
 
     def among(value: Callable[[Run], str]) -> str:
         return " or ".join(sorted({value(run) for run in experiment.runs}))
@@ -161,13 +152,24 @@ def conditions(experiment: Experiment) -> str:
         info = run.info
         return f"{info['device']} ({info['cpu']})" if info["device"] == "cpu" else info["device"]
 
+    def net(run: Run) -> str:
+        hidden = ("_target_", "num_classes")
+        sizes = {key: value for key, value in run.config["model"].items() if key not in hidden}
+        return ", ".join(f"{key} {value}" for key, value in sizes.items())
+
     seeds = sorted({run.seed for run in experiment.runs})
     return (
-        f"{among(lambda run: str(run.config['epochs']))} epochs; "
+        f"net: {among(net)}; {among(lambda run: str(run.config['epochs']))} epochs, batch size "
+        f"{among(lambda run: str(run.config['batch_size']))}; "
         f"seeds: {', '.join(map(str, seeds))}; data: {among(data)}; "
         f"device: {among(device)}, threads: {among(lambda run: str(run.info['threads']))}, "
         f"torch {among(lambda run: run.info['versions']['torch'])}"
     )
+
+
+def has_published(item: str) -> bool:
+    """Whether the paper has numbers for a table or figure."""
+    return (PAPER / f"{item}.csv").exists()
 
 
 def published(item: str) -> pd.DataFrame:

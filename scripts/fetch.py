@@ -8,11 +8,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from data.batches import DataError
+from experiments.training import build
 
 _CONF = Path(__file__).parent.parent / "conf" / "data"
 
@@ -22,11 +21,9 @@ def main() -> None:
     missing = 0
     for path in sorted(_CONF.glob("*.yaml")):
         try:
-            provenance = instantiate(OmegaConf.load(path)).provenance
-        except InstantiationException as error:
-            if not isinstance(error.__cause__, DataError):
-                raise
-            print(f"error: {path.stem}: {error.__cause__}", file=sys.stderr, flush=True)
+            provenance = build(OmegaConf.load(path)).provenance
+        except DataError as error:
+            print(f"error: {path.stem}: {error}", file=sys.stderr, flush=True)
             missing += 1  # the others are still worth having
         else:
             facts = ", ".join(f"{key} {value}" for key, value in provenance.items())

@@ -9,10 +9,12 @@ import argparse
 import io
 import sys
 import textwrap
+from itertools import chain
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -21,7 +23,7 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.record import RecordError
 from scripts.arms import (
-    OPTIMIZERS,
+    PAPER,
     Arm,
     Experiment,
     ResultError,
@@ -31,18 +33,20 @@ from scripts.arms import (
     write_whole,
 )
 from scripts.drawings import draw_lrd
+from scripts.items import CURVES, LOSS, OPTIMIZERS, TEST, TRAIN, Curves
 
-FIGURES = {"mnist": "figure5", "cifar10": "figure6", "cifar100": "figure7"}
-PANELS = {
-    "train_loss": "training loss",
-    "train_accuracy": "training accuracy (%)",
-    "test_accuracy": "test accuracy (%)",
-}
-# Two of Okabe and Ito's colours, which no form of colour blindness confuses, and two line styles.
-METHODS = {
-    "base": ("", {"color": "#0072B2", "linestyle": "-"}),
-    "LRD, p = 0.5": ("+lrd0.5", {"color": "#D55E00", "linestyle": (0, (3, 1))}),
-}
+LABELS = {LOSS: "training loss", TRAIN: "training accuracy (%)", TEST: "test accuracy (%)"}
+# Okabe and Ito's colours, which no form of colour blindness confuses, each with a line of its own.
+LINES = [
+    {"color": "#0072B2", "linestyle": "-"},
+    {"color": "#D55E00", "linestyle": (0, (3, 1))},
+    {"color": "#009E73", "linestyle": (0, (6, 1, 1, 1))},
+    {"color": "#CC79A7", "linestyle": (0, (1, 1))},
+    {"color": "#E69F00", "linestyle": (0, (8, 2))},
+    {"color": "#56B4E9", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
+    {"color": "#000000", "linestyle": (0, (5, 2, 2, 2))},
+]
+AUTHORS = {"color": "0.35", "linestyle": ":", "linewidth": 0.9}  # the curve that they released
 STYLE = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -73,13 +77,13 @@ def draw_curve(axes: Axes, arm: Arm, column: str, style: dict[str, object]) -> N
         )
 
 
-def limits(experiment: Experiment, column: str) -> tuple[float, float]:
-    """A row's common limits: all losses, but no accuracies of the steep first tenth.
+def limits(arms: list[Arm], column: str) -> tuple[float, float]:
+    """Limits of an axis: all of a loss, but of an accuracy not the steep first tenth.
 
     Of the accuracies, one in a hundred may lie below, so that a spike does not flatten the rest.
     """
-    curves = [arm.curves(column) for arm in experiment.arms.values() if arm.done]
-    loss = column.endswith("loss")
+    curves = [arm.curves(column) for arm in arms]
+    loss = column == LOSS
     shown = [curve.iloc[0 if loss else len(curve) // 10 :].to_numpy().ravel() for curve in curves]
     found = np.concatenate(shown)
     if loss:
@@ -89,62 +93,115 @@ def limits(experiment: Experiment, column: str) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def seeds_line(experiment: Experiment, optimizer: str) -> str:
-    """What stands below an optimizer's name: how many seeds each curve is the mean of."""
-    counts = []
-    for method, (suffix, _) in METHODS.items():
-        arm = experiment[optimizer + suffix]
-        text = f"n = {len(arm.done)}" if arm.done else ""
-        text = ",\n".join(part for part in (text, arm.divergence()) if part) or "not run"
-        counts.append((method.split(",")[0], text))
-    if len({text for _, text in counts}) == 1:
-        return counts[0][1]
-    return "\n".join(f"{method}: {text}" for method, text in counts)
+def seeds_line(arms: dict[str, Arm]) -> str:
+    """How many seeds the curves of some methods are the mean of, and what is not there."""
+    counts = sorted({len(arm.done) for arm in arms.values() if arm.done})
+    parts = [f"n = {'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}"] if counts else []
+    parts += [f"{method} {arm.divergence()}" for method, arm in arms.items() if arm.diverged]
+    missing = [method for method, arm in arms.items() if not arm.done and not arm.diverged]
+    if missing:
+        parts.append("not run" if len(missing) == len(arms) else f"not run: {', '.join(missing)}")
+    return "\n".join(parts)
 
 
-def draw_panel(axes: Axes, experiment: Experiment, optimizer: str, column: str) -> None:
-    """Both methods' curves of one metric, or the words that there are none."""
-    drawn = False
-    for suffix, style in METHODS.values():
-        arm = experiment[optimizer + suffix]
+def draw_panel(axes: Axes, arms: dict[str, Arm], column: str) -> None:
+    """The methods' curves of one metric, or the words that there are none."""
+    for arm, style in zip(arms.values(), LINES, strict=False):
         if arm.done:
             draw_curve(axes, arm, column, style)
-            drawn = True
-    if not drawn:
-        tried = any(experiment[optimizer + suffix].diverged for suffix, _ in METHODS.values())
-        word = "diverged" if tried else "not run"
-        axes.text(0.5, 0.5, word, transform=axes.transAxes, ha="center", va="center", color="0.4")
+    if not any(arm.done for arm in arms.values()):
+        word = "diverged" if any(arm.diverged for arm in arms.values()) else "not run"
+        axes.text(0.5, 0.3, word, transform=axes.transAxes, ha="center", va="center", color="0.4")
+    axes.grid(color="0.9", linewidth=0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
 
 
-def learning_curves(experiment: Experiment, scale: str) -> Figure:
-    """Figures 5 to 7: loss and accuracies (rows) by epoch, for each optimizer (columns)."""
-    figure = Figure(figsize=(7.1, 5.6), layout="constrained")
+def learning_curves(curves: Curves, experiment: Experiment, scale: str) -> Figure:
+    """Figures 5 to 7 and 10 to 13: metrics by epoch, a panel for each optimizer and metric.
+
+    The losses of a row share their axis; accuracies have one each, so that an optimizer that
+    fails does not flatten the others.
+    """
+    item = curves.item
+    arms = {
+        optimizer: {
+            method: experiment[optimizer + suffix] for method, suffix in item.methods.items()
+        }
+        for optimizer in item.optimizers
+    }
+    cells = [[(o, metric) for o in item.optimizers] for metric in curves.metrics]
+    if not curves.optimizers_across:
+        cells = [list(row) for row in zip(*cells, strict=True)]
+    height = 1.35 * len(cells) + 1.5 if curves.optimizers_across else 1.9 * len(cells) + 1.4
+    figure = Figure(figsize=(7.1, height), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(PANELS), len(OPTIMIZERS), sharex=True, sharey="row")
-    any_done = any(arm.done for arm in experiment.arms.values())
-    for row, (column, label) in zip(grid, PANELS.items(), strict=True):
-        for axes, optimizer in zip(row, OPTIMIZERS, strict=True):
-            draw_panel(axes, experiment, optimizer, column)
-            axes.grid(color="0.9", linewidth=0.5)
-            axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
-        row[0].set_ylabel(label)
-        if column.endswith("loss"):
-            row[0].set_yscale("log")
-        if any_done:
-            row[0].set_ylim(limits(experiment, column))
-    for axes, (optimizer, name) in zip(grid[0], OPTIMIZERS.items(), strict=True):
-        axes.set_title(f"{name}\n{seeds_line(experiment, optimizer)}")
-    figure.align_ylabels()
-    handles = [Line2D([], [], label=method, **style) for method, (_, style) in METHODS.items()]
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=2, frameon=False, handlelength=3
-    )
+    grid = figure.subplots(len(cells), len(cells[0]), sharex=True, squeeze=False)
+    for axes, (optimizer, metric) in zip(grid.flat, chain(*cells), strict=True):
+        draw_panel(axes, arms[optimizer], metric)
+        everyones = [arm for methods in arms.values() for arm in methods.values() if arm.done]
+        own = [arm for arm in arms[optimizer].values() if arm.done]
+        if metric == LOSS:
+            axes.set_yscale("log")
+        if shown := everyones if metric == LOSS else own:
+            axes.set_ylim(limits(shown, metric))
+        else:
+            axes.set_yticks([], labels=[])
+        if curves.optimizers_across and metric == LOSS and optimizer != item.optimizers[0]:
+            axes.tick_params(labelleft=False)
+    _name_panels(grid, cells, arms, curves.optimizers_across)
+    released = curves.item.sweep == "table1" and experiment.name == "cifar10"
+    _legend(figure, curves, _draw_released(grid, curves, experiment) if released else [])
     caption = (
         f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "
         f"seed. Accuracy axes leave out the steep start. {conditions(experiment)}."
     )
     figure.supxlabel("epoch\n\n" + textwrap.fill(caption, 115), fontsize=7)
     return figure
+
+
+def _name_panels(grid: np.ndarray, cells: list, arms: dict, optimizers_across: bool) -> None:
+    names = {
+        optimizer: f"{OPTIMIZERS[optimizer]}\n{seeds_line(arms[optimizer])}" for optimizer in arms
+    }
+    if optimizers_across:
+        for axes, (optimizer, _) in zip(grid[0], cells[0], strict=True):
+            axes.set_title(names[optimizer])
+        for axes, row in zip(grid[:, 0], cells, strict=True):
+            axes.set_ylabel(LABELS[row[0][1]])
+        return
+    for row, line in zip(grid, cells, strict=True):
+        for axes, (optimizer, metric) in zip(row, line, strict=True):
+            axes.set_ylabel(LABELS[metric])
+            axes.set_title(names[optimizer].replace("\n", ", "))
+
+
+def _legend(figure: Figure, curves: Curves, more: list[Line2D]) -> None:
+    """One legend for all panels."""
+    lines = zip(curves.item.methods, LINES, strict=False)
+    handles = [Line2D([], [], label=method, **style) for method, style in lines] + more
+    figure.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=min(len(handles), 4),
+        frameon=False,
+        handlelength=4,
+    )
+
+
+def _draw_released(grid: np.ndarray, curves: Curves, experiment: Experiment) -> list[Line2D]:
+    """Figure 6: the authors' curve in SGDM's column, over our epochs; returns its legend entry."""
+    released = pd.read_csv(PAPER / "authors_curve.csv").set_index("epoch")
+    epochs = max((run.config["epochs"] for run in experiment.runs), default=len(released))
+    across = released.index * (epochs / len(released))
+    for row, metric in zip(grid, curves.metrics, strict=True):
+        axes = row[curves.item.optimizers.index("sgdm")]
+        axes.plot(across, released[metric], zorder=1, **AUTHORS)
+        values = released[metric].iloc[0 if metric == LOSS else len(released) // 10 :]
+        low, high = axes.get_ylim()
+        for each in row if metric == LOSS else [axes]:
+            each.set_ylim(min(low, 0.7 * values.min()), max(high, 1.02 * values.max()))
+    label = "SGDM+LRD as the authors released it (full size, its 200 epochs over ours)"
+    return [Line2D([], [], label=label, **AUTHORS)]
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -159,13 +216,20 @@ def save(figure: Figure, path: Path) -> None:
     write_whole(path, content.getvalue())
 
 
-def make_curves(runs_dir: Path, out: Path, scale: str, name: str) -> list[Path]:
-    """Write the learning curves of an experiment as png and pdf, and return their paths."""
-    arms = [optimizer + suffix for optimizer in OPTIMIZERS for suffix, _ in METHODS.values()]
-    experiment = read_experiment(runs_dir, scale, name, arms)
-    require_runs([experiment], runs_dir, scale)
-    figure = learning_curves(experiment, scale)
-    stem = FIGURES.get(name, f"figure5-{name}")
+def make_curves(
+    name: str, runs_dir: Path, out: Path, scale: str, experiment: str | None
+) -> list[Path]:
+    """Write a figure as png and pdf, and return their paths.
+
+    Curves of another experiment than the figure's go to <name>-<experiment>.
+    """
+    curves = CURVES[name]
+    stem = name
+    if experiment not in (None, curves.experiment):
+        curves, stem = curves._replace(experiment=experiment), f"{name}-{experiment}"
+    read = read_experiment(runs_dir, scale, curves.experiment, curves.item.arms())
+    require_runs([read], runs_dir, scale, curves.item.sweep)
+    figure = learning_curves(curves, read, scale)
     paths = [out / scale / f"{stem}.{kind}" for kind in ("png", "pdf")]
     for path in paths:
         save(figure, path)
@@ -174,21 +238,20 @@ def make_curves(runs_dir: Path, out: Path, scale: str, name: str) -> list[Path]:
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("figure", choices=["figure5", "lrd"])
+    parser.add_argument("figure", choices=[*CURVES, "lrd"])
     parser.add_argument("--scale", default="paper", help="paper (default), lite or smoke")
-    parser.add_argument("--experiment", default="mnist", help="another one's curves instead")
+    parser.add_argument("--experiment", help="another one's curves instead")
     parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))
     parser.add_argument("--out", type=Path, default=Path("results/figures"))
     options = parser.parse_args(arguments)
+    places = options.runs_dir, options.out
     try:
         with mpl.rc_context(STYLE):
             if options.figure == "lrd":
                 paths = [options.out / "lrd.png"]
                 save(draw_lrd(), paths[0])
             else:
-                paths = make_curves(
-                    options.runs_dir, options.out, options.scale, options.experiment
-                )
+                paths = make_curves(options.figure, *places, options.scale, options.experiment)
     except (ResultError, RecordError) as error:
         sys.exit(f"error: {error}")
     for path in paths:

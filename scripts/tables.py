@@ -10,6 +10,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -17,21 +18,19 @@ import pandas as pd
 
 from experiments.record import RecordError
 from scripts.arms import (
-    OPTIMIZERS,
     Arm,
     Experiment,
     ResultError,
     conditions,
+    has_published,
     place,
     published,
     read_experiment,
     require_runs,
     write_whole,
 )
+from scripts.items import OPTIMIZERS, TABLES, TEST, Item
 
-TABLE1_ROWS = ("mnist", "cifar10", "cifar100")
-METRIC = "test_accuracy"
-METHODS = {"base": "", "LRD": "+lrd0.5"}  # with the suffix of the arm's name
 MISSING = "–"
 # Each takes one run's test accuracies, epoch by epoch.
 STATISTICS: dict[str, Callable[[pd.Series], float]] = {
@@ -74,7 +73,7 @@ def values(arm: Arm, statistic: str) -> list[float]:
     """A statistic of each run that did not diverge; empty if the runs are too short for it."""
     if not arm.done:
         return []
-    found = arm.curves(METRIC).apply(STATISTICS[statistic])
+    found = arm.curves(TEST).apply(STATISTICS[statistic])
     return [] if found.isna().any() else found.tolist()
 
 
@@ -99,75 +98,81 @@ def cell(arm: Arm, statistic: str) -> str:
     return ", ".join(part for part in (text, divergence) if part) or MISSING
 
 
-def table1_frame(experiments: list[Experiment], scale: str) -> pd.DataFrame:
+def paper_values(name: str, experiment: Experiment) -> pd.Series:
+    """The published test accuracies of a table's arms; empty where the paper has none."""
+    if not has_published(name):
+        return pd.Series(dtype=float)
+    return published(name).query("experiment == @experiment.name").set_index("arm")["value"]
+
+
+def frame_of(name: str, item: Item, experiments: list[Experiment], scale: str) -> pd.DataFrame:
     """A row per experiment, optimizer and method, with n = 0 for arms that were not run."""
-    paper = published("table1").set_index(["experiment", "arm"])["value"]
     rows = []
     for experiment in experiments:
-        for optimizer in OPTIMIZERS:
-            for method, suffix in METHODS.items():
-                name = optimizer + suffix
-                arm = experiment[name]
-                row = {
-                    "scale": scale,
-                    "experiment": experiment.name,
-                    "optimizer": optimizer,
-                    "method": method.lower(),
-                    "arm": name,
-                    "n": len(arm.done),
-                    "diverged": len(arm.diverged),
-                    "seeds": " ".join(str(run.seed) for run in arm.done),
-                    "epochs": arm.done[0].config["epochs"] if arm.done else None,
-                }
-                for statistic in STATISTICS:
-                    mean, std = mean_std(values(arm, statistic))
-                    row |= {f"{statistic}_mean": mean, f"{statistic}_std": std}
-                rows.append(row | {"published": paper.get((experiment.name, name), np.nan)})
+        paper = paper_values(name, experiment)
+        for optimizer, (method, suffix) in product(item.optimizers, item.methods.items()):
+            arm = experiment[optimizer + suffix]
+            row = {
+                "scale": scale,
+                "experiment": experiment.name,
+                "optimizer": optimizer,
+                "method": method.lower(),
+                "arm": optimizer + suffix,
+                "n": len(arm.done),
+                "diverged": len(arm.diverged),
+                "seeds": " ".join(str(run.seed) for run in arm.done),
+                "epochs": arm.done[0].config["epochs"] if arm.done else None,
+            }
+            for statistic in STATISTICS:
+                mean, std = mean_std(values(arm, statistic))
+                row |= {f"{statistic}_mean": mean, f"{statistic}_std": std}
+            rows.append(row | {"published": paper.get(optimizer + suffix, np.nan)})
     return pd.DataFrame(rows).astype({"epochs": "Int64"})
 
 
-def table1_rows(experiment: Experiment) -> Iterator[list[str]]:
-    """Two rows, base and LRD, per statistic and for the published numbers where there are some.
+def rows_of(name: str, item: Item, experiment: Experiment) -> Iterator[list[str]]:
+    """A row a method, per statistic and for the published numbers where there are some.
 
     Of an experiment without runs, the last epoch's dashes say enough.
     """
-    paper = published("table1").query("experiment == @experiment.name").set_index("arm")["value"]
+    paper = paper_values(name, experiment)
     wanted = ["last", *([] if paper.empty else ["published"])]
     wanted += ["best", "last10"] if experiment.runs else []
     title = experiment.title
     for statistic in wanted:
         label = LABELS.get(statistic, statistic)
-        for method, suffix in METHODS.items():
-            names = [optimizer + suffix for optimizer in OPTIMIZERS]
-            if statistic == "published":
-                cells = [f"{paper[name]:.2f}" for name in names]
-            else:
-                cells = [cell(experiment[name], statistic) for name in names]
+        for method, suffix in item.methods.items():
+            cells = []
+            for arm in (optimizer + suffix for optimizer in item.optimizers):
+                if statistic == "published":
+                    cells.append(f"{paper[arm]:.2f}" if arm in paper else MISSING)
+                else:
+                    cells.append(cell(experiment[arm], statistic))
             yield [title, label, method, *cells]
             title = label = ""
 
 
-def table1(experiments: list[Experiment], scale: str, name: str) -> Table:
-    """Table 1: test accuracy of every optimizer without and with learning rate dropout."""
+def layout(name: str, item: Item, experiments: list[Experiment], scale: str, file: str) -> Table:
+    """A table with the conditions of its runs, and what is not in its means, as notes."""
     caption = (
-        "Test accuracy in percent without (base) and with learning rate dropout (LRD, p = 0.5), "
-        f"scale {scale}: mean ± sample standard deviation over seeds (number of seeds)."
+        f"{item.caption}, scale {scale}: mean ± sample standard deviation over seeds (number of "
+        "seeds)."
     )
     notes = [f"{each.title}: {conditions(each)}." for each in experiments if each.runs]
     notes.append(
         "* The mean over seeds of each run's best epoch, which is chosen on the test set and "
         "therefore too high; the last epoch is the result."
     )
-    if any(each.name in TABLE1_ROWS for each in experiments):
-        notes.append("published: the paper's Table 1, at the paper's scale.")
+    if any(not paper_values(name, each).empty for each in experiments):
+        notes.append(f"published: the paper's Table {name[-1]}, at the paper's scale.")
     notes.append(f"{MISSING}: not run, diverged, or fewer than ten epochs to take the mean of.")
     if diverged := [place(run) for e in experiments for run in e.runs if run.status == "diverged"]:
         notes.append(f"Diverged, not in the means: {', '.join(diverged)}.")
     if unfinished := [place(run) for each in experiments for run in each.unfinished]:
         notes.append(f"Not counted, because they did not finish: {', '.join(unfinished)}.")
-    header = ["Data, net", "Epoch", "Method", *OPTIMIZERS.values()]
-    rows = [row for experiment in experiments for row in table1_rows(experiment)]
-    return Table(name, caption, header, rows, notes)
+    header = ["Data, net", "Epoch", "Method", *(OPTIMIZERS[each] for each in item.optimizers)]
+    rows = [row for experiment in experiments for row in rows_of(name, item, experiment)]
+    return Table(file, caption, header, rows, notes)
 
 
 def markdown(table: Table) -> str:
@@ -212,43 +217,44 @@ def latex(table: Table) -> str:
     )
 
 
-def make_table1(runs_dir: Path, out: Path, scale: str, experiment: str | None) -> str:
-    """Write Table 1's three files and return its Markdown, of one experiment if one is named.
+def make_table(name: str, runs_dir: Path, out: Path, scale: str, experiment: str | None) -> str:
+    """Write a table's three files and return its Markdown, of one experiment if one is named.
 
-    The files hold all of the paper's rows whichever is named. An experiment that the paper does
-    not have makes a table of its own, table1-<experiment>.
+    The files hold all of the table's experiments whichever is named. An experiment that is not
+    among them makes a table of its own, <name>-<experiment>.
     """
-    own = experiment is not None and experiment not in TABLE1_ROWS
-    name = f"table1-{experiment}" if own else "table1"
-    arms = [optimizer + suffix for optimizer in OPTIMIZERS for suffix in METHODS.values()]
+    item = TABLES[name]
+    own = experiment is not None and experiment not in item.experiments
+    file = f"{name}-{experiment}" if own else name
     experiments = [
-        read_experiment(runs_dir, scale, row, arms)
-        for row in ([experiment] if own else TABLE1_ROWS)
+        read_experiment(runs_dir, scale, each, item.arms())
+        for each in ([experiment] if own else item.experiments)
     ]
     asked = [each for each in experiments if experiment in (None, each.name)]
-    require_runs(asked, runs_dir, scale)
-    table = table1(experiments, scale, name)
-    frame = table1_frame(experiments, scale)
+    require_runs(asked, runs_dir, scale, item.sweep)
+    table = layout(name, item, experiments, scale, file)
+    frame = frame_of(name, item, experiments, scale)
     files = {
         "csv": frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
         "md": markdown(table),
         "tex": latex(table),
     }
     for kind, text in files.items():
-        write_whole(out / scale / f"{name}.{kind}", text.encode())
-    return markdown(table1(asked, scale, name))
+        write_whole(out / scale / f"{file}.{kind}", text.encode())
+    return markdown(layout(name, item, asked, scale, file))
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", choices=["table1"])
+    parser.add_argument("table", choices=TABLES)
     parser.add_argument("--scale", default="paper", help="paper (default), lite or smoke")
     parser.add_argument("--experiment", help="print this one only; digits has its own table")
     parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))
     parser.add_argument("--out", type=Path, default=Path("results/tables"))
     options = parser.parse_args(arguments)
+    places = options.runs_dir, options.out
     try:
-        print(make_table1(options.runs_dir, options.out, options.scale, options.experiment))
+        print(make_table(options.table, *places, options.scale, options.experiment))
     except (ResultError, RecordError) as error:
         sys.exit(f"error: {error}")
 

@@ -4,6 +4,7 @@ import csv
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -17,6 +18,18 @@ def configure(*overrides, runs_dir):
     with initialize_config_dir(CONF, version_base="1.3"):
         config = compose("config", ["scale=smoke", f"runs_dir={runs_dir}", *overrides])
     return OmegaConf.to_container(config, resolve=True)
+
+
+def sweep_configurations(name):
+    """The configurations of a sweep file's own parameters, at paper scale and seed 0."""
+    with initialize_config_dir(CONF, version_base="1.3"):
+        words = [f"+sweep={name}", "scale=paper", "runs_dir=x"]
+        sweep = compose("config", words, return_hydra_config=True)
+        choices = {key: str(each) for key, each in sweep.hydra.sweeper.params.items()}
+        for values in product(*(each.split(",") for each in choices.values())):
+            assignments = [f"{key}={value}" for key, value in zip(choices, values, strict=True)]
+            config = compose("config", ["scale=paper", "runs_dir=x", *assignments])
+            yield OmegaConf.to_container(config, resolve=True)
 
 
 def command(*arguments, cwd=ROOT, **variables):

@@ -1,6 +1,5 @@
-"""Tables and figures, from synthetic run folders whose numbers are worked out by hand."""
+"""Tables, from synthetic run folders."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -9,69 +8,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
-from matplotlib.colors import to_rgba
 
-import lrd
+from commands import sweep_configurations
+from experiments.naming import arm_name, config_hash, run_folder
 from scripts import figures, tables
 from scripts.arms import ResultError, published, read_experiment, write_whole
-from scripts.drawings import STEPS, draw_lrd
-
-ROOT = Path(__file__).parent.parent
-RATES = {"sgdm": 0.1, "rmsprop": 0.001, "adam": 0.001, "amsgrad": 0.001, "radam": 0.03}
-DATA = {"name": "MNIST", "format": "idx", "train": 60000, "test": 10000}
-
-
-def make_run(
-    root: Path,
-    arm: str,
-    seed: int,
-    test_accuracy: list[float],
-    *,
-    scale: str = "paper",
-    experiment: str = "mnist",
-    status: str = "done",
-    data: dict | None = None,
-    **changes,
-) -> Path:
-    """Write a run folder as the runner does; losses fall as 1 / epoch."""
-    optimizer, *dropout = arm.split("+lrd")
-    config = {
-        "experiment": experiment,
-        "scale": scale,
-        "task": "classification",
-        "epochs": len(test_accuracy),
-        "batch_size": 128,
-        "seed": seed,
-        "threads": 1,
-        "lr_scale": 1.0,
-        "lrd": {"enabled": bool(dropout), "p": float(*dropout or [0.5]), "compile": False},
-        "model": {"hidden": 1000},
-        "data": {"_target_": "data.mnist.mnist"},
-        "optimizer": {"name": optimizer, "lr": RATES[optimizer]},
-    }
-    info = {
-        "status": status,
-        "hash": "0",
-        "seed": seed,
-        "threads": 1,
-        "device": "cpu",
-        "cpu": "Some CPU",
-        "versions": {"torch": "2.14.1"},
-        "data": data or DATA,
-    }
-    epochs = range(1, len(test_accuracy) + 1)
-    metrics = pd.DataFrame({"epoch": epochs, "lr": RATES[optimizer]})
-    metrics["train_loss"] = [1 / epoch for epoch in epochs]
-    metrics["train_accuracy"] = test_accuracy
-    metrics["test_loss"] = metrics["train_loss"]
-    metrics["test_accuracy"] = test_accuracy
-    folder = root / scale / experiment / arm / f"seed{seed}"
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config | changes))
-    (folder / "run.json").write_text(json.dumps(info))
-    metrics.to_csv(folder / "metrics.csv", index=False)
-    return folder
+from scripts.items import CURVES, TABLES
+from synthetic import ROOT, make_run
 
 
 @pytest.fixture
@@ -176,7 +119,11 @@ def test_unfinished_runs_are_listed_and_not_counted(runs, make_table, status):
     [
         ("adam", {"batch_size": 64}, r"batch_size: 128\.0 -> 64\.0"),
         ("adam+lrd0.5", {"model": {"hidden": 64}}, r"model.hidden: 1000\.0 -> 64\.0"),
-        ("adam+lrd0.5", {"optimizer": {"name": "adam", "lr": 0.01}}, r"optimizer.lr: 0\.001 -> "),
+        (
+            "adam+lrd0.5",
+            {"data": {"_target_": "data.mnist.mnist", "subset": 7}},
+            r"data.subset: default -> 7\.0",
+        ),
         ("sgdm", {"threads": 2}, r"threads: default -> 2\.0"),
     ],
 )
@@ -184,13 +131,13 @@ def test_runs_of_different_configurations_are_refused(runs, tmp_path, arm, chang
     make_run(runs, "adam", 0, [98.0])
     make_run(runs, arm, 1, [98.0], **change)
     with pytest.raises(ResultError, match=message):
-        tables.make_table1(runs, tmp_path / "tables", "paper", None)
+        tables.make_table("table1", runs, tmp_path / "tables", "paper", None)
     assert not (tmp_path / "tables").exists()
 
 
 def test_a_finished_run_that_lacks_epochs_is_refused(runs):
     make_run(runs, "adam", 0, [97.0, 98.0], epochs=3)
-    with pytest.raises(ResultError, match="2 epochs of 3: delete the folder"):
+    with pytest.raises(ResultError, match=r"epochs 1 … 3, it has 2 rows. Restore it, or"):
         read_experiment(runs, "paper", "mnist", ["adam"])
 
 
@@ -228,7 +175,7 @@ def test_narrowed_table_prints_one_experiment_and_keeps_the_others_in_its_files(
 def test_conditions_of_the_runs_are_named(runs, make_table):
     make_run(runs, "adam", 0, [98.0, 98.0])
     _, text = make_table()
-    assert "2 epochs; seeds: 0; data: MNIST (idx), 60,000 training and 10,000 test images" in text
+    assert "net: hidden 1000; 2 epochs, batch size 128; seeds: 0; data: MNIST (idx), " in text
     assert "device: cpu (Some CPU), threads: 1, torch 2.14.1" in text
 
 
@@ -267,44 +214,11 @@ def test_no_runs_say_how_to_make_some_and_write_nothing(runs, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_latex_is_escaped_and_every_row_has_all_columns(runs, tmp_path):
-    data = DATA | {"name": r"50%_of {A&B} #1 ~$x^2\<"}
-    make_run(runs, "adam", 0, [98.0], data=data)
-    make_run(runs, "adam", 1, [97.0], data=data)
-    tables.make_table1(runs, tmp_path, "paper", None)
-    text = (tmp_path / "paper/table1.tex").read_text()
-    escaped = r"50\%\_of \{A\&B\} \#1 \textasciitilde{}\$x\textasciicircum{}2"
-    assert escaped + r"\textbackslash{}\textless{}" in text
-    assert r"97.50$\pm$0.71 (2)" in text
-    assert text.isascii()
-    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 3, 1]
-    lines = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert [line.replace(r"\&", "").count("&") for line in lines] == [6] + [0] + [6] * 8 + (
-        [0] + [6] * 4
-    ) * 2
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex")
-def test_latex_compiles_and_fits_the_page(runs, tmp_path):
-    for seed in range(3):
-        for optimizer in RATES:
-            make_run(runs, optimizer, seed, [97.0 + seed] * 10)
-    make_run(runs, "adam", 3, [97.0], epochs=10, status="diverged")
-    tables.make_table1(runs, tmp_path, "paper", None)
-    table = (tmp_path / "paper/table1.tex").read_text()
-    preamble = "\\documentclass[twocolumn]{article}\n\\usepackage{booktabs}\n\\begin{document}\n"
-    (tmp_path / "page.tex").write_text(preamble + table + "\\end{document}\n")
-    command = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "page.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert "Overfull \\hbox" not in done.stdout
-
-
 def test_the_same_runs_give_the_same_bytes(runs, tmp_path):
     for seed in range(2):
         make_run(runs, "adam", seed, [97.0 + seed, 98.0])
     for out in ("first", "second"):
-        tables.make_table1(runs, tmp_path / out, "paper", None)
+        tables.make_table("table1", runs, tmp_path / out, "paper", None)
         figures.main(["figure5", "--runs-dir", str(runs), "--out", str(tmp_path / out)])
     first = {path.name: path.read_bytes() for path in (tmp_path / "first/paper").iterdir()}
     second = {path.name: path.read_bytes() for path in (tmp_path / "second/paper").iterdir()}
@@ -331,82 +245,35 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == b"old"
 
 
-def draw(runs: Path, name: str = "mnist"):
-    arms = [optimizer + suffix for optimizer in RATES for suffix in ("", "+lrd0.5")]
-    figure = figures.learning_curves(read_experiment(runs, "paper", name, arms), "paper")
-    figure.canvas.draw()
-    return figure, np.array(figure.axes).reshape(3, 5)
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_fills_all_its_cells(runs, tmp_path, name):
+    item = TABLES[name]
+    for experiment in item.experiments:
+        for arm in item.arms():
+            make_run(runs, arm, 0, [50.0] * 10, experiment=experiment)
+    text = tables.make_table(name, runs, tmp_path, "paper", None)
+    body = [line for line in text.splitlines() if line.startswith("|")][2:]
+    assert not any("–" in line for line in body)
+    frame = pd.read_csv(tmp_path / f"paper/{name}.csv")
+    assert len(frame) == len(item.arms()) * len(item.experiments)
+    assert (frame["n"] == 1).all()
+    assert frame["published"].notna().all() == (name not in ("controls", "authors"))
 
 
-def test_curves_are_means_with_a_band_from_least_to_greatest(runs):
-    make_run(runs, "adam", 0, [90.0, 96.0])
-    make_run(runs, "adam", 1, [92.0, 97.0])
-    make_run(runs, "adam", 2, [94.0, 98.5])
-    make_run(runs, "adam+lrd0.5", 0, [95.0, 99.0])
-    _, grid = draw(runs)
-    base, dropped = grid[2, 2].lines
-    np.testing.assert_allclose(base.get_xydata(), [[1, 92.0], [2, 97.1666667]])
-    np.testing.assert_allclose(dropped.get_ydata(), [95.0, 99.0])
-    assert to_rgba(base.get_color()) != to_rgba(dropped.get_color())
-    assert base.is_dashed() != dropped.is_dashed()
-    (band,) = grid[2, 2].collections  # none for the single seed
-    (path,) = band.get_paths()
-    corners = {tuple(corner) for corner in path.vertices}
-    assert {(1, 90.0), (1, 94.0), (2, 96.0), (2, 98.5)} == corners
-    np.testing.assert_allclose(grid[0, 2].lines[0].get_ydata(), [1, 0.5])
-    assert grid[0, 2].get_yscale() == "log"
+def test_the_sweeps_make_the_arms_of_the_tables_and_figures():
+    items = {each.sweep: each for each in [*TABLES.values(), *(c.item for c in CURVES.values())]}
+    for item in items.values():
+        made = {arm_name(config) for config in sweep_configurations(item.sweep)}
+        assert made == set(item.arms())
 
 
-def test_figure_names_seeds_scale_data_and_what_is_missing(runs):
-    for seed in range(2):
-        make_run(runs, "adam", seed, [97.0, 98.0])
-        make_run(runs, "sgdm", seed, [97.0, 98.0])
-        make_run(runs, "sgdm+lrd0.5", seed, [97.0, 98.0])
-    make_run(runs, "radam", 0, [10.0], status="diverged", epochs=2)
-    figure, grid = draw(runs)
-    titles = [axes.get_title() for axes in grid[0]]
-    assert titles[0] == "SGDM\nn = 2"
-    assert titles[1] == "RMSprop\nnot run"
-    assert titles[2] == "Adam\nbase: n = 2\nLRD: not run"
-    assert titles[4] == "RAdam\nbase: diverged 1/1\nLRD: not run"
-    words = [[text.get_text() for text in axes.texts] for axes in grid[1]]
-    assert words == [[], ["not run"], [], ["not run"], ["diverged"]]
-    caption = figure.get_supxlabel().replace("\n", " ")
-    assert "MNIST, FCNet, scale paper" in caption
-    assert "MNIST (idx), 60,000 training" in caption
-
-
-def test_late_epochs_fill_the_accuracy_axes(runs):
-    make_run(runs, "adam", 0, [10.0, 50.0, *np.linspace(97, 98, 18)])
-    _, grid = draw(runs)
-    low, high = grid[2, 0].get_ylim()
-    assert 96.8 < low < 97.1
-    assert 98 < high < 98.2
-    low, high = grid[0, 0].get_ylim()
-    assert low < 1 / 20 < 1 < high
-
-
-@pytest.mark.parametrize(
-    ("experiment", "stem"),
-    [("mnist", "figure5"), ("cifar10", "figure6"), ("digits", "figure5-digits")],
-)
-def test_figure_is_named_after_the_experiment(runs, tmp_path, experiment, stem):
-    make_run(runs, "adam", 0, [97.0, 98.0], experiment=experiment)
-    written = figures.make_curves(runs, tmp_path / "figures", "paper", experiment)
-    assert written == [tmp_path / f"figures/paper/{stem}.{kind}" for kind in ("png", "pdf")]
-    assert all(path.stat().st_size > 1000 for path in written)
-
-
-def test_drawing_of_the_method_shows_the_masks_of_the_package():
-    panels = [axes for axes in draw_lrd().axes if axes.images]
-    assert len(panels) == 2 * STEPS
-    for step in range(STEPS):
-        plain, masked = panels[step].images[0], panels[STEPS + step].images[0]
-        kept = lrd.keep_mask((8, 8), 0.5, seed=0, step=step, index=0).numpy()
-        shown = np.ma.getmaskarray(masked.get_array())
-        np.testing.assert_array_equal(shown, ~kept)
-        np.testing.assert_array_equal(masked.get_array()[kept].data, plain.get_array()[kept].data)
-        assert len(panels[STEPS + step].collections[0].get_offsets()) == (~kept).sum()
+def test_runs_that_the_tables_share_are_one_run():
+    seen = {}
+    for item in TABLES.values():
+        for config in sweep_configurations(item.sweep):
+            if config["experiment"] == "cifar10":
+                folder = run_folder(config)
+                assert seen.setdefault(folder, config_hash(config)) == config_hash(config)
 
 
 @pytest.mark.slow
@@ -414,8 +281,10 @@ def test_table_and_figure_read_what_the_runner_writes(runs, tmp_path):
     command = [sys.executable, "-m", "experiments.run", "-m", "experiment=digits", "scale=smoke"]
     command += ["optimizer=adam", "lrd.enabled=false,true", f"runs_dir={runs}"]
     subprocess.run(command, check=True, cwd=ROOT, timeout=120)
-    text = tables.make_table1(runs, tmp_path, "smoke", "digits")
+    text = tables.make_table("table1", runs, tmp_path, "smoke", "digits")
     metrics = pd.read_csv(runs / "smoke/digits/adam+lrd0.5/seed0/metrics.csv")
     last = metrics["test_accuracy"].iloc[-1]
     assert row(text, "last epoch", "LRD", "digits, FCNet")[2] == f"{last:.2f} (1)"
-    assert all(path.exists() for path in figures.make_curves(runs, tmp_path, "smoke", "digits"))
+    assert all(
+        path.exists() for path in figures.make_curves("figure5", runs, tmp_path, "smoke", "digits")
+    )
