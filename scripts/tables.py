@@ -133,11 +133,13 @@ def frame_of(name: str, item: Item, experiments: list[Experiment], scale: str) -
 def rows_of(name: str, item: Item, experiment: Experiment) -> Iterator[list[str]]:
     """A row a method, per statistic and for the published numbers where there are some.
 
-    Of an experiment without runs, the last epoch's dashes say enough.
+    Of an experiment without runs, the last epoch's dashes say enough; so short that they have no
+    last ten epochs, nothing is said of those.
     """
     paper = paper_values(name, experiment)
     wanted = ["last", *([] if paper.empty else ["published"])]
-    wanted += ["best", "last10"] if experiment.runs else []
+    wanted += ["best"] if experiment.runs else []
+    wanted += ["last10"] if any(values(arm, "last10") for arm in experiment.arms.values()) else []
     title = experiment.title
     for statistic in wanted:
         label = LABELS.get(statistic, statistic)
@@ -165,7 +167,7 @@ def layout(name: str, item: Item, experiments: list[Experiment], scale: str, fil
     )
     if any(not paper_values(name, each).empty for each in experiments):
         notes.append(f"published: the paper's Table {name[-1]}, at the paper's scale.")
-    notes.append(f"{MISSING}: not run, diverged, or fewer than ten epochs to take the mean of.")
+    notes.append(f"{MISSING}: not run, or diverged.")
     if diverged := [place(run) for e in experiments for run in e.runs if run.status == "diverged"]:
         notes.append(f"Diverged, not in the means: {', '.join(diverged)}.")
     if unfinished := [place(run) for each in experiments for run in each.unfinished]:

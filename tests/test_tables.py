@@ -80,7 +80,7 @@ def test_mean_of_the_last_ten_epochs_needs_ten(runs, make_table):
     make_run(runs, "adam", 0, [80.0] * 9)
     frame, text = make_table()
     assert np.isnan(frame.loc[("mnist", "adam"), "last10_mean"])
-    assert row(text, "mean of last 10", "base")[2] == "–"
+    assert "mean of last 10" not in text
 
 
 def test_arms_that_were_not_run_are_dashes(runs, make_table):
