@@ -72,16 +72,17 @@ class _PadTo(v2.Transform):
         return self._call_kernel(functional.pad, inpt, **params, fill=_FILL[type(inpt)])
 
 
-def detection_training(size: int) -> v2.Transform:
-    """SSD's augmentation: photometric distortion, zoom out to 4 ×, IoU crop, flip; then `size`².
+def detection_training(size: int, zoom: float) -> v2.Transform:
+    """SSD's augmentation: photometric distortion, zoom out, IoU crop, flip; then `size` × `size`.
 
+    Half the images are put on a canvas of up to `zoom` times their sides, in SSD 4.
     Section 2.2 of https://arxiv.org/abs/1512.02325. An object whose centre a crop leaves out is
     dropped with its label.
     """
     return v2.Compose(
         [
             v2.RandomPhotometricDistort(),
-            v2.RandomZoomOut(fill={tv_tensors.Image: MEAN_COLOUR}, side_range=(1, 4), p=0.5),
+            v2.RandomZoomOut(fill={tv_tensors.Image: MEAN_COLOUR}, side_range=(1.0, zoom), p=0.5),
             v2.RandomIoUCrop(),
             v2.SanitizeBoundingBoxes(labels_getter=_labels),
             v2.RandomHorizontalFlip(0.5),

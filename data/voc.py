@@ -153,6 +153,7 @@ def voc_segmentation(
 def voc_detection(
     root: str,
     size: int = 300,
+    zoom: float = 4.0,
     train: Sequence[str] = ("VOC2007/trainval", "VOC2012/trainval"),
     test: Sequence[str] = ("VOC2007/test",),
     complete: bool = True,
@@ -193,7 +194,7 @@ def voc_detection(
     return Voc(
         _cached(train_samples, cache),
         _cached(test_samples, cache),
-        transforms.detection_training(size),
+        transforms.detection_training(size, zoom),
         transforms.detection_test(size),
         _list_targets,
         _targets_to,

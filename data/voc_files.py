@@ -12,7 +12,6 @@ from PIL import Image
 from scipy.io import loadmat
 from torch import Tensor
 from torchvision import tv_tensors
-from torchvision.io import ImageReadMode, decode_image
 
 from data.batches import DataError
 from data.voc_lists import CLASSES
@@ -42,16 +41,23 @@ def image_size(path: Path) -> tuple[int, int]:
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing, but a list names it: restore it") from error
     except OSError as error:
-        raise DataError(f"{path} is not an image ({error}): restore it") from error
+        raise DataError(f"{path} cannot be read as an image ({error}): restore it") from error
 
 
 def read_image(path: Path) -> tv_tensors.Image:
     """An image (3, H, W) uint8. DataError if missing, truncated or not an image."""
+    pixels, _ = _decode(path, "RGB")
+    return tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
+
+
+def _decode(path: Path, mode: str | None = None) -> tuple[np.ndarray, str]:
+    """Pixels (H, W) or (H, W, C) in a mode of Pillow's, the file's own if None, and that mode."""
     try:
-        return tv_tensors.Image(decode_image(str(path), mode=ImageReadMode.RGB))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"{path} cannot be decoded ({reason}): restore it") from error
+        with Image.open(path) as image:
+            converted = image if mode is None else image.convert(mode)
+            return np.array(converted), converted.mode
+    except (OSError, SyntaxError) as error:  # Pillow raises the latter for a damaged PNG
+        raise DataError(f"{path} cannot be read as an image ({error}): restore it") from error
 
 
 def mask_path(folder: Path, sbd: Path, name: str) -> Path:
@@ -80,14 +86,10 @@ def read_mask(path: Path) -> tv_tensors.Mask:
     if path.suffix == ".mat":
         classes = _sbd_mask(path)
     else:
-        try:
-            with Image.open(path) as image:
-                classes = np.array(image)
-        except OSError as error:
-            raise DataError(f"{path} cannot be decoded ({error}): restore it") from error
+        classes, mode = _decode(path)
         if classes.ndim != 2:
             raise DataError(
-                f"{path} is a colour image of mode {image.mode}: a mask holds class numbers, in "
+                f"{path} is a colour image of mode {mode}: a mask holds class numbers, in "
                 "grey or with a palette"
             )
     unknown = np.setdiff1d(classes, [*range(len(CLASSES) + 1), IGNORE])
