@@ -84,7 +84,7 @@ class SSD(TorchvisionSSD):
 class NarrowExtractor(nn.Module):
     """Six feature maps, each half as large as the one before, from an eighth of the image on.
 
-    Group norm instead of batch norm: it treats an image alike in training and in validation.
+    The last three have no batch norm: of one image it cannot normalise a single value.
     """
 
     def __init__(self, width: int) -> None:
@@ -96,10 +96,13 @@ class NarrowExtractor(nn.Module):
             _convolution(width, 2 * width, stride=2),
             _convolution(2 * width, 2 * width),
         )
-        inputs = [2 * width, *self.out_channels]
+        inputs = [2 * width, *self.out_channels[1:]]
         self.stages = nn.ModuleList(
-            nn.Sequential(_convolution(before, after, stride=2), _convolution(after, after))
-            for before, after in zip(inputs, self.out_channels, strict=False)
+            nn.Sequential(
+                _convolution(before, after, stride=2, normalise=number < 3),
+                _convolution(after, after, normalise=number < 3),
+            )
+            for number, (before, after) in enumerate(zip(inputs, self.out_channels, strict=True))
         )
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
@@ -109,12 +112,13 @@ class NarrowExtractor(nn.Module):
         return maps
 
 
-def _convolution(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
-        nn.GroupNorm(8, outputs),
-        nn.ReLU(inplace=True),
-    )
+def _convolution(
+    inputs: int, outputs: int, stride: int = 1, normalise: bool = True
+) -> nn.Sequential:
+    layers = [nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=not normalise)]
+    if normalise:
+        layers.append(nn.BatchNorm2d(outputs))
+    return nn.Sequential(*layers, nn.ReLU(inplace=True))
 
 
 def ssd(

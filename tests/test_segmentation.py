@@ -10,7 +10,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from commands import configure
 from drawn import CPU, devkit, segmentation, streams
 from experiments import segmentation as task
-from experiments.run import build, make_optimizer
+from experiments.training import build, make_optimizer
 from models.pspnet import pspnet
 from models.weights import WeightsError
 
