@@ -27,7 +27,13 @@ from data.voc_files import (
     read_mask,
     read_objects,
 )
-from data.voc_lists import OFFICIAL_SIZES, check_sizes, read_list, segmentation_list, voc_folder
+from data.voc_lists import (
+    OFFICIAL_SIZES,
+    check_sizes,
+    detection_list,
+    segmentation_list,
+    voc_folder,
+)
 
 _STRIDE = 8  # of the coarsest feature map that a canvas must fit
 
@@ -169,12 +175,7 @@ def voc_detection(
     (K,) from 1, and difficult (K,). Raises DataError as voc_segmentation does; boxes outside of the
     image are clipped, those without area dropped, and both counted in the provenance.
     """
-    images: dict[str, list[tuple[Path, str]]] = {}
-    for key in (*train, *test):
-        year, name = key.removeprefix("VOC").split("/")
-        folder = voc_folder(root, year, name)
-        listed = read_list(folder / "ImageSets" / "Main" / f"{name}.txt")
-        images[key] = [(folder, image) for image in listed]
+    images = {key: detection_list(root, key) for key in (*train, *test)}
     sizes = {key.replace("/", "/Main/"): len(value) for key, value in images.items()}
     if complete:
         check_sizes(sizes)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -96,11 +97,26 @@ def segmentation_list(root: str, folder: Path, name: str) -> list[str]:
     return train_aug(both, read_list(lists / "train.txt"), read_list(lists / "val.txt"))
 
 
+def detection_list(root: str, key: str) -> list[tuple[Path, str]]:
+    """Each image's devkit folder and name, of a list given as VOC<year>/<list> in ImageSets/Main.
+
+    DataError if `key` is not of that form.
+    """
+    found = re.fullmatch(r"VOC(\d{4})/(\w+)", key)
+    if found is None:
+        raise DataError(f"data.train and data.test name lists like VOC2007/trainval, got {key!r}")
+    year, name = found.groups()
+    folder = voc_folder(root, year, name)
+    return [(folder, image) for image in read_list(folder / "ImageSets" / "Main" / f"{name}.txt")]
+
+
 def check_sizes(sizes: dict[str, int]) -> None:
     """Raise DataError for a list, by its key in OFFICIAL_SIZES, that is not of published size."""
     for key, size in sizes.items():
-        if size != OFFICIAL_SIZES[key]:
+        published = OFFICIAL_SIZES.get(key)
+        if size != published:
+            expected = f"{published:,}" if published else "is not known here"
             raise DataError(
-                f"{key} has {size:,} images, the published list {OFFICIAL_SIZES[key]:,}: complete "
-                "the data set, or run on what there is with data.complete=false"
+                f"{key} has {size:,} images, the published list {expected}: complete the data "
+                "set, or run on what there is with data.complete=false"
             )

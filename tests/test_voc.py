@@ -251,6 +251,12 @@ def test_lists_that_are_not_of_the_published_sizes_are_refused_as_complete(tmp_p
         detection(tmp_path, complete=True)
 
 
+@pytest.mark.parametrize("key", ["VOC2012", "2012/train", "VOC2012/train/x"])
+def test_a_list_of_another_form_is_refused(tmp_path, key):
+    with pytest.raises(DataError, match=f"lists like VOC2007/trainval, got '{key}'"):
+        detection(tmp_path, train=[key])
+
+
 @pytest.mark.parametrize("read", [segmentation, detection])
 def test_missing_devkits_without_a_network_say_where_and_how(tmp_path, monkeypatch, read):
     def fail(*_, **__):
