@@ -29,9 +29,10 @@ from scripts.arms import (
     place,
     published,
     read_experiment,
+    require_runs,
     write_whole,
 )
-from scripts.figures import METHODS, STYLE, draw_curve, save
+from scripts.figures import LINES, STYLE, draw_curve, save
 from scripts.tables import MISSING, Table, latex, markdown
 from scripts.voc_pictures import draw_predictions, pictures_of
 
@@ -63,7 +64,8 @@ ITEMS = {
         published=False,
     ),
 }
-ARMS = {method: f"adam{suffix}" for method, (suffix, _) in METHODS.items()}
+ARMS = {"base": "adam", "LRD, p = 0.5": "adam+lrd0.5"}
+STYLES = dict(zip(ARMS, LINES, strict=False))
 
 
 def make_item(runs_dir: Path, figures: Path, tables: Path, scale: str, name: str) -> list[Path]:
@@ -73,11 +75,7 @@ def make_item(runs_dir: Path, figures: Path, tables: Path, scale: str, name: str
     """
     item = ITEMS[name]
     experiment = read_experiment(runs_dir, scale, item.experiment, ARMS.values())
-    if not experiment.runs:
-        raise ResultError(
-            f"no finished run of {item.experiment} at scale {scale} in {runs_dir}. Make some "
-            f"with: python -m experiments.run +sweep={name} scale={scale} seed=0"
-        )
+    require_runs([experiment], runs_dir, scale, sweep=name)
     figure = learning_curves(item, experiment, scale)
     paths = [figures / scale / f"{name}.{kind}" for kind in ("png", "pdf")]
     for path in paths:
@@ -105,7 +103,7 @@ def learning_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
     for axes, (column, label) in zip(
         figure.subplots(1, len(item.panels)), item.panels.items(), strict=True
     ):
-        for method, (_, style) in METHODS.items():
+        for method, style in STYLES.items():
             arm = experiment[ARMS[method]]
             if arm.done:
                 draw_curve(axes, arm, column, style)
@@ -117,7 +115,7 @@ def learning_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     handles = [
         Line2D([], [], label=f"Adam, {method}: {_count(experiment[ARMS[method]])}", **style)
-        for method, (_, style) in METHODS.items()
+        for method, style in STYLES.items()
     ]
     figure.legend(
         handles=handles, loc="outside upper center", ncols=2, frameon=False, handlelength=3

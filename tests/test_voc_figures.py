@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 
+from experiments.naming import config_hash
 from scripts import voc_figures
 from scripts.arms import ResultError
 from scripts.voc_pictures import draw_predictions, palette
@@ -40,7 +41,8 @@ def make_run(root, experiment, arm, seed=0, scale="lite", status="done", predict
     data = {"name": "VOC2012 subset, 128 px", "format": "devkit", "train": 1559, "test": 445}
     info = {
         "status": status,
-        "hash": "0",
+        "hash": config_hash(config),
+        "epochs": 2,
         "threads": 1,
         "device": "cpu",
         "cpu": "Some CPU",
@@ -213,7 +215,7 @@ def test_palette_is_vocs():
 
 
 def test_no_runs_name_the_command_that_makes_them(tmp_path, make, capsys):
-    with pytest.raises(ResultError, match=r"\+sweep=figure9 scale=lite seed=0"):
+    with pytest.raises(ResultError, match=r"\+sweep=figure9 experiment=ssd scale=lite seed=0"):
         make("figure9")
     with pytest.raises(SystemExit, match="error: no finished run of pspnet at scale paper"):
         voc_figures.main(["figure8", "--runs-dir", str(tmp_path)])
