@@ -1,0 +1,82 @@
+"""Batches of samples that are read and transformed one by one, here or in worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+Sample = tuple[Any, ...]
+Collate = Callable[[list[Sample]], Sample]
+ToDevice = Callable[[Sample, torch.device], Sample]
+
+
+class SampleBatches:
+    """Batches on a device; the last one of an epoch may be smaller.
+
+    A sample's random transform runs on a seed of its own, so that it is the same for any number
+    of `workers` (0: in this process) and leaves the global generator alone.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        transform: Callable[..., Sample],
+        collate: Collate,
+        to_device: ToDevice,
+        batch_size: int,
+        device: torch.device,
+        workers: int = 0,
+    ) -> None:
+        self._samples = _Seeded(samples, transform)
+        self._collate, self._to_device = collate, to_device
+        self._batch_size, self._device, self._workers = batch_size, device, workers
+
+    def __len__(self) -> int:
+        return -(-len(self._samples) // self._batch_size)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """In the order of the data set."""
+        return self._load([(index, index) for index in range(len(self._samples))], 0)
+
+    def epoch(
+        self, order: torch.Generator, augmentation: torch.Generator, start: int = 0
+    ) -> Iterator[Sample]:
+        """In an order and with transforms drawn from CPU generators, from batch `start` on."""
+        count = len(self._samples)
+        indices = torch.randperm(count, generator=order).tolist()
+        seeds = torch.randint(2**63 - 1, (count,), generator=augmentation).tolist()
+        return self._load([(index, seeds[index]) for index in indices], start)
+
+    def _load(self, keys: list[tuple[int, int]], start: int) -> Iterator[Sample]:
+        size = self._batch_size
+        loader = DataLoader(
+            self._samples,
+            batch_sampler=[keys[i : i + size] for i in range(start * size, len(keys), size)],
+            collate_fn=self._collate,
+            num_workers=self._workers,
+            pin_memory=self._device.type == "cuda",
+            generator=torch.Generator(),  # or it would draw its workers' seeds from the global one
+        )
+        for batch in loader:
+            yield self._to_device(batch, self._device)
+
+
+class _Seeded(Dataset[Sample]):
+    """Transformed samples by (index, seed)."""
+
+    def __init__(self, samples: Sequence[Sample], transform: Callable[..., Sample]) -> None:
+        self._samples, self._transform = samples, transform
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        index, seed = key
+        # Transforms run on the CPU and know its global generator alone; torch.manual_seed would
+        # seed the devices' too.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            return self._transform(*self._samples[index])

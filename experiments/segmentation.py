@@ -1,0 +1,81 @@
+"""The task of semantic segmentation: cross-entropy per pixel, mean IoU and pixel accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torchmetrics.classification import MulticlassConfusionMatrix
+
+Batch = tuple[Tensor, Tensor]
+
+AUXILIARY_WEIGHT = 0.4
+IGNORE = 255  # a mask's value where no class is counted, neither in training nor in the metrics
+
+
+def loss(model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean cross-entropy over the pixels of images (N, 3, H, W) with masks (N, H, W).
+
+    Plus 0.4 times that of the auxiliary head. Also the training column, a sum over the samples.
+    """
+    images, masks = batch
+    logits, auxiliary = model(images)
+    value = _pixel_loss(logits, masks) + AUXILIARY_WEIGHT * _pixel_loss(auxiliary, masks)
+    return value, {"train_loss": value * len(images)}
+
+
+def _pixel_loss(logits: Tensor, masks: Tensor) -> Tensor:
+    total = cross_entropy(logits, masks, ignore_index=IGNORE, reduction="sum")
+    return total / (masks != IGNORE).sum().clamp(min=1)  # a batch may be all border
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
+    """Mean IoU and pixel accuracy, 0–1, over all pixels of the set that have a class.
+
+    The mean is over the classes that the masks have. A class that they have not counts only as
+    the errors that its predictions are: it has no IoU of its own.
+    """
+    model.eval()
+    confusion = None
+    for images, masks in batches:
+        logits = model(images)
+        if confusion is None:
+            confusion = MulticlassConfusionMatrix(
+                num_classes=logits.shape[1], ignore_index=IGNORE, validate_args=False
+            ).to(logits.device)
+        confusion.update(logits.argmax(1), masks)
+    model.train()
+    return scores(confusion.compute())
+
+
+def scores(confusion: Tensor) -> dict[str, float]:
+    """Mean IoU and pixel accuracy of a confusion matrix (truth, prediction)."""
+    confusion = confusion.double()
+    right, truth, predicted = confusion.diag(), confusion.sum(1), confusion.sum(0)
+    present = truth > 0
+    iou = right[present] / (truth + predicted - right)[present]
+    return {"mean_iou": float(iou.mean()), "pixel_accuracy": float(right.sum() / truth.sum())}
+
+
+@torch.no_grad()
+def predict(model: nn.Module, batches: Iterable[Batch], count: int) -> dict[str, Tensor]:
+    """Of the first `count` images: `images` (n, 3, H, W), `truth` and `prediction` (n, H, W).
+
+    All uint8, the last two class numbers or IGNORE.
+    """
+    model.eval()
+    parts: list[tuple[Tensor, Tensor, Tensor]] = []
+    missing = count
+    for images, masks in batches:
+        images, masks = images[:missing], masks[:missing]
+        shown = (images * 255).round().byte()
+        parts.append((shown, masks.byte(), model(images).argmax(1).byte()))
+        missing -= len(images)
+        if missing <= 0:
+            break
+    model.train()
+    images, truth, prediction = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
+    return {"images": images, "truth": truth, "prediction": prediction}
