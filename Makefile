@@ -38,8 +38,9 @@ reproduce = @status=0; set -x; $(1) || status=$$?; $(2) && exit $$status
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all lint data \
 	reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 \
-	reproduce-figure5 reproduce-figure6 reproduce-figure7 reproduce-figure10 reproduce-figure11 \
-	reproduce-figure12 reproduce-figure13 reproduce-controls reproduce-authors \
+	reproduce-figure5 reproduce-figure6 reproduce-figure7 reproduce-figure8 reproduce-figure9 \
+	reproduce-figure10 reproduce-figure11 reproduce-figure12 reproduce-figure13 \
+	reproduce-controls reproduce-authors \
 	verify benchmark clean
 
 help:  ## Show this list
@@ -109,6 +110,12 @@ reproduce-figure6: $(STAMP)  ## Table 1's curves on CIFAR-10
 
 reproduce-figure7: $(STAMP)  ## Table 1's curves on CIFAR-100
 	$(call reproduce,$(call sweep,table1,cifar100),$(RUN) scripts.figures figure7 --scale $(SCALE))
+
+reproduce-figure8: $(STAMP)  ## PSPNet on VOC: curves, table and pictures
+	$(call reproduce,$(call sweep,figure8),$(RUN) scripts.voc_figures figure8 --scale $(SCALE))
+
+reproduce-figure9: $(STAMP)  ## SSD on VOC: curves, table and pictures
+	$(call reproduce,$(call sweep,figure9),$(RUN) scripts.voc_figures figure9 --scale $(SCALE))
 
 reproduce-figure10: reproduce-table2  ## Table 2's curves
 reproduce-figure11: reproduce-table3  ## Table 3's curves

@@ -44,7 +44,11 @@ HASHED: dict[str, Any] = {
     "compile_model": False,
     "threads": 1,
 }
-_NOT_HASHED = {"data.root", "optimizer.base", "optimizer.lrd"}  # machine paths, class names
+# Paths of the machine, how data is loaded, and class names.
+_NOT_HASHED = {
+    "data.root", "data.cache", "data.workers", "model.weights_file", "optimizer.base",
+    "optimizer.lrd",
+}  # fmt: skip
 _SUFFIXES = {"p_sd": "sd", "noisy_label": "nl", "noisy_gradient": "ng", "dropout_gradient": "dg"}
 _CONF = Path(__file__).parent.parent / "conf"
 

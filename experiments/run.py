@@ -44,10 +44,12 @@ from experiments.training import (
     make_optimizer,
     make_step,
 )  # fmt: skip
+from models.weights import WeightsError
 
 _OUTCOMES = "LRD_OUTCOMES"  # names the file in which the jobs of one command note how they ended
 _KNOWN_ERRORS = (
-    ConfigError, DataError, RecordError, CheckpointError, WriteError, lrd.CompilationError
+    ConfigError, DataError, WeightsError, RecordError, CheckpointError, WriteError,
+    lrd.CompilationError,
 )  # fmt: skip
 
 

@@ -19,6 +19,8 @@ TITLES = {
     "cifar10": "CIFAR-10, ResNet-34",
     "cifar100": "CIFAR-100, DenseNet-121",
     "digits": "digits, FCNet",
+    "pspnet": "VOC2012 segmentation, PSPNet",
+    "ssd": "VOC detection, SSD",
 }
 LOSS, TRAIN, TEST = "train_loss", "train_accuracy", "test_accuracy"
 _ADAM_SGDM = ("adam", "sgdm")

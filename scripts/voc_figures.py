@@ -42,7 +42,6 @@ class Item:
     """One of the paper's figures: its experiment, and the columns that it draws and tabulates."""
 
     experiment: str
-    title: str
     panels: dict[str, str]
     rows: dict[str, str]
     published: bool
@@ -51,14 +50,12 @@ class Item:
 ITEMS = {
     "figure8": Item(
         "pspnet",
-        "VOC2012 segmentation, PSPNet",
         {"mean_iou": "mean IoU", "pixel_accuracy": "pixel accuracy"},
         {"mean_iou": "mean IoU", "pixel_accuracy": "pixel accuracy", "train_loss": "training loss"},
         published=True,
     ),
     "figure9": Item(
         "ssd",
-        "VOC detection, SSD",
         {"train_loss": "training loss", "val_loss": "validation loss"},
         {"train_loss": "training loss", "val_loss": "validation loss", "map50": "mAP, IoU 0.5"},
         published=False,
@@ -121,8 +118,8 @@ def learning_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
         handles=handles, loc="outside upper center", ncols=2, frameon=False, handlelength=3
     )
     caption = (
-        f"{item.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest seed. "
-        f"{'Dotted: published. ' if paper else ''}{conditions(experiment)}."
+        f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "
+        f"seed. {'Dotted: published. ' if paper else ''}{conditions(experiment)}."
     )
     figure.supxlabel("epoch\n\n" + textwrap.fill(caption, 115), fontsize=7)
     return figure
@@ -207,7 +204,7 @@ def summary(item: Item, experiment: Experiment, scale: str, name: str) -> Table:
         if any(metric == column for _, metric in paper):
             cells = [f"{paper[arm, column]:.3f}" for arm in ARMS.values()]
             rows.append(["", label, "published", *cells])
-    rows[0][0] = item.title
+    rows[0][0] = experiment.title
     notes = [f"{conditions(experiment)}."]
     if repaired := _repairs(experiment):
         notes.append(repaired)
@@ -219,8 +216,8 @@ def summary(item: Item, experiment: Experiment, scale: str, name: str) -> Table:
     if unfinished := [place(run) for run in experiment.unfinished]:
         notes.append(f"Not counted, because they did not finish: {', '.join(unfinished)}.")
     caption = (
-        f"{item.title} with Adam, without (base) and with learning rate dropout (LRD, p = 0.5), "
-        f"scale {scale}: mean ± sample standard deviation over seeds (number of seeds)."
+        f"{experiment.title} with Adam, without (base) and with learning rate dropout (LRD, p = "
+        f"0.5), scale {scale}: mean ± sample standard deviation over seeds (number of seeds)."
     )
     return Table(name, caption, header, rows, notes)
 
