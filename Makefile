@@ -8,6 +8,7 @@ SEEDS ?= 0,1,2
 LAUNCHER ?= basic
 JOBS ?= 2
 EXPERIMENT ?=
+YES ?=
 
 # Names the environment that a set-up has gone through in, so that another VENV is set up anew.
 STAMP = $(VENV)/.lrd-installed
@@ -30,10 +31,16 @@ sweep = $(RUN) experiments.run +sweep=$(1) $(if $(2),experiment=$(2)) 'seed=$(SE
 	scale=$(SCALE) hydra/launcher=$(LAUNCHER) \
 	$(if $(filter joblib,$(LAUNCHER)),hydra.launcher.n_jobs=$(JOBS))
 
+# At the paper's scale and without a GPU, the plan comes first: more than a day needs YES=1
+gate = $(if $(filter-out paper,$(SCALE))$(YES),,$(call plan,$(1),$(2)) --limit 24 || { \
+	echo "error: more than a day's work on this machine: repeat with YES=1 to begin" >&2; exit 1; };)
+plan = $(RUN) scripts.plan $(1) --scale $(SCALE) --seeds $(SEEDS) $(if $(2),experiment=$(2))
+
 # A sweep, and then what is made of it, from the runs that there are even if some have failed;
 # the sweep's status comes last, so that a failed run fails the target.
-# $(call reproduce,<sweep command>,<commands joined by &&>)
-reproduce = @status=0; set -x; $(1) || status=$$?; $(2) && exit $$status
+# $(call reproduce,<name of the sweep>,<experiment or nothing>,<commands joined by &&>)
+reproduce = @$(call gate,$(1),$(2)) status=0; set -x; $(call sweep,$(1),$(2)) || status=$$?; \
+	$(3) && exit $$status
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all lint data \
@@ -44,9 +51,9 @@ reproduce = @status=0; set -x; $(1) || status=$$?; $(2) && exit $$status
 	verify benchmark clean
 
 help:  ## Show this list
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9%-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "  SCALE=$(SCALE) (paper, lite, smoke)  SEEDS=$(SEEDS)  EXPERIMENT=$(EXPERIMENT) (empty: all)"
+	@echo "  SCALE=$(SCALE) (paper, lite, smoke)  SEEDS=$(SEEDS)  EXPERIMENT=$(EXPERIMENT) (empty: all)  YES=$(YES)"
 	@echo "  LAUNCHER=$(LAUNCHER) (basic, joblib: JOBS=$(JOBS) runs at a time)  VENV=$(VENV)  PYTHON=$(PYTHON)"
 
 setup: $(STAMP)  ## Install the pinned environment into VENV, once
@@ -72,8 +79,9 @@ demo: SCALE = paper
 demo: SEEDS = 0
 demo: LAUNCHER = joblib
 demo: EXPERIMENT = digits
+demo: YES = 1
 demo: $(STAMP)  ## Table 1's row and curves for 5,000 digits that need no download, in minutes
-	$(call reproduce,$(call sweep,table1,$(EXPERIMENT)),\
+	$(call reproduce,table1,$(EXPERIMENT),\
 		$(call table,table1) && $(call figure,figure5))
 
 test: $(STAMP)  ## The fast tests
@@ -90,47 +98,50 @@ data: $(STAMP)  ## Download the data sets that are missing, and check those that
 	$(RUN) scripts.fetch
 
 reproduce-table1: $(STAMP)  ## Table 1 and its curves, Figures 5 to 7
-	$(call reproduce,$(call sweep,table1,$(EXPERIMENT)),\
+	$(call reproduce,table1,$(EXPERIMENT),\
 		$(call table,table1) $(foreach each,$(FIGURES),&& $(call figure,$(each))))
 
 reproduce-table2: $(STAMP)  ## Table 2 and Figure 10: the probability of an update
-	$(call reproduce,$(call sweep,table2,$(EXPERIMENT)),$(call table,table2) && $(call figure,figure10))
+	$(call reproduce,table2,$(EXPERIMENT),$(call table,table2) && $(call figure,figure10))
 
 reproduce-table3: $(STAMP)  ## Table 3 and Figure 11: other regularizations
-	$(call reproduce,$(call sweep,table3,$(EXPERIMENT)),$(call table,table3) && $(call figure,figure11))
+	$(call reproduce,table3,$(EXPERIMENT),$(call table,table3) && $(call figure,figure11))
 
 reproduce-table4: $(STAMP)  ## Table 4 and Figure 13: standard dropout
-	$(call reproduce,$(call sweep,table4,$(EXPERIMENT)),$(call table,table4) && $(call figure,figure13))
+	$(call reproduce,table4,$(EXPERIMENT),$(call table,table4) && $(call figure,figure13))
 
 reproduce-figure5: $(STAMP)  ## Table 1's curves on MNIST
-	$(call reproduce,$(call sweep,table1,mnist),$(RUN) scripts.figures figure5 --scale $(SCALE))
+	$(call reproduce,table1,mnist,$(RUN) scripts.figures figure5 --scale $(SCALE))
 
 reproduce-figure6: $(STAMP)  ## Table 1's curves on CIFAR-10
-	$(call reproduce,$(call sweep,table1,cifar10),$(RUN) scripts.figures figure6 --scale $(SCALE))
+	$(call reproduce,table1,cifar10,$(RUN) scripts.figures figure6 --scale $(SCALE))
 
 reproduce-figure7: $(STAMP)  ## Table 1's curves on CIFAR-100
-	$(call reproduce,$(call sweep,table1,cifar100),$(RUN) scripts.figures figure7 --scale $(SCALE))
+	$(call reproduce,table1,cifar100,$(RUN) scripts.figures figure7 --scale $(SCALE))
 
 reproduce-figure8: $(STAMP)  ## PSPNet on VOC: curves, table and pictures
-	$(call reproduce,$(call sweep,figure8),$(RUN) scripts.voc_figures figure8 --scale $(SCALE))
+	$(call reproduce,figure8,,$(RUN) scripts.voc_figures figure8 --scale $(SCALE))
 
 reproduce-figure9: $(STAMP)  ## SSD on VOC: curves, table and pictures
-	$(call reproduce,$(call sweep,figure9),$(RUN) scripts.voc_figures figure9 --scale $(SCALE))
+	$(call reproduce,figure9,,$(RUN) scripts.voc_figures figure9 --scale $(SCALE))
 
 reproduce-figure10: reproduce-table2  ## Table 2's curves
 reproduce-figure11: reproduce-table3  ## Table 3's curves
 
 reproduce-figure12: $(STAMP)  ## Learning rate dropout and dropout on the gradient
-	$(call reproduce,$(call sweep,figure12,$(EXPERIMENT)),$(call figure,figure12))
+	$(call reproduce,figure12,$(EXPERIMENT),$(call figure,figure12))
 
 reproduce-figure13: reproduce-table4  ## Table 4's curves
 
 reproduce-controls: $(STAMP)  ## Not in the paper: is it the mask, or the smaller mean step?
-	$(call reproduce,$(call sweep,controls,$(EXPERIMENT)),\
+	$(call reproduce,controls,$(EXPERIMENT),\
 		$(call table,controls) && $(call figure,controls))
 
 reproduce-authors: $(STAMP)  ## Not in the paper: RMSprop with LRD as the authors released it
-	$(call reproduce,$(call sweep,authors,$(EXPERIMENT)),$(call table,authors) && $(call figure,authors))
+	$(call reproduce,authors,$(EXPERIMENT),$(call table,authors) && $(call figure,authors))
+
+plan-%: $(STAMP)  ## The runs of a sweep, and what they would take: plan-table2
+	$(call plan,$*,$(EXPERIMENT))
 
 verify: $(STAMP)  ## Check that every run folder is whole
 	$(RUN) scripts.verify

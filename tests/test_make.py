@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SETTINGS = {"VENV", "PYTHON", "SCALE", "SEEDS", "LAUNCHER", "JOBS", "EXPERIMENT"}
+SETTINGS = {"VENV", "PYTHON", "SCALE", "SEEDS", "LAUNCHER", "JOBS", "EXPERIMENT", "YES"}
 # Stands in for an environment's Python: notes its arguments, and fails when they contain a word.
 FAKE_PYTHON = """#!/bin/sh
 echo "$@" >> "{log}"
@@ -31,7 +31,7 @@ def make(*words: str) -> subprocess.CompletedProcess[str]:
 
 def listed() -> list[str]:
     """The targets that `make help` shows."""
-    return re.findall(r"^  ([a-z][a-z0-9-]*)  ", make("help").stdout, re.M)
+    return re.findall(r"^  ([a-z][a-z0-9%-]*)  ", make("help").stdout, re.M)
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def calls(env):
 def test_help_lists_every_target():
     text = (ROOT / "Makefile").read_text()
     phony = re.search(r"^\.PHONY: ((?:.|\\\n)+?)$(?<!\\)", text, re.M)[1].replace("\\", "").split()
-    assert listed() == phony
+    assert [name for name in listed() if "%" not in name] == phony
     assert set(phony) == set(re.findall(r"^([a-z][a-z0-9-]*):.*##", text, re.M))
 
 
@@ -94,7 +94,7 @@ def test_reproduce_sweeps_and_then_makes_table_and_figure(calls):
 
 def test_table_1_brings_the_figure_of_each_of_its_experiments(calls):
     for experiment, figures in (("", "567"), ("cifar100", "7"), ("digits", "5")):
-        _, lines = calls("reproduce-table1", f"EXPERIMENT={experiment}")
+        _, lines = calls("reproduce-table1", f"EXPERIMENT={experiment}", "YES=1")
         assert [re.search(r"figure(\d+)", line)[1] for line in lines[2:]] == list(figures)
 
 
@@ -110,7 +110,7 @@ def test_the_other_tables_bring_their_curves(calls, number, figure):
 
 
 def test_defaults_are_the_papers_scale_and_three_seeds_one_by_one(calls):
-    _, lines = calls("reproduce-table1")
+    _, lines = calls("reproduce-table1", "YES=1")
     assert lines[0].split() == (
         [
             "-m",
@@ -120,6 +120,25 @@ def test_defaults_are_the_papers_scale_and_three_seeds_one_by_one(calls):
             "scale=paper",
             "hydra/launcher=basic",
         ]
+    )
+
+
+def test_at_paper_scale_a_plan_comes_first_and_more_than_a_day_wants_a_yes(calls):
+    plan = "-m scripts.plan table2 --scale paper --seeds 0 --limit 24"
+    status, lines = calls("reproduce-table2", "SEEDS=0")
+    assert (status, lines[0]) == (0, plan)
+    assert "experiments.run" in lines[1]
+    status, lines = calls("reproduce-table2", "SEEDS=0", fails="scripts.plan")
+    assert (status != 0, lines) == (True, [plan])
+    for setting in ("SCALE=lite", "YES=1"):
+        _, lines = calls("reproduce-table2", "SEEDS=0", setting)
+        assert "experiments.run" in lines[0]
+
+
+def test_a_plan_is_made_for_any_sweep(calls):
+    assert calls("plan-table3", "SCALE=lite", "SEEDS=0,1", "EXPERIMENT=cifar10") == (
+        0,
+        ["-m scripts.plan table3 --scale lite --seeds 0,1 experiment=cifar10"],
     )
 
 
