@@ -8,6 +8,7 @@ archive is downloaded.
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 from typing import NamedTuple
@@ -71,12 +72,24 @@ def _read(source: _Source, root: str, subset: int | None, test_subset: int | Non
         train, kind = _from_parquet(source, parquet, "train", subset)
         test, _ = _from_parquet(source, parquet, "test", test_subset)
         copy = " (JPEG copy)" if kind == "JPEG" else ""
-        provenance = {"name": source.name + copy, "format": f"parquet of {kind} images"}
+        provenance = {
+            "name": source.name + copy,
+            "format": f"parquet of {kind} images",
+            "sha256": _digest(parquet),
+        }
     else:
         train, test = (_from_archive(source, root, train) for train in (True, False))
         provenance = {"name": source.name, "format": "torchvision archive"}
     dataset = Dataset(*train, *test, provenance, source.mean, source.std, PADDING)
     return take(dataset, subset, test_subset)
+
+
+def _digest(folder: Path) -> str:
+    """Of all parquet files in a folder, which bring no checksum of their own."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.parquet")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _from_archive(source: _Source, root: str, train: bool) -> tuple[Tensor, Tensor]:

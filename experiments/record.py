@@ -35,6 +35,7 @@ _MINE = {"config.yaml", "metrics.csv", "timing.csv", "run.json", "predictions.pt
 _MY_PREFIXES = ("checkpoint", "tmp-")
 _MACHINE_KEYS = ("runs_dir", "wandb")
 FINISHED = ("done", "diverged")
+STATUSES = (*FINISHED, "running", "failed")
 
 
 class RecordError(RuntimeError):
@@ -203,7 +204,9 @@ def _csv(rows: list[dict[str, float]]) -> str:
 def _read_info(folder: Path) -> dict[str, Any]:
     try:
         info = json.loads((folder / "run.json").read_text())
-        info["status"], info["hash"]
+        if info["status"] not in STATUSES:
+            raise ValueError(f"status {info['status']!r}")
+        info["hash"], info["data"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged(folder / "run.json", error) from error
     return info
@@ -213,7 +216,7 @@ def _read_config(folder: Path) -> Config:
     try:
         config = yaml.safe_load((folder / "config.yaml").read_text())
         config_hash(config)
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder / "config.yaml", error) from error
     return config
 

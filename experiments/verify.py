@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from pandas.api.types import is_numeric_dtype
 
 from experiments.naming import arm_name, config_hash
 from experiments.record import FINISHED, Run, record_digest
@@ -18,15 +19,12 @@ _GREATEST = {
 
 
 def faults(run: Run) -> list[str]:
-    """What is wrong with a finished run, in words; empty if nothing is, or if it is unfinished.
-
-    Runs from before version 0.2 have no digest, which would show any change of their files.
-    """
+    """What is wrong with a finished run, in words; empty if nothing is, or if it is unfinished."""
     if run.status not in FINISHED:
         return []
+    if run.info.get("digest") != record_digest(run.folder, run.info):
+        return ["a file is not as the run left it (digest in run.json)"]
     found = []
-    if run.info.get("digest", digest := record_digest(run.folder, run.info)) != digest:
-        found.append("a file is not as the run left it (digest in run.json)")
     if run.info["hash"] != config_hash(run.config):
         found.append("config.yaml is not the one that run.json was written with (hash)")
     if (run.arm, run.seed) != (arm_name(run.config), run.config["seed"]):
@@ -41,7 +39,7 @@ def _faults_of_metrics(run: Run) -> list[str]:
     if list(metrics.columns) != expected:
         found = ", ".join(metrics.columns) or "none"
         return [f"metrics.csv must have the columns {', '.join(expected)}, it has {found}"]
-    if not all(np.issubdtype(kind, np.number) for kind in metrics.dtypes):
+    if not all(is_numeric_dtype(kind) for kind in metrics.dtypes):
         return ["metrics.csv holds what is not a number"]
     wanted = epochs if run.status == "done" else run.info.get("epochs")
     if metrics["epoch"].tolist() != list(range(1, len(metrics) + 1)) or len(metrics) != wanted:

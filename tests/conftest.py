@@ -1,13 +1,19 @@
 """Shared by all tests: one thread, real MNIST where there is some, and short runs."""
 
+import io
 import os
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from PIL import Image
 
 from commands import configure
+from experiments import interruption
 from experiments import run as runner
+from experiments.interruption import Interrupted
 from experiments.naming import run_folder
 
 torch.set_num_threads(1)
@@ -41,3 +47,51 @@ def make(tmp_path):
         return status, run_folder(config)
 
     return run
+
+
+@pytest.fixture
+def interrupted_at(make, monkeypatch):
+    """Run a configuration, with an interruption at the given pause of its process, if any."""
+
+    def run(pause, *overrides, where):
+        asked = 0
+
+        def requested(self):
+            nonlocal asked
+            asked += 1
+            if asked == pause:
+                self._number = 15
+            return self._number != 0
+
+        monkeypatch.setattr(interruption.Interruption, "requested", property(requested))
+        if pause is None:
+            return make(*overrides, where=where)
+        with pytest.raises(Interrupted):
+            make(*overrides, where=where)
+        return None
+
+    return run
+
+
+def encoded(kind="PNG", size=(32, 32), colour=0):
+    content = io.BytesIO()
+    Image.new("RGB", size, (colour, 0, 0)).save(content, kind)
+    return content.getvalue()
+
+
+@pytest.fixture
+def cifar_files(tmp_path):
+    """Write parquet files of a few images; returns their root."""
+
+    def write(split="train", images=None, labels=(3, 0, 9, 1), column="label", name="cifar10"):
+        images = images or [encoded(colour=20 * row) for row in range(len(labels))]
+        rows = [{"bytes": image, "path": None} for image in images]
+        (tmp_path / name).mkdir(exist_ok=True)
+        path = tmp_path / name / f"{split}-00000-of-00001.parquet"
+        pq.write_table(pa.table({"img": rows, column: list(labels)}), path)
+        return path
+
+    write()
+    write("test")
+    write.root = str(tmp_path)
+    return write

@@ -8,6 +8,7 @@ import pandas as pd
 import yaml
 
 from experiments.naming import config_hash
+from experiments.record import record_digest
 
 ROOT = Path(__file__).parent.parent
 RATES = {"sgdm": 0.1, "rmsprop": 0.001, "adam": 0.001, "amsgrad": 0.001, "radam": 0.03}
@@ -81,6 +82,6 @@ def make_run(
     folder = root / scale / experiment / arm / f"seed{seed}"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config | changes))
-    (folder / "run.json").write_text(json.dumps(info))
     metrics.to_csv(folder / "metrics.csv", index=False)
+    (folder / "run.json").write_text(json.dumps(info | {"digest": record_digest(folder, info)}))
     return folder

@@ -1,62 +1,36 @@
 """CIFAR: parquet files and archives, what is wrong with them, and the crops and flips."""
 
-import io
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
 from torchvision.transforms import v2
 
+from conftest import encoded
 from data.augment import crop_and_flip, draw_crops
 from data.batches import Batches, DataError
 from data.cifar import cifar10, cifar100
 
 
-def encoded(kind="PNG", size=(32, 32), colour=0):
-    content = io.BytesIO()
-    Image.new("RGB", size, (colour, 0, 0)).save(content, kind)
-    return content.getvalue()
-
-
-@pytest.fixture
-def files(tmp_path):
-    """Write parquet files of a few images; returns their root."""
-
-    def write(split="train", images=None, labels=(3, 0, 9, 1), column="label", name="cifar10"):
-        images = images or [encoded(colour=20 * row) for row in range(len(labels))]
-        rows = [{"bytes": image, "path": None} for image in images]
-        (tmp_path / name).mkdir(exist_ok=True)
-        path = tmp_path / name / f"{split}-00000-of-00001.parquet"
-        pq.write_table(pa.table({"img": rows, column: list(labels)}), path)
-        return path
-
-    write()
-    write("test")
-    write.root = str(tmp_path)
-    return write
-
-
-def test_parquet_files_give_pixels_labels_and_provenance(files):
-    data = cifar10(files.root, subset=3)
+def test_parquet_files_give_pixels_labels_and_provenance(cifar_files):
+    data = cifar10(cifar_files.root, subset=3)
     assert data.train_images.shape == (3, 3, 32, 32)
     assert data.train_images[2, :, 5, 5].tolist() == [40, 0, 0]
     assert data.train_labels.tolist() == [3, 0, 9]
+    digest = data.provenance.pop("sha256")
+    assert len(digest) == 64
     assert data.provenance == {
         "name": "CIFAR-10", "format": "parquet of PNG images", "train": 3, "test": 4
     }  # fmt: skip
 
 
-def test_a_jpeg_copy_is_called_one(files):
-    files(images=[encoded("JPEG")] * 4)
-    assert cifar10(files.root).provenance["name"] == "CIFAR-10 (JPEG copy)"
+def test_a_jpeg_copy_is_called_one(cifar_files):
+    cifar_files(images=[encoded("JPEG")] * 4)
+    assert cifar10(cifar_files.root).provenance["name"] == "CIFAR-10 (JPEG copy)"
 
 
-def test_cifar100_reads_its_fine_labels(files):
+def test_cifar100_reads_its_fine_labels(cifar_files):
     for split in ("train", "test"):
-        files(split, labels=(99, 4), column="fine_label", name="cifar100")
-    assert cifar100(files.root).train_labels.tolist() == [99, 4]
+        cifar_files(split, labels=(99, 4), column="fine_label", name="cifar100")
+    assert cifar100(cifar_files.root).train_labels.tolist() == [99, 4]
 
 
 @pytest.mark.parametrize(
@@ -71,24 +45,24 @@ def test_cifar100_reads_its_fine_labels(files):
         (dict(images=[encoded(size=(16, 32))] * 4), r"shape \(32, 16, 3\), expected \(32, 32, 3\)"),
     ],
 )
-def test_a_parquet_file_that_is_not_cifar_is_named(files, damage, message):
-    path = files(**damage)
+def test_a_parquet_file_that_is_not_cifar_is_named(cifar_files, damage, message):
+    path = cifar_files(**damage)
     with pytest.raises(DataError, match=message) as error:
-        cifar10(files.root)
+        cifar10(cifar_files.root)
     assert path.parent.name in str(error.value)
 
 
-def test_a_truncated_parquet_file_is_named(files):
-    path = files()
+def test_a_truncated_parquet_file_is_named(cifar_files):
+    path = cifar_files()
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match=r"train-00000-of-00001.parquet is no readable parquet"):
-        cifar10(files.root)
+        cifar10(cifar_files.root)
 
 
-def test_a_missing_split_is_named(files):
-    files().unlink()
+def test_a_missing_split_is_named(cifar_files):
+    cifar_files().unlink()
     with pytest.raises(DataError, match=r"no .*train-\*.parquet"):
-        cifar10(files.root)
+        cifar10(cifar_files.root)
 
 
 def test_nothing_there_and_no_network_says_what_was_expected(tmp_path, monkeypatch):
@@ -103,7 +77,7 @@ def test_nothing_there_and_no_network_says_what_was_expected(tmp_path, monkeypat
 
 
 def test_an_archive_that_is_there_comes_first_and_its_checksums_are_kept(
-    files, tmp_path, monkeypatch
+    cifar_files, tmp_path, monkeypatch
 ):
     (tmp_path / "cifar-10-batches-py").mkdir()
     (tmp_path / "cifar-10-batches-py" / "data_batch_1").write_bytes(b"not a pickle of anyone's")
@@ -111,7 +85,7 @@ def test_an_archive_that_is_there_comes_first_and_its_checksums_are_kept(
         "torchvision.datasets.cifar.download_and_extract_archive", lambda *_, **__: None
     )
     with pytest.raises(DataError, match="not found or corrupted"):
-        cifar10(files.root)
+        cifar10(cifar_files.root)
 
 
 def test_real_cifar(cifar_root):

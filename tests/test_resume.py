@@ -5,37 +5,11 @@ import json
 import pytest
 import torch
 
-from experiments import interruption
 from experiments.checkpoint import CURRENT, PREVIOUS, CheckpointError
-from experiments.interruption import Interrupted
 from experiments.record import RecordError, read_runs
 
 # 4 steps an epoch and 1 test batch: the pauses of an epoch are 4 steps, 1 test batch, and its end
 PAUSES = 6
-
-
-@pytest.fixture
-def interrupted_at(make, monkeypatch):
-    """Run a configuration, with an interruption at the given pause of its process, if any."""
-
-    def run(pause, *overrides, where):
-        asked = 0
-
-        def requested(self):
-            nonlocal asked
-            asked += 1
-            if asked == pause:
-                self._number = 15
-            return self._number != 0
-
-        monkeypatch.setattr(interruption.Interruption, "requested", property(requested))
-        if pause is None:
-            return make(*overrides, where=where)
-        with pytest.raises(Interrupted):
-            make(*overrides, where=where)
-        return None
-
-    return run
 
 
 def result(folder):

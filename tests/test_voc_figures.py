@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from experiments.naming import config_hash
+from experiments.record import record_digest
 from scripts import voc_figures
 from scripts.arms import ResultError
 from scripts.voc_pictures import draw_predictions, palette
@@ -52,10 +53,10 @@ def make_run(root, experiment, arm, seed=0, scale="lite", status="done", predict
     folder = root / scale / experiment / arm / f"seed{seed}"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    (folder / "run.json").write_text(json.dumps(info))
     curves = pd.DataFrame({"epoch": [1, 2], "lr": 0.001} | CURVES[experiment])
     curves.iloc[:, 2:] += add
     curves.to_csv(folder / "metrics.csv", index=False)
+    (folder / "run.json").write_text(json.dumps(info | {"digest": record_digest(folder, info)}))
     if predictions:
         torch.save(predictions, folder / "predictions.pt")
     return folder
