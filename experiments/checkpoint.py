@@ -46,6 +46,7 @@ class Checkpoints:
         self._folder, self._parts, self._minutes = folder, parts, minutes
         self._identity = {"format": FORMAT, "torch": str(torch.__version__), **identity}
         self._saved, self._cost = time.monotonic(), 0.0
+        self.seconds = 0.0  # that all of this process's have taken
 
     def due(self, epoch_ended: bool) -> bool:
         """Whether it is time for one; the end of a short epoch is skipped, so that they stay
@@ -60,6 +61,7 @@ class Checkpoints:
         self._write({"identity": self._identity, "position": position, **parts})
         self._saved = time.monotonic()
         self._cost = self._saved - begin
+        self.seconds += self._cost
 
     def restore(self) -> dict[str, Any] | None:
         """Load the last whole checkpoint into the parts; its position, or None if there is none.

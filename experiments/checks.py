@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra.utils import get_method
 
-from experiments.naming import Config, arm_name, masked
+from experiments.naming import Config, masked, run_folder
 from experiments.schedule import NAMES
 from experiments.tracking import MODES
 
@@ -53,7 +53,7 @@ def check(config: Config) -> None:
     _check_schedule(config["schedule"])
     _check_methods(config)
     try:
-        arm_name(config)
+        run_folder(config)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 

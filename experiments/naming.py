@@ -77,9 +77,13 @@ def arm_name(config: Config) -> str:
     for key, value in sorted(optimizer.items()):
         if key not in ("name", "base", "lrd") and standard.get(key) != value:
             parts.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
-    name = "+".join(parts)
-    if not re.fullmatch(r"[\w.+=,\[\] -]+", name):
-        raise ValueError(f"an arm's name becomes a folder's, got {name!r} with other characters")
+    return _folder_name("an arm's name", "+".join(parts))
+
+
+def _folder_name(what: str, name: str) -> str:
+    """The name itself; ValueError for one that could lead out of its folder, or be hidden in it."""
+    if not re.fullmatch(r"\w[\w.+=,\[\] -]*", name):
+        raise ValueError(f"{what} becomes a folder's name, got {name!r}")
     return name
 
 
@@ -95,8 +99,10 @@ def _standard_optimizer(name: str, experiment: str) -> Config:
 
 def run_folder(config: Config) -> Path:
     """`runs_dir`/<scale>/<experiment>/<arm>/seed<k>."""
-    arm, seed = arm_name(config), f"seed{config['seed']}"
-    return Path(config["runs_dir"]) / config["scale"] / config["experiment"] / arm / seed
+    scale, experiment = (_folder_name(key, config[key]) for key in ("scale", "experiment"))
+    return (
+        Path(config["runs_dir"]) / scale / experiment / arm_name(config) / f"seed{config['seed']}"
+    )
 
 
 def flatten(config: Config, prefix: str = "") -> Config:

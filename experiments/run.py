@@ -113,7 +113,8 @@ def run(config: naming.Config) -> str:
             tracker.summarise(status)
         if config["predictions"] and status == "done":
             record.save_predictions(task.predict(model, test, config["predictions"]))
-        record.finish(status, epochs=position.epoch - 1)
+        spent = round(checkpoints.seconds, 2)
+        record.finish(status, epochs=position.epoch - 1, checkpoint_seconds=spent)
         checkpoints.keep_model()
         return status
 

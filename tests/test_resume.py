@@ -88,6 +88,14 @@ def test_a_net_with_batch_norm_augmentation_and_dropout_goes_on(
     check_exact_resume(interrupted_at, tmp_path, [1, 2, 3], *words)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", ["pspnet", "ssd"])
+@pytest.mark.parametrize("pauses", [[2], [5, 3]])
+def test_the_tasks_on_voc_go_on(interrupted_at, tmp_path, experiment, pauses):
+    words = [f"experiment={experiment}", "lrd.enabled=true", f"data.root={tmp_path}"]
+    check_exact_resume(interrupted_at, tmp_path, pauses, *words)
+
+
 def test_an_interrupted_run_says_so_and_ends_within_a_step(interrupted_at, tmp_path):
     interrupted_at(2, where=tmp_path)
     (run,) = read_runs(tmp_path, scale="smoke")
