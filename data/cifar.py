@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from data.batches import DataError, Dataset, take
+from data.download import one_at_a_time
 
 PADDING = 4
 _JPEG = b"\xff\xd8"
@@ -95,8 +97,9 @@ def _digest(folder: Path) -> str:
 def _from_archive(source: _Source, root: str, train: bool) -> tuple[Tensor, Tensor]:
     """torchvision compares each file's md5 before it reads it."""
     try:
-        archive = source.archive(root, train=train, download=True)
-    except (OSError, RuntimeError) as error:
+        with one_at_a_time(root):
+            archive = source.archive(root, train=train, download=True)
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
         reason = str(error).splitlines()[0].rstrip(":")
         place = Path(root) / source.folder
         raise DataError(
@@ -116,6 +119,13 @@ def _from_parquet(
     paths = sorted(folder.glob(place.name))
     if not paths:
         raise DataError(f"no {place} beside the other split's files there")
+    for path in paths:
+        parts = re.fullmatch(rf"{split}-\d+-of-0*(\d+)\.parquet", path.name)
+        if parts and int(parts[1]) != len(paths):
+            raise DataError(
+                f"{folder} has {len(paths)} of the {parts[1]} files {place.name} that "
+                f"{path.name} speaks of: put all of them there, and no others"
+            )
     table = pa.concat_tables(_read_table(path, source.label) for path in paths)
     table = table.slice(0, subset if subset and subset > 0 else None)
     labels = torch.from_numpy(table[source.label].to_numpy().astype(np.int64))

@@ -9,6 +9,7 @@ from torch import Tensor
 from torchvision.datasets import MNIST
 
 from data.batches import DataError, Dataset, take
+from data.download import one_at_a_time
 
 MEAN, STD = 0.1307, 0.3081  # of the training pixels, scaled to [0, 1]
 _FILES = {  # bytes and md5 of the uncompressed files
@@ -31,8 +32,9 @@ def mnist(root: str, subset: int | None = None, test_subset: int | None = None) 
     missing and cannot be downloaded, is truncated, or is not MNIST's.
     """
     raw = Path(root) / "MNIST" / "raw"
-    if not all((raw / name).is_file() for name in _FILES):
-        _download(root, raw)
+    with one_at_a_time(root):
+        if not all((raw / name).is_file() for name in _FILES):
+            _download(root, raw)
     for name in _FILES:
         _check(raw / name)
     train, test = MNIST(root, train=True), MNIST(root, train=False)
@@ -49,8 +51,8 @@ def mnist(root: str, subset: int | None = None, test_subset: int | None = None) 
 def _download(root: str, raw: Path) -> None:
     try:
         MNIST(root, train=True, download=True)
-    except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0].rstrip(":")
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        reason = (str(error).splitlines() or ["no message"])[0].rstrip(":")
         raise DataError(
             f"no MNIST in {raw} (expected {', '.join(_FILES)}), and downloading it failed: "
             f"{reason}. Put the four files there, or name the folder that holds MNIST/raw with "

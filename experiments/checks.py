@@ -5,6 +5,7 @@ from __future__ import annotations
 from inspect import signature
 from typing import Any
 
+import torch
 from hydra.utils import get_method
 
 from experiments.naming import Config, masked, run_folder
@@ -28,9 +29,22 @@ def check(config: Config) -> None:
     """Raise ConfigError for the first value out of its range."""
     p = config["lrd"]["p"]
     _require(_number(p) and 0 < p <= 1, "lrd.p", p, "a number in (0, 1], the share of updates kept")
-    _require(isinstance(config["lrd"]["enabled"], bool), "lrd.enabled", None, "true or false")
+    enabled = config["lrd"]["enabled"]
+    _require(isinstance(enabled, bool), "lrd.enabled", enabled, "true or false")
     compile = config["lrd"]["compile"]
-    _require(compile in (True, False, "auto"), "lrd.compile", compile, "true, false or auto")
+    right = isinstance(compile, bool) or compile == "auto"
+    _require(right, "lrd.compile", compile, "true, false or auto")
+    for key in ("subset", "test_subset"):
+        count = config["data"].get(key)
+        _require(count is None or _integer(count), f"data.{key}", count, "null or a number")
+    _check_device(config["device"])
+    for package in ("base", "lrd"):
+        more = sorted(set(config["optimizer"][package]) - {"_target_", "fused", "foreach"})
+        if more:
+            raise ConfigError(
+                f"optimizer.{package}.{more[0]} would change one of the two arms alone: set "
+                f"optimizer.{more[0]} for both"
+            )
     for key in ("epochs", "batch_size", "threads"):
         value = config[key]
         _require(_integer(value) and value > 0, key, value, "a positive integer")
@@ -56,6 +70,15 @@ def check(config: Config) -> None:
         run_folder(config)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _check_device(name: Any) -> None:
+    try:
+        device = torch.device("cpu" if name == "auto" else name)
+    except (RuntimeError, TypeError) as error:
+        raise ConfigError(f"device must be auto, cpu, cuda or cuda:1, got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"device={name}: torch finds no GPU here, choose auto or cpu")
 
 
 def _check_schedule(schedule: Config) -> None:

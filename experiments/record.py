@@ -15,6 +15,7 @@ import fcntl
 import hashlib
 import io
 import json
+import math
 import traceback
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +43,10 @@ class RecordError(RuntimeError):
     """A run folder that this run must not write to; the message says why and what to do."""
 
 
+class RunningElsewhere(RecordError):
+    """A run folder that another process is writing to."""
+
+
 class Record:
     """The writing side of one run folder; a context manager that holds its lock."""
 
@@ -66,7 +71,7 @@ class Record:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.close()
-            raise RecordError(
+            raise RunningElsewhere(
                 f"another process is at work in {self.folder}: wait for it, or stop it"
             ) from error
         return self
@@ -120,6 +125,11 @@ class Record:
         self._rows.append(row)
         self._seconds.append(seconds)
         self._write_rows()
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the last row has a number that is not finite."""
+        return bool(self._rows) and not all(map(math.isfinite, self._rows[-1].values()))
 
     def save_predictions(self, predictions: dict[str, torch.Tensor]) -> None:
         """Write what the task shows in pictures."""
@@ -261,6 +271,8 @@ def read_runs(runs_dir: str | Path, *, scale: str, experiment: str | None = None
     runs = []
     for path in root.glob(f"{experiment or '*'}/*/seed*/run.json"):
         folder = path.parent
+        if not folder.name.removeprefix("seed").isdecimal():  # one that was put aside
+            continue
         runs.append(
             Run(
                 folder,

@@ -7,9 +7,9 @@ checkpoint.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
-import math
 import os
 import signal
 import sys
@@ -18,6 +18,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -32,7 +33,7 @@ from experiments.checkpoint import CheckpointError, Checkpoints
 from experiments.checks import ConfigError, check
 from experiments.files import WriteError
 from experiments.interruption import Interrupted, Interruption, raise_interrupted
-from experiments.record import Record, RecordError, is_finished
+from experiments.record import Record, RecordError, RunningElsewhere, is_finished
 from experiments.schedule import factor, scheduler
 from experiments.tracking import Progress, Tracker
 from experiments.training import (
@@ -62,12 +63,22 @@ def run(config: naming.Config) -> str:
     if is_finished(config):
         print(f"{naming.run_folder(config)} is done already", flush=True)
         return "skipped"
+    try:
+        return train(config)
+    except RunningElsewhere as busy:  # a sweep may name the base arm twice
+        print(f"{busy}. It is left to that process", flush=True)
+        return "skipped"
+
+
+def train(config: naming.Config) -> str:
+    """Train and evaluate a configuration that is not finished; returns its status."""
     device = _device(config)
     data = build(config["data"])
-    train, test = data.loaders(config["batch_size"], device)
+    train_batches, test_batches = data.loaders(config["batch_size"], device)
     with streams.forked(config["seed"], "init"):
         model = build(config["model"], **_standard_dropout(config)).to(device)
-    epochs, steps = config["epochs"], len(train)
+    provenance = {**data.provenance, **_weights(config)}
+    epochs, steps = config["epochs"], len(train_batches)
     _resolve_compile(config, model, epochs * steps)
     task = importlib.import_module(f"experiments.{config['task']}")
     optimizer = make_optimizer(config, model)
@@ -77,10 +88,10 @@ def run(config: naming.Config) -> str:
         if is_finished(config):  # by another process, since
             return "skipped"
         parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-        identity = {"hash": naming.config_hash(config)}
+        identity = {"hash": naming.config_hash(config), "data": json.dumps(provenance)}
         checkpoints = Checkpoints(record.folder, parts, identity, config["checkpoint_minutes"])
         saved = checkpoints.restore()
-        record.start(device, data.provenance, saved)
+        record.start(device, provenance, saved)
         position = Position(steps, saved)
 
         def pause(epoch_ended: bool = False) -> None:
@@ -89,30 +100,28 @@ def run(config: naming.Config) -> str:
                 checkpoints.save({**position.state(), **record.state()})
             interruption.check()
 
-        status = "done"
         with (
             _own_generators(device),
             Tracker(config) as tracker,
             Progress(record.folder, epochs, steps, position.number) as progress,
         ):
-            while position.epoch <= epochs and status == "done":
-                batches = epoch_batches(config, train, position.epoch, position.step)
+            while position.epoch <= epochs and not record.diverged:
+                batches = epoch_batches(config, train_batches, position.epoch, position.step)
                 figures = train_epoch(step, batches, position, progress, pause)
                 with autocast(config, device):
-                    figures |= task.evaluate(model, _guarded(test, pause))
+                    figures |= task.evaluate(model, _guarded(test_batches, pause))
                 first_step = (position.epoch - 1) * steps
                 rate = schedule.base_lrs[0] * factor(config["schedule"], first_step, steps, epochs)
                 row = {"epoch": position.epoch, "lr": rate, **figures}
                 record.add(row, position.seconds)
                 tracker.log(row)
                 progress.report(row, position.seconds)
-                if not math.isfinite(row["train_loss"]):
-                    status = "diverged"
                 position.next_epoch()
                 pause(epoch_ended=True)
+            status = "diverged" if record.diverged else "done"
             tracker.summarise(status)
         if config["predictions"] and status == "done":
-            record.save_predictions(task.predict(model, test, config["predictions"]))
+            record.save_predictions(task.predict(model, test_batches, config["predictions"]))
         spent = round(checkpoints.seconds, 2)
         record.finish(status, epochs=position.epoch - 1, checkpoint_seconds=spent)
         checkpoints.keep_model()
@@ -144,6 +153,12 @@ def _guarded(items: Iterable[Any], pause: Callable[[], None]) -> Iterator[Any]:
 def _standard_dropout(config: naming.Config) -> dict[str, float]:
     p_sd = config["regularizer"]["p_sd"]
     return {} if p_sd == 1 else {"p_sd": p_sd}
+
+
+def _weights(config: naming.Config) -> dict[str, str]:
+    """What is known of pretrained weights from a file, whose path says nothing."""
+    path = config["model"].get("weights_file")
+    return {"weights_sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()} if path else {}
 
 
 def _own_generators(device: torch.device) -> Any:

@@ -113,14 +113,14 @@ def _check_whole(finished: list[Run]) -> None:
 
 
 def _check_comparable(runs: list[Run]) -> None:
-    digests = {run.info["data"].get("sha256"): run for run in runs}
-    digests.pop(None, None)
-    if len(digests) > 1:
-        folders = " and ".join(str(run.folder) for run in digests.values())
-        raise ResultError(
-            f"{folders} were made with data of other bytes (sha256 in run.json): find out which "
-            "is right, and run the others again"
-        )
+    for run in runs:
+        ours, theirs = runs[0].info["data"], run.info["data"]
+        differ = [key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]]
+        if differ:
+            raise ResultError(
+                f"{runs[0].folder} and {run.folder} were made with other data ({differ[0]} in "
+                "run.json): find out which is right, and run the others again"
+            )
     for key, may_differ in _COMPARABLE:
         firsts: dict[str, Run] = {}
         for run in runs:

@@ -59,6 +59,13 @@ def test_a_truncated_parquet_file_is_named(cifar_files):
         cifar10(cifar_files.root)
 
 
+def test_a_missing_part_of_a_split_is_named(cifar_files):
+    path = cifar_files()
+    path.rename(path.with_name("train-00001-of-00002.parquet"))
+    with pytest.raises(DataError, match=r"has 1 of the 2 files train-\*.parquet"):
+        cifar10(cifar_files.root)
+
+
 def test_a_missing_split_is_named(cifar_files):
     cifar_files().unlink()
     with pytest.raises(DataError, match=r"no .*train-\*.parquet"):

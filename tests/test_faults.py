@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -155,21 +156,20 @@ def test_a_sweep_on_a_full_disk_says_so_and_goes_on_once_there_is_room(small_dis
 
 
 def test_a_worker_that_dies_is_missed_and_the_command_repeated_completes_the_sweep(tmp_path):
-    """The process of one job is killed from within, as the kernel does when memory is short."""
+    """A worker of two is killed in the middle of its run, as the kernel does for want of memory."""
     words = ["-m", "scale=smoke", "seed=0,1,2", f"runs_dir={tmp_path}", "hydra/launcher=joblib"]
-    words += ["hydra.launcher.n_jobs=1", "epochs=40"]
+    words += ["hydra.launcher.n_jobs=2", "epochs=200"]
     process = start(*words)
-    time.sleep(1)
     for line in process.stdout:
-        if "seed1 epoch" in line:
-            children = subprocess.run(
-                ["pgrep", "-P", str(process.pid)], capture_output=True, text=True
-            ).stdout.split()
-            for child in children or [str(process.pid)]:
-                os.kill(int(child), signal.SIGKILL)
+        if "epoch 3/" in line:
+            found = subprocess.run(
+                ["pgrep", "-P", str(process.pid), "-f", "loky"], capture_output=True, text=True
+            )
+            os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
             break
-    process.communicate(timeout=120)
-    assert process.returncode != 0
+    rest, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert re.search(r"^missing: .*seed=\d", rest, re.M), rest
     again = command(*words)
     assert again.returncode == 0, again.stdout + again.stderr
     statuses = Counter(run.status for run in read_runs(tmp_path, scale="smoke"))

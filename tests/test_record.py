@@ -7,11 +7,12 @@ import sys
 import pytest
 
 from commands import ROOT, configure, rows
-from experiments import files
+from experiments import classification, files
 from experiments import run as runner
 from experiments.files import WriteError
 from experiments.naming import run_folder
 from experiments.record import Record, RecordError, read_runs
+from experiments.verify import faults
 
 
 def test_a_finished_run_is_skipped_and_an_unfinished_one_made_again(make, capsys):
@@ -113,6 +114,41 @@ def test_divergence_is_recorded_with_its_epoch(make):
     assert (info["status"], info["epochs"]) == ("diverged", 1)
     assert len(rows(folder)) == 1
     assert make("optimizer=sgdm", "optimizer.lr=1e30")[0] == "skipped"
+
+
+def test_an_evaluation_that_is_not_finite_is_a_divergence_too(make, monkeypatch):
+    monkeypatch.setattr(
+        classification, "evaluate", lambda *_: {"test_loss": float("nan"), "test_accuracy": 9.0}
+    )
+    status, folder = make()
+    assert (status, len(rows(folder))) == ("diverged", 1)
+    (run,) = read_runs(folder.parents[3], scale="smoke")
+    assert not faults(run)
+
+
+def test_a_divergence_whose_record_was_not_closed_stays_one(make, monkeypatch):
+    def full(*_, **__):
+        raise WriteError("no room")
+
+    words = ["optimizer=sgdm", "optimizer.lr=1e30", "epochs=3"]
+    with monkeypatch.context() as broken:
+        broken.setattr(Record, "finish", full)
+        with pytest.raises(WriteError):
+            make(*words)
+    status, folder = make(*words)
+    assert (status, len(rows(folder))) == ("diverged", 1)
+
+
+def test_a_folder_that_was_put_aside_is_no_run(make, tmp_path):
+    _, folder = make()
+    folder.rename(folder.with_name("seed0-old"))
+    assert read_runs(tmp_path, scale="smoke") == []
+
+
+def test_a_run_that_another_process_makes_is_left_to_it(tmp_path, make, capsys):
+    with Record(configure(runs_dir=tmp_path)):
+        assert make()[0] == "skipped"
+    assert "It is left to that process" in capsys.readouterr().out
 
 
 def test_a_failure_is_recorded_with_its_error(make, tmp_path, monkeypatch):

@@ -166,6 +166,13 @@ def test_another_runs_checkpoint_is_refused(interrupted_at, tmp_path):
         interrupted_at(None, where=tmp_path)
 
 
+def test_other_data_is_not_gone_on_with(interrupted_at, tmp_path, monkeypatch):
+    interrupted_at(2, where=tmp_path)
+    monkeypatch.setattr("data.digits.version", lambda _: "another")
+    with pytest.raises(CheckpointError, match="package another"):
+        interrupted_at(None, where=tmp_path)
+
+
 def test_a_finished_run_keeps_its_weights_alone(make):
     _, folder = make()
     assert set(torch.load(folder / CURRENT, weights_only=True)) == {"identity", "model"}

@@ -14,7 +14,7 @@ from experiments.naming import arm_name, config_hash, run_folder
 from scripts import figures, tables
 from scripts.arms import ResultError, published, read_experiment, write_whole
 from scripts.items import CURVES, TABLES
-from synthetic import ROOT, make_run
+from synthetic import DATA, ROOT, make_run
 
 
 @pytest.fixture
@@ -133,6 +133,13 @@ def test_runs_of_different_configurations_are_refused(runs, tmp_path, arm, chang
     with pytest.raises(ResultError, match=message):
         tables.make_table("table1", runs, tmp_path / "tables", "paper", None)
     assert not (tmp_path / "tables").exists()
+
+
+def test_runs_on_other_data_are_refused(runs):
+    make_run(runs, "adam", 0, [98.0])
+    make_run(runs, "adam+lrd0.5", 0, [98.0], source=DATA | {"format": "png"})
+    with pytest.raises(ResultError, match="made with other data"):
+        read_experiment(runs, "paper", "mnist", ["adam", "adam+lrd0.5"])
 
 
 def test_a_finished_run_that_lacks_epochs_is_refused(runs):
