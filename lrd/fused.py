@@ -178,8 +178,12 @@ def _identity(rows: list[Row]) -> tuple[list[Any], list[int]]:
 
 
 def _gradient(piece: _Piece) -> Tensor:
-    grad = piece.row.param.grad.to(piece.W.dtype)  # kernels do not check what they are handed
-    return (grad if piece.part is None else grad.reshape(-1)[piece.part]).reshape(piece.W.shape)
+    grad = piece.row.param.grad
+    if grad.dtype != piece.W.dtype:  # kernels do not check what they are handed
+        grad = grad.to(piece.W.dtype)
+    if piece.part is not None:
+        grad = grad.reshape(-1)[piece.part]
+    return grad.reshape(piece.W.shape)
 
 
 def _pieces(number: int, row: Row) -> list[_Piece]:
