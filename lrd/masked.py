@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from lrd.fused import CompilationError, Plan
+from lrd.fused import Plan
+from lrd.kernel import CompilationError
 from lrd.mask import check_keep_prob, check_seed, flat_mask
 from lrd.rules import Group, Row, Rule, masked_step, scalars
 
