@@ -94,6 +94,8 @@ class MaskedOptimizer(torch.optim.Optimizer):
     def _update(self) -> None:
         rows = self._rows()
         if self._compiles():
+            # The mask goes by the element's index, the kernel by memory: in another layout
+            # (channels-last weights) the two differ, and it is the eager step that knows both.
             fusable = [row for row in rows if row.param.is_contiguous()]
             try:
                 self._fused_update(fusable)

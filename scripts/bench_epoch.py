@@ -19,7 +19,7 @@ from torchvision.datasets import MNIST
 from models.fcnet import fcnet
 from models.resnet import resnet34
 from scripts.bench import BATCH, Result, compare, measure, timed
-from scripts.bench_step import _bernoulli, plain_adam
+from scripts.bench_step import bernoulli, plain_adam
 
 MEAN, STD = 0.1307, 0.3081
 
@@ -93,7 +93,7 @@ def usual_epoch(root: str, masked: bool) -> Callable[[], None]:
     loader = DataLoader(MNIST(root, transform=transform), BATCH, shuffle=True, num_workers=2)
     model = fcnet()
     optimizer = torch.optim.Adam(model.parameters())
-    step = plain_adam(list(model.parameters()), _bernoulli) if masked else optimizer.step
+    step = plain_adam(list(model.parameters()), bernoulli) if masked else optimizer.step
 
     def epoch() -> None:
         for images, labels in loader:

@@ -21,8 +21,8 @@ def draw(results: list[Result], path: Path) -> None:
     """Write the figure as PNG; parts that were not measured leave their panel empty."""
     parts = {part: [r for r in results if r.part == part] for part in ("step", "masks", "growth")}
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.2, 5.6), layout="constrained")
-        grid = figure.add_gridspec(2, 2, height_ratios=(1, 1))
+        figure = Figure(figsize=(9.5, 6.8), dpi=160, layout="constrained")
+        grid = figure.add_gridspec(2, 2, width_ratios=(1.2, 1))
         _goals(figure.add_subplot(grid[:, 0]), [r for r in results if r.goal])
         _masks(figure.add_subplot(grid[0, 1]), parts["masks"])
         _growth(figure.add_subplot(grid[1, 1]), parts["growth"])
@@ -40,7 +40,7 @@ def _goals(axes: Axes, results: list[Result]) -> None:
             "color": OTHER, "marker": "X"
         }  # fmt: skip
         axes.plot(result.value / result.goal, place, linestyle="", markersize=5, **style)
-    axes.set_yticks(range(len(results)), [_short(result.what) for result in results], fontsize=5.5)
+    axes.set_yticks(range(len(results)), [_short(result.what) for result in results], fontsize=6.5)
     axes.set_ylim(len(results) - 0.5, -0.5)
     axes.set_xlim(left=0)
     axes.grid(axis="x", color="0.9", linewidth=0.5)
@@ -55,7 +55,7 @@ def _short(what: str) -> str:
 
 
 def _masks(axes: Axes, results: list[Result]) -> None:
-    """Milliseconds of a step of ResNet-34's parameters, by the way to mask it."""
+    """Milliseconds of a step of the larger size, by the way to mask it."""
     axes.set_title("Adam step, 21 M parameters")
     times: dict[str, float] = {}
     for result in results:
@@ -64,13 +64,15 @@ def _masks(axes: Axes, results: list[Result]) -> None:
         if size.startswith("21"):
             times[first], times[other] = result.ours, result.other
     for place, (name, time) in enumerate(sorted(times.items(), key=lambda pair: pair[1])):
-        axes.barh(place, time, color=OURS if name == "Adam+LRD" else "0.7")
-        axes.text(time * 1.1, place, f"{time:.3g}", va="center", fontsize=6)
-    axes.set_yticks(range(len(times)), sorted(times, key=times.__getitem__), fontsize=5.5)
+        color = OURS if name == "Adam+LRD" else "0.45"
+        axes.plot(time, place, marker="o", color=color)
+        axes.text(time * 1.15, place, f"{time:.3g}", va="center", fontsize=6.5)
+    axes.set_yticks(range(len(times)), sorted(times, key=times.__getitem__), fontsize=6.5)
     axes.set_xscale("log")
     axes.set_xlabel("milliseconds")
+    axes.grid(axis="x", color="0.9", linewidth=0.5)
     if times:
-        axes.set_xlim(min(times.values()) / 2, max(times.values()) * 3)
+        axes.set_xlim(min(times.values()) / 2, max(times.values()) * 2.5)
 
 
 def _growth(axes: Axes, results: list[Result]) -> None:
@@ -83,7 +85,7 @@ def _growth(axes: Axes, results: list[Result]) -> None:
         label = "Adam+LRD" if name == "ours" else "fused Adam"
         axes.plot(counts, each, color=color, marker=marker, markersize=3.5, label=label)
     axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
     axes.set_xlabel("parameters")
     axes.set_ylabel("nanoseconds a parameter")
     axes.grid(color="0.9", linewidth=0.5)
