@@ -1,6 +1,6 @@
 """Learning Rate Dropout (arXiv:1912.00144) for PyTorch: optimizers whose updates are masked."""
 
-from lrd.fused import CompilationError
+from lrd.kernel import CompilationError
 from lrd.mask import keep_mask
 from lrd.masked import worth_compiling
 from lrd.optim import SGD, Adam, AdamW, RAdam, RMSprop

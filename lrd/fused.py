@@ -1,17 +1,11 @@
 """The fused step: one compiled pass that reads each tensor once and makes the mask in registers.
 
-`torch.compile` turns `masked_step` over a handful of tensors into one kernel with dynamic sizes.
-It is compiled once for a rule, dtype, device and thread count, serves every model, and is handed
-all numbers that change (learning rate, keep probability, keys, bias corrections) as tensors, so
-that none of them causes a recompilation. Its guards are skipped, which keeps a call cheap:
-`Plan`, the one caller, prepares arguments of exactly the compiled kind.
+A `Plan` cuts parameters into the matrices that the kernel wants and calls it on a handful at a
+time. Kernels check nothing: the plan prepares arguments of exactly the compiled kind.
 """
 
 from __future__ import annotations
 
-import functools
-import types
-from collections.abc import Callable
 from itertools import chain, groupby
 from operator import is_
 from typing import Any, NamedTuple
@@ -19,80 +13,18 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lrd.mask import BLOCK, kept, parameter_words, step_words, threshold
-from lrd.rules import Row, Rule, masked_step, scalars
-
-TENSORS_PER_CALL = 8  # more: fewer calls a step; fewer: a shorter compilation (0.8 s a tensor)
-_COLUMNS = 4096  # longest line of a piece on a CPU: its element indices stay in the L1 cache
-_SCALARS = 8  # α, λ and what the rules add, padded to one length
-
-
-class CompilationError(RuntimeError):
-    """torch.compile could not build the fused step, most often for want of a C++ compiler."""
-
-
-@functools.cache
-def fused_kernel(rule: Rule, dtype: torch.dtype, device: str, threads: int) -> Callable[..., None]:
-    """Compile `masked_step` of one rule for `TENSORS_PER_CALL` matrices of any sizes.
-
-    `threads` keys the cache: torch bakes their number into CPU kernels.
-    """
-
-    def kernel(Ws, Gs, states, words, h, columns):
-        for row, (W, G, *state) in enumerate(zip(Ws, Gs, *states, strict=True)):
-            lines, length = W.shape
-            line = torch.arange(lines, dtype=torch.int32, device=W.device)[:, None] * length
-            column = (
-                torch.arange(length, dtype=torch.int32, device=W.device)
-                if columns is None
-                else columns[:length]
-            )
-            element = line + words[row, 3] + column
-            D = kept(element, words[row, 0], words[row, 1], words[row, 2])
-            new_W, new_state = masked_step(rule, W, G, tuple(state), h, D)
-            W.copy_(new_W)
-            for tensor, new in zip(state, new_state, strict=True):
-                tensor.copy_(new)
-
-    # torch.compile keeps its results on the code object: one code object for each variant
-    code = kernel.__code__.replace(co_name=f"lrd_{rule.update.__name__}")
-    kernel = types.FunctionType(code, kernel.__globals__, code.co_name, None, kernel.__closure__)
-    compiled = torch.compile(
-        kernel,
-        fullgraph=True,
-        dynamic=True,
-        options={"guard_filter_fn": lambda guards: [False] * len(guards), "size_asserts": False},
-    )
-    # Traced with sizes that all differ: the compiler takes equal ones to be equal for ever. And
-    # with gaps between lines, or it would merge the lines where a result does not meet `columns`
-    # (momentum does not), which parts the one pass into two.
-    sizes = [(64 + row, 1024 + 16 * row) for row in range(TENSORS_PER_CALL)]
-    W, G, *state = (
-        [torch.zeros(n, m + 1000, dtype=dtype, device=device)[:, :m] for n, m in sizes]
-        for _ in range(2 + len(rule.state))
-    )
-    words = torch.zeros(TENSORS_PER_CALL, 4, dtype=torch.int32, device=device)
-    h = torch.zeros(_SCALARS, dtype=_scalar_dtype(dtype), device=device)
-    try:
-        compiled(W, G, state, words, h, _columns(device))
-    except Exception as error:  # compilers raise many kinds of exception; the cause is kept
-        reason = (str(error).strip() or "no message").splitlines()[0]
-        raise CompilationError(
-            f"torch.compile failed on the fused LRD step ({type(error).__name__}: {reason}). "
-            "Install a C++ compiler such as g++ and Python's headers, or pass compile=False for "
-            "the eager step"
-        ) from error
-    return compiled
-
-
-@functools.cache
-def _columns(device: str) -> Tensor | None:
-    """0, 1, 2, … for CPUs, whose compiler builds arange from scalars at each vector."""
-    return torch.arange(_COLUMNS, dtype=torch.int32) if device == "cpu" else None
-
-
-def _scalar_dtype(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
+from lrd.kernel import (
+    COLUMNS,
+    SCALARS,
+    TENSORS_PER_CALL,
+    Kernel,
+    Matrices,
+    column_numbers,
+    fused_kernel,
+    scalar_dtype,
+)
+from lrd.mask import BLOCK, parameter_words, step_words, threshold
+from lrd.rules import Row, scalars
 
 
 class _Piece(NamedTuple):
@@ -109,13 +41,12 @@ class _Piece(NamedTuple):
 class _Call(NamedTuple):
     """One call of a kernel: up to TENSORS_PER_CALL pieces that share group, step and kind."""
 
-    kernel: Callable[..., None]
+    kernel: Kernel
     pieces: list[_Piece]
-    padding: list[Tensor]  # empty matrices that fill the call up
-    W: list[Tensor]
-    state: list[list[Tensor]]
-    words: Tensor
-    columns: Tensor | None
+    words: Tensor  # the parameters' share
+    arguments: list[Any]  # of which gradients, words and h are renewed at each step
+    gradients: list[int]  # their places
+    renewed: tuple[int, int]  # the places of words and h
 
 
 class Plan:
@@ -161,14 +92,17 @@ class Plan:
         self._counts = self._steps.tolist()
         shared: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
         for call in self._calls:
-            lead, W = call.pieces[0], call.W[0]
+            lead = call.pieces[0]
             t = int(self._counts[lead.number])
-            kind = (lead.row.group_index, t, W.dtype, W.device)
+            kind = (lead.row.group_index, t, lead.W.dtype, lead.W.device)
             if kind not in shared:
-                shared[kind] = _step_tensors(lead.row, t, W)
+                shared[kind] = _step_tensors(lead.row, t, lead.W)
             words, h = shared[kind]
-            G = [_gradient(piece) for piece in call.pieces]
-            call.kernel(call.W, G + call.padding, call.state, call.words ^ words, h, call.columns)
+            arguments = call.arguments.copy()
+            for place, piece in zip(call.gradients, call.pieces, strict=True):
+                arguments[place] = _gradient(piece)
+            arguments[call.renewed[0]], arguments[call.renewed[1]] = call.words ^ words, h
+            call.kernel.function(*arguments)
 
 
 def _identity(rows: list[Row]) -> tuple[list[Any], list[int]]:
@@ -178,12 +112,19 @@ def _identity(rows: list[Row]) -> tuple[list[Any], list[int]]:
 
 
 def _gradient(piece: _Piece) -> Tensor:
-    grad = piece.row.param.grad.to(piece.W.dtype)  # kernels do not check what they are handed
-    return (grad if piece.part is None else grad.reshape(-1)[piece.part]).reshape(piece.W.shape)
+    """The gradient as the kernel takes it for granted: the matrix's shape, dtype and layout."""
+    grad = piece.row.param.grad
+    if grad.dtype != piece.W.dtype:
+        grad = grad.to(piece.W.dtype)
+    if not grad.is_contiguous():
+        grad = grad.contiguous()
+    if piece.part is not None:
+        grad = grad.view(-1)[piece.part]
+    return grad.view(piece.W.shape)
 
 
 def _pieces(number: int, row: Row) -> list[_Piece]:
-    """Cut a parameter into matrices, on a CPU of at most `_COLUMNS` columns."""
+    """Cut a parameter into matrices, on a CPU of at most `COLUMNS` columns."""
     W, numel = row.param.detach().view(-1), row.param.numel()
     state = [row.state[name].view(-1) for name in row.rule.state]
     if any(tensor.dtype != W.dtype or tensor.numel() != numel for tensor in state):
@@ -193,7 +134,7 @@ def _pieces(number: int, row: Row) -> list[_Piece]:
             f"{', '.join(kinds)}. Load or set state of the parameter's shape and dtype"
         )
     pieces = []
-    for first, (lines, length) in _matrices(numel, _COLUMNS if W.device.type == "cpu" else BLOCK):
+    for first, (lines, length) in _matrices(numel, COLUMNS if W.device.type == "cpu" else BLOCK):
         part, size = slice(first, first + lines * length), (lines, length)
         key = parameter_words(row.group["seed"], row.index, first // BLOCK)
         pieces.append(
@@ -232,19 +173,25 @@ def _call(pieces: list[_Piece]) -> _Call:
     W, rule = pieces[0].W, pieces[0].row.rule
     device = str(W.device)
     missing = TENSORS_PER_CALL - len(pieces)
-    padding = [W.new_empty(0, 0)] * missing
-    states = [
-        [piece.state[place] for piece in pieces] + padding for place in range(len(rule.state))
-    ]
+    padding = [W.new_empty(0, 0)] * missing  # empty matrices that fill the call up
     words = [piece.words for piece in pieces] + [(0, 0, 0, 0)] * missing
-    return _Call(
-        fused_kernel(rule, W.dtype, device, torch.get_num_threads()),
-        pieces,
-        padding,
+    matrices = Matrices(
         [piece.W for piece in pieces] + padding,
-        states,
+        [piece.W for piece in pieces] + padding,  # in the place of gradients
         torch.tensor(words, dtype=torch.int32, device=W.device),
-        _columns(device),
+        W.new_zeros(SCALARS, dtype=scalar_dtype(W.dtype)),
+        column_numbers(device),
+        [[piece.state[place] for piece in pieces] + padding for place in range(len(rule.state))],
+    )
+    kernel = fused_kernel(rule, W.dtype, device, torch.get_num_threads())
+    gradients = [kernel.gradient(number) for number in range(len(pieces))]
+    return _Call(
+        kernel,
+        pieces,
+        matrices.words,
+        kernel.arguments(matrices),
+        gradients,
+        (kernel.words, kernel.h),
     )
 
 
@@ -258,8 +205,8 @@ def _step_tensors(row: Row, t: int, W: Tensor) -> tuple[Tensor, Tensor]:
     )
     alpha, *others = scalars(row.rule, row.group, t)
     values = [0.0 if isinstance(alpha, Tensor) else alpha, *others]
-    values += [0.0] * (_SCALARS - len(values))
-    h = torch.tensor(values, dtype=_scalar_dtype(W.dtype)).to(W.device, non_blocking=True)
+    values += [0.0] * (SCALARS - len(values))
+    h = torch.tensor(values, dtype=scalar_dtype(W.dtype)).to(W.device, non_blocking=True)
     if isinstance(alpha, Tensor):
         h[0] = alpha
     return words.to(W.device, non_blocking=True), h

@@ -126,13 +126,29 @@ def flat_mask(
 ) -> Tensor:
     """`keep_mask` flattened, without its checks."""
     mask = torch.empty(numel, dtype=torch.bool, device=device)
+    chunk = min(numel, _CHUNK if mask.device.type == "cpu" else BLOCK)
+    ramp = torch.arange(chunk, dtype=torch.int32, device=mask.device)
+    x, shifted = torch.empty_like(ramp), torch.empty_like(ramp)
     limit, (step0, step1) = threshold(keep_prob), step_words(step)
-    chunk = _CHUNK if mask.device.type == "cpu" else BLOCK
     for start in range(0, numel, BLOCK):
         word0, word1 = parameter_words(seed, index, start // BLOCK)
         block = mask[start : start + BLOCK]
-        for low in range(0, len(block), chunk):
+        for low in range(0, len(block), max(chunk, 1)):
             part = block[low : low + chunk]
-            element = torch.arange(low, low + len(part), dtype=torch.int32, device=device)
-            part.copy_(kept(element, word0 ^ step0, word1 ^ step1, limit))
+            # low is a multiple of the chunk, a power of two: adding it is an exclusive or
+            key0, n = word0 ^ step0 ^ low, len(part)
+            _keep_into(part, ramp[:n], key0, word1 ^ step1, limit, x[:n], shifted[:n])
     return mask
+
+
+def _keep_into(
+    mask: Tensor, element: Tensor, key0: int, key1: int, limit: int, x: Tensor, shifted: Tensor
+) -> None:
+    """`kept`, written to `mask` in place: eager temporaries cost more than the arithmetic."""
+    torch.bitwise_xor(element, key0, out=x).mul_(-0x61C8864F)
+    x ^= torch.bitwise_right_shift(x, 16, out=shifted).bitwise_and_(0xFFFF)
+    x ^= key1
+    x.mul_(0x7FEB352D)
+    x ^= torch.bitwise_right_shift(x, 15, out=shifted).bitwise_and_(0x1FFFF)
+    # compared in place, as int32, and then copied: torch compares straight into bools far slower
+    mask.copy_(x.mul_(-0x7B935975).le_(limit))

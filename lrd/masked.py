@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from lrd.fused import CompilationError, Plan
+from lrd.fused import Plan
+from lrd.kernel import CompilationError
 from lrd.mask import check_keep_prob, check_seed, flat_mask
 from lrd.rules import Group, Row, Rule, masked_step, scalars
 
@@ -93,6 +94,8 @@ class MaskedOptimizer(torch.optim.Optimizer):
     def _update(self) -> None:
         rows = self._rows()
         if self._compiles():
+            # The mask goes by the element's index, the kernel by memory: in another layout
+            # (channels-last weights) the two differ, and it is the eager step that knows both.
             fusable = [row for row in rows if row.param.is_contiguous()]
             try:
                 self._fused_update(fusable)

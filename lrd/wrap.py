@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lrd.mask import check_keep_prob, check_seed, flat_mask
 
@@ -15,8 +16,8 @@ class LearningRateDropout(torch.optim.Optimizer):
 
     The inner optimizer runs unchanged, so its state is that of the plain optimizer fed the same
     gradients. Everything that its step does to a parameter is masked, decoupled weight decay
-    included. Cost: one copy of the parameters in memory, one pass to make it and one to put
-    dropped values back. The optimizers of this package need neither.
+    included. Cost: one copy of the parameters in memory, kept between steps, a pass to fill it, the
+    masks, and a pass to put dropped values back. The optimizers of this package need none of it.
 
     Param groups (shared with the inner optimizer) gain `keep_prob`, `mask_seed` and `mask_steps`,
     the number of updates that each parameter has had; they travel in `state_dict`, which is the
@@ -34,6 +35,7 @@ class LearningRateDropout(torch.optim.Optimizer):
                 f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}"
             )
         self._mask = {"keep_prob": check_keep_prob(keep_prob), "mask_seed": check_seed(seed)}
+        self._copies: dict[Tensor, Tensor] = {}
         self.optimizer = optimizer
         super().__setstate__({})  # torch's hooks, without a state or param groups of our own
         self._complete_groups()
@@ -43,7 +45,7 @@ class LearningRateDropout(torch.optim.Optimizer):
     defaults = property(lambda self: self.optimizer.defaults)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer, "_mask": self._mask}
+        return {"optimizer": self.optimizer, "_mask": self._mask, "_copies": {}}
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.optimizer!r})"
@@ -74,27 +76,40 @@ class LearningRateDropout(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Let the inner optimizer step, then put dropped parameters back; returns its result."""
-        old = {
-            param: param.detach().clone()
+        params = [
+            param
             for group in self.param_groups
             for param in group["params"]
             if param.grad is not None or closure is not None  # a closure may make the gradient
-        }
+        ]
+        old = self._snapshot(params)
         loss = self.optimizer.step() if closure is None else self.optimizer.step(closure)
         index = 0
         for group in self.param_groups:
             for number, param in enumerate(group["params"]):
                 if param in old and param.grad is not None:
-                    step = group["mask_steps"][number]
-                    mask = flat_mask(
-                        param.numel(),
-                        group["keep_prob"],
-                        group["mask_seed"],
-                        step,
-                        index,
-                        param.device,
-                    )
-                    param.copy_(torch.where(mask.view(param.shape), param, old.pop(param)))
-                    group["mask_steps"][number] = step + 1
+                    _put_back(param, old[param], group, number, index)
+                    group["mask_steps"][number] += 1
                 index += 1
         return loss
+
+    def _snapshot(self, params: list[Tensor]) -> dict[Tensor, Tensor]:
+        """Copies of `params`, in memory that is kept: getting it anew costs more than copying."""
+        kept, self._copies = self._copies, {}
+        for param in params:
+            copy = kept.get(param)
+            fits = copy is not None and _kind(copy) == _kind(param)
+            self._copies[param] = copy if fits else torch.empty_like(param)
+        if params:
+            torch._foreach_copy_(list(self._copies.values()), params)
+        return self._copies
+
+
+def _kind(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.dtype, tensor.device
+
+
+def _put_back(param: Tensor, old: Tensor, group: dict[str, Any], number: int, index: int) -> None:
+    step, seed = group["mask_steps"][number], group["mask_seed"]
+    mask = flat_mask(param.numel(), group["keep_prob"], seed, step, index, param.device)
+    torch.where(mask.view(param.shape), param, old, out=param)

@@ -88,3 +88,32 @@ def test_an_added_group_is_masked_with_its_own_probability():
 def test_what_is_no_optimizer_is_refused():
     with pytest.raises(TypeError, match=r"must be a torch.optim.Optimizer, got Linear"):
         lrd.LearningRateDropout(nn.Linear(2, 2))
+
+
+def test_one_copy_of_the_parameters_is_kept_and_only_of_those_that_train():
+    a, b = (nn.Parameter(torch.zeros(1000)) for _ in range(2))
+    optimizer = lrd.LearningRateDropout(torch.optim.SGD([a, b], lr=1.0))
+    a.grad = b.grad = torch.ones(1000)
+    optimizer.step()
+    first = optimizer._copies[a].data_ptr()
+    b.grad = None
+    optimizer.step()
+    assert list(optimizer._copies) == [a]
+    assert optimizer._copies[a].data_ptr() == first
+    moved = sum(lrd.keep_mask(1000, 0.5, seed=0, step=step, index=0).float() for step in (0, 1))
+    assert torch.equal(-a.detach(), moved)
+
+
+def test_parameters_that_change_their_dtype_are_still_masked():
+    param = nn.Parameter(torch.zeros(1000))
+    optimizer = lrd.LearningRateDropout(torch.optim.SGD([param], lr=1.0))
+    for dtype in (torch.float32, torch.float64):
+        param.grad = None
+        param.data = torch.full((1000,), 1 / 3, dtype=dtype)
+        param.grad = torch.ones(1000, dtype=dtype)
+        before = param.detach().clone()
+        optimizer.step()
+        step = int(dtype == torch.float64)
+        mask = lrd.keep_mask(1000, 0.5, seed=0, step=step, index=0)
+        assert torch.equal(param.detach() != before, mask)
+        assert torch.equal(param.detach()[~mask], before[~mask])

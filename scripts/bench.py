@@ -1,0 +1,80 @@
+"""What the benchmarks share: timers that take turns, and a row of the table."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+PARTS = ("step", "masks", "growth", "memory", "compile", "epoch")
+BATCH = 128
+KEEP_PROB = 0.5
+
+
+class Result(NamedTuple):
+    """A row of the table: a ratio of two times, or one measured figure in `unit`."""
+
+    part: str
+    what: str
+    ours: float | None  # milliseconds
+    other: float | None  # milliseconds
+    value: float
+    unit: str  # empty for a ratio
+    goal: float | None  # the value may be at most this
+    note: str = ""
+
+    @property
+    def met(self) -> str:
+        """Whether the goal is met: yes, no, or nothing where there is none."""
+        return "" if self.goal is None else ("yes" if self.value <= self.goal else "no")
+
+
+def measure(timers: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each timer in each round: they take turns, after a warm-up by the caller."""
+    seconds: dict[str, list[float]] = {name: [] for name in timers}
+    for _ in range(rounds):
+        for name, timer in timers.items():
+            seconds[name].append(timer())
+    return seconds
+
+
+def timed(function: Callable[[], object], repeat: int = 1) -> Callable[[], float]:
+    """A timer of the mean of `repeat` calls, in seconds."""
+
+    def timer() -> float:
+        begin = time.perf_counter()
+        for _ in range(repeat):
+            function()
+        return (time.perf_counter() - begin) / repeat
+
+    return timer
+
+
+def compare(
+    part: str,
+    what: str,
+    goal: float | None,
+    ours: list[float],
+    other: list[float],
+    note: str = "",
+) -> Result:
+    """The medians, and as the value the median of the rounds' ratios."""
+    ratio = statistics.median(a / b for a, b in zip(ours, other, strict=True))
+    return Result(part, what, milliseconds(ours), milliseconds(other), ratio, "", goal, note)
+
+
+def milliseconds(seconds: list[float]) -> float:
+    """The median of `seconds`, in milliseconds."""
+    return statistics.median(seconds) * 1e3
+
+
+def random_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Copies of a model's parameters, with random gradients."""
+    params = [nn.Parameter(param.detach().clone()) for param in model.parameters()]
+    for param in params:
+        param.grad = torch.randn_like(param)
+    return params
