@@ -61,7 +61,7 @@ class Plan:
         self._steps = torch.tensor(self._counts)
         for row, step in zip(rows, self._steps, strict=True):
             row.state["step"] = step
-        self._tensors, self._pointers = _identity(rows)
+        self._tensors, self._numbers = _identity(rows)
 
         def kind(numbered: tuple[int, Row]) -> tuple[Any, ...]:
             number, row = numbered
@@ -78,11 +78,11 @@ class Plan:
 
     def fits(self, rows: list[Row]) -> bool:
         """Whether `rows` are the tensors that the plan was made for, at the steps it left."""
-        tensors, pointers = _identity(rows)
+        tensors, numbers = _identity(rows)
         return (
             len(tensors) == len(self._tensors)
             and all(map(is_, tensors, self._tensors))
-            and pointers == self._pointers
+            and numbers == self._numbers
             and self._steps.tolist() == self._counts
         )
 
@@ -106,9 +106,13 @@ class Plan:
 
 
 def _identity(rows: list[Row]) -> tuple[list[Any], list[int]]:
-    """What must stay the same for a plan to hold: objects, and addresses of parameters."""
+    """What must stay the same for a plan to hold: objects; addresses of tensors, and seeds."""
     objects = list(chain.from_iterable((row.param, row.rule, *row.state.values()) for row in rows))
-    return objects, [row.param.data_ptr() for row in rows]
+    numbers = [row.group["seed"] for row in rows]
+    for row in rows:
+        numbers.append(row.param.data_ptr())
+        numbers += [row.state[name].data_ptr() for name in row.rule.state]
+    return objects, numbers
 
 
 def _gradient(piece: _Piece) -> Tensor:

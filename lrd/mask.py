@@ -77,8 +77,11 @@ def step_words(step: int) -> tuple[int, int]:
 
 
 def threshold(keep_prob: float) -> int:
-    """The largest signed 32-bit draw that is kept: P(draw <= threshold) = keep_prob ± 2^-32."""
-    return max(round(keep_prob * (1 << 32)), 1) - 1 - (1 << 31)
+    """The largest signed 32-bit draw that is kept: P(draw <= threshold) = keep_prob ± 2^-32.
+
+    Raises ValueError for a keep_prob outside (0, 1], which a param group may have come to.
+    """
+    return max(round(check_keep_prob(keep_prob) * (1 << 32)), 1) - 1 - (1 << 31)
 
 
 def kept(element: Tensor, key0: int | Tensor, key1: int | Tensor, limit: int | Tensor) -> Tensor:

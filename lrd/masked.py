@@ -155,7 +155,9 @@ def _check_group(group: Group) -> None:
 
 
 def _fill_state(state: dict[str, Any], param: Tensor, rule: Rule) -> None:
-    state.setdefault("step", torch.zeros(()))
+    # SGD's checkpoint from torch has momentum and no step: it is not the first step any more
+    begun = any(state.get(name) is not None for name in rule.state)
+    state.setdefault("step", torch.tensor(1.0 if begun else 0.0))
     for name in rule.state:
         if state.get(name) is None:
             state[name] = torch.zeros_like(param, memory_format=torch.preserve_format)

@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+_LAST_STEP = 1 << 24
+
 State = tuple[Tensor, ...]
 Group = dict[str, Any]
 
@@ -46,7 +48,12 @@ class Row(NamedTuple):
 
 
 def scalars(rule: Rule, group: Group, t: int) -> list[Any]:
-    """α, λ and the rule's own scalars of update number t = 1, 2, …; α may be a tensor."""
+    """α, λ and the rule's own scalars of update number t = 1, 2, …; α may be a tensor.
+
+    Raises RuntimeError where float32, torch's type of step counters, stops counting.
+    """
+    if t > _LAST_STEP:
+        raise RuntimeError(f"a parameter has had {_LAST_STEP} updates, the most that are counted")
     return [group["lr"], group["weight_decay"], *rule.scalars(group, t)]
 
 

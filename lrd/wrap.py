@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lrd.mask import check_keep_prob, check_seed, flat_mask
+from lrd.masked import MaskedOptimizer
 
 
 class LearningRateDropout(torch.optim.Optimizer):
@@ -23,8 +24,8 @@ class LearningRateDropout(torch.optim.Optimizer):
     the number of updates that each parameter has had; they travel in `state_dict`, which is the
     inner optimizer's. Parameters without a gradient are neither masked nor counted.
 
-    Raises ValueError for a keep_prob outside (0, 1] or a negative seed, TypeError if `optimizer`
-    is no torch.optim.Optimizer.
+    Raises ValueError for a keep_prob outside (0, 1], a negative seed, or an optimizer that masks
+    its updates already; TypeError if `optimizer` is no torch.optim.Optimizer.
     """
 
     def __init__(
@@ -33,6 +34,12 @@ class LearningRateDropout(torch.optim.Optimizer):
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise TypeError(
                 f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}"
+            )
+        masked = isinstance(optimizer, (MaskedOptimizer, LearningRateDropout))
+        if masked or any("mask_seed" in group for group in optimizer.param_groups):
+            raise ValueError(
+                f"{type(optimizer).__name__} already has learning rate dropout: give it the "
+                "keep_prob, or wrap a plain optimizer"
             )
         self._mask = {"keep_prob": check_keep_prob(keep_prob), "mask_seed": check_seed(seed)}
         self._copies: dict[Tensor, Tensor] = {}

@@ -192,3 +192,18 @@ def test_gradients_in_another_layout_than_their_parameters_are_read_by_their_ele
         params[0].grad = gradient
         optimizer.step()
     torch.testing.assert_close(sides[0][0][0], sides[1][0][0], rtol=1e-4, atol=1e-6)
+
+
+def test_a_plan_is_made_anew_for_another_seed_and_for_moved_state():
+    weights = []
+    for compile in (False, True):
+        W = torch.nn.Parameter(torch.zeros(64))
+        optimizer = lrd.Adam([W], compile=compile)
+        for step in range(4):
+            W.grad = torch.ones(64)
+            if step == 2:
+                optimizer.param_groups[0]["seed"] = 2**40
+                optimizer.state[W]["exp_avg"].data = torch.full((64,), 5.0)
+            optimizer.step()
+        weights.append(W.detach())
+    torch.testing.assert_close(*weights)

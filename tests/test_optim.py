@@ -338,3 +338,40 @@ def test_a_refused_group_is_not_added():
     with pytest.raises(ValueError, match="keep_prob"):
         optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2))], "keep_prob": 2})
     assert len(optimizer.param_groups) == 1
+
+
+def test_a_keep_prob_that_leaves_its_range_later_is_refused():
+    for compile in (False, True):
+        W = torch.nn.Parameter(torch.zeros(8))
+        optimizer = lrd.SGD([W], lr=0.1, compile=compile)
+        optimizer.param_groups[0]["keep_prob"] = 1.01
+        W.grad = torch.ones(8)
+        with pytest.raises(ValueError, match=r"keep_prob must be a number in \(0, 1\], got 1.01"):
+            optimizer.step()
+
+
+def test_sgds_checkpoint_from_torch_is_dampened_from_its_next_step():
+    """torch leaves the very first step undampened, and its checkpoint has no step counter."""
+    weights = []
+    for ours in (False, True):
+        W = torch.nn.Parameter(torch.zeros(4))
+        plain = torch.optim.SGD([W], lr=0.1, momentum=0.9, dampening=0.5)
+        W.grad = torch.ones(4)
+        plain.step()
+        optimizer = plain
+        if ours:
+            optimizer = lrd.SGD([W], lr=0.1, momentum=0.9, dampening=0.5, keep_prob=1.0)
+            optimizer.load_state_dict(plain.state_dict())
+        optimizer.step()
+        weights.append(W.detach())
+    torch.testing.assert_close(*weights)
+
+
+def test_steps_that_float32_cannot_count_are_refused():
+    W = torch.nn.Parameter(torch.zeros(4))
+    optimizer = lrd.Adam([W], compile=False)
+    W.grad = torch.ones(4)
+    optimizer.step()
+    optimizer.state[W]["step"].fill_(2.0**24)
+    with pytest.raises(RuntimeError, match="16777216 updates"):
+        optimizer.step()

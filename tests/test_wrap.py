@@ -117,3 +117,12 @@ def test_parameters_that_change_their_dtype_are_still_masked():
         mask = lrd.keep_mask(1000, 0.5, seed=0, step=step, index=0)
         assert torch.equal(param.detach() != before, mask)
         assert torch.equal(param.detach()[~mask], before[~mask])
+
+
+def test_what_masks_already_is_not_wrapped_again():
+    W = torch.nn.Parameter(torch.zeros(4))
+    plain = torch.optim.SGD([W], lr=0.1)
+    wrapped = lrd.LearningRateDropout(plain)
+    for optimizer in (lrd.SGD([W], lr=0.1), wrapped, plain):
+        with pytest.raises(ValueError, match="already has learning rate dropout"):
+            lrd.LearningRateDropout(optimizer, keep_prob=0.1)
