@@ -39,14 +39,20 @@ class _Piece(NamedTuple):
 
 
 class _Call(NamedTuple):
-    """One call of a kernel: up to TENSORS_PER_CALL pieces that share group, step and kind."""
+    """One call of a kernel on up to TENSORS_PER_CALL pieces."""
 
-    kernel: Kernel
     pieces: list[_Piece]
-    words: Tensor  # the parameters' share
     arguments: list[Any]  # of which gradients, words and h are renewed at each step
     gradients: list[int]  # their places
-    renewed: tuple[int, int]  # the places of words and h
+
+
+class _Batch(NamedTuple):
+    """The calls for pieces that share param group, step, dtype and device."""
+
+    kernel: Kernel
+    lead: _Piece
+    words: Tensor  # (calls, TENSORS_PER_CALL, 4), the parameters' share
+    calls: list[_Call]
 
 
 class Plan:
@@ -70,11 +76,11 @@ class Plan:
 
         # in descending size, so that a call's tensors are alike
         numbered = sorted(enumerate(rows), key=lambda pair: -pair[1].param.numel())
-        self._calls = []
+        self._batches = []
         for _, alike in groupby(sorted(numbered, key=kind), key=kind):
             pieces = [piece for number, row in alike for piece in _pieces(number, row)]
-            for first in range(0, len(pieces), TENSORS_PER_CALL):
-                self._calls.append(_call(pieces[first : first + TENSORS_PER_CALL]))
+            if pieces:  # a parameter may be empty
+                self._batches.append(_batch(pieces))
 
     def fits(self, rows: list[Row]) -> bool:
         """Whether `rows` are the tensors that the plan was made for, at the steps it left."""
@@ -90,19 +96,15 @@ class Plan:
         """Update every parameter of the plan."""
         self._steps += 1
         self._counts = self._steps.tolist()
-        shared: dict[tuple[Any, ...], tuple[Tensor, Tensor]] = {}
-        for call in self._calls:
-            lead = call.pieces[0]
-            t = int(self._counts[lead.number])
-            kind = (lead.row.group_index, t, lead.W.dtype, lead.W.device)
-            if kind not in shared:
-                shared[kind] = _step_tensors(lead.row, t, lead.W)
-            words, h = shared[kind]
-            arguments = call.arguments.copy()
-            for place, piece in zip(call.gradients, call.pieces, strict=True):
-                arguments[place] = _gradient(piece)
-            arguments[call.renewed[0]], arguments[call.renewed[1]] = call.words ^ words, h
-            call.kernel.function(*arguments)
+        for kernel, lead, words, calls in self._batches:
+            step_share, h = _step_tensors(lead.row, int(self._counts[lead.number]), lead.W)
+            words_place, h_place = kernel.words, kernel.h
+            for call, share in zip(calls, (words ^ step_share).unbind(), strict=True):
+                arguments = call.arguments.copy()
+                arguments[words_place], arguments[h_place] = share, h
+                for place, piece in zip(call.gradients, call.pieces, strict=True):
+                    arguments[place] = _gradient(piece)
+                kernel.function(*arguments)
 
 
 def _identity(rows: list[Row]) -> tuple[list[Any], list[int]]:
@@ -116,15 +118,16 @@ def _identity(rows: list[Row]) -> tuple[list[Any], list[int]]:
 
 
 def _gradient(piece: _Piece) -> Tensor:
-    """The gradient as the kernel takes it for granted: the matrix's shape, dtype and layout."""
+    """The gradient's part, of the dtype and the layout that the kernel takes for granted.
+
+    In the parameter's own shape: the kernel goes by the sizes that it is handed.
+    """
     grad = piece.row.param.grad
     if grad.dtype != piece.W.dtype:
         grad = grad.to(piece.W.dtype)
     if not grad.is_contiguous():
         grad = grad.contiguous()
-    if piece.part is not None:
-        grad = grad.view(-1)[piece.part]
-    return grad.view(piece.W.shape)
+    return grad if piece.part is None else grad.view(-1)[piece.part]
 
 
 def _pieces(number: int, row: Row) -> list[_Piece]:
@@ -173,30 +176,36 @@ def _matrices(numel: int, longest: int) -> list[tuple[int, tuple[int, int]]]:
     return found
 
 
-def _call(pieces: list[_Piece]) -> _Call:
-    W, rule = pieces[0].W, pieces[0].row.rule
-    device = str(W.device)
-    missing = TENSORS_PER_CALL - len(pieces)
-    padding = [W.new_empty(0, 0)] * missing  # empty matrices that fill the call up
+def _batch(pieces: list[_Piece]) -> _Batch:
+    lead = pieces[0]
+    device = str(lead.W.device)
+    kernel = fused_kernel(lead.row.rule, lead.W.dtype, device, torch.get_num_threads())
+    missing = -len(pieces) % TENSORS_PER_CALL
     words = [piece.words for piece in pieces] + [(0, 0, 0, 0)] * missing
-    matrices = Matrices(
-        [piece.W for piece in pieces] + padding,
-        [piece.W for piece in pieces] + padding,  # in the place of gradients
-        torch.tensor(words, dtype=torch.int32, device=W.device),
-        W.new_zeros(SCALARS, dtype=scalar_dtype(W.dtype)),
-        column_numbers(device),
-        [[piece.state[place] for piece in pieces] + padding for place in range(len(rule.state))],
-    )
-    kernel = fused_kernel(rule, W.dtype, device, torch.get_num_threads())
-    gradients = [kernel.gradient(number) for number in range(len(pieces))]
-    return _Call(
+    firsts = range(0, len(pieces), TENSORS_PER_CALL)
+    return _Batch(
         kernel,
-        pieces,
-        matrices.words,
-        kernel.arguments(matrices),
-        gradients,
-        (kernel.words, kernel.h),
+        lead,
+        torch.tensor(words, dtype=torch.int32, device=device).view(-1, TENSORS_PER_CALL, 4),
+        [_call(kernel, pieces[first : first + TENSORS_PER_CALL]) for first in firsts],
     )
+
+
+def _call(kernel: Kernel, pieces: list[_Piece]) -> _Call:
+    W, states = pieces[0].W, range(len(pieces[0].state))
+    # empty matrices fill the call up; weights and zeros hold the places of what is renewed
+    padding = [W.new_empty(0, 0)] * (TENSORS_PER_CALL - len(pieces))
+    weights = [piece.W for piece in pieces] + padding
+    matrices = Matrices(
+        weights,
+        weights,
+        W.new_zeros(TENSORS_PER_CALL, 4, dtype=torch.int32),
+        W.new_zeros(SCALARS, dtype=scalar_dtype(W.dtype)),
+        column_numbers(str(W.device)),
+        [[piece.state[place] for piece in pieces] + padding for place in states],
+    )
+    gradients = [kernel.gradient(number) for number in range(len(pieces))]
+    return _Call(pieces, kernel.arguments(matrices), gradients)
 
 
 def _step_tensors(row: Row, t: int, W: Tensor) -> tuple[Tensor, Tensor]:

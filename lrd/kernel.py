@@ -61,7 +61,7 @@ class Kernel(NamedTuple):
     constants: list[int | None]  # the arguments that have none: sizes that never change
 
     def arguments(self, matrices: Matrices) -> list[Any]:
-        """The arguments of a call; `gradient`, `words` and `h` are the places of those."""
+        """The arguments of a call; `gradient`, `words` and `h` tell the places of those."""
         values = matrices.values()
         return [
             constant if place is None else values[place]
