@@ -11,11 +11,14 @@ import csv
 import os
 import platform
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
 
+from data.batches import DataError
+from data.mnist import mnist
 from scripts import bench_epoch, bench_process, bench_step
 from scripts.bench import PARTS, Result
 from scripts.bench_figure import draw
@@ -48,6 +51,7 @@ def results_of(part: str, root: str, threads: int, rounds: int) -> Iterator[Resu
     else:
         yield from bench_epoch.epochs(root, threads, few)
         yield from bench_epoch.resnet_steps(few)
+        yield bench_epoch.checkpoints(root, threads)
 
 
 def row(result: Result) -> str:
@@ -105,6 +109,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("results"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if "epoch" in options.only:
+        try:
+            mnist(options.root, subset=1)  # before what takes minutes and would be lost
+        except DataError as error:
+            sys.exit(f"error: {error}. Or leave the epochs out, with --only")
     results = []
     for part in options.only:
         for result in results_of(part, options.root, options.threads, options.rounds):
