@@ -227,7 +227,12 @@ def draw_descent_paths() -> Figure:
         Line2D([], [], marker="x", color="0.3", linestyle=":", label="dropped learning rate"),
         Line2D([], [], color="black", linestyle=(0, (3, 2)), label="update of the model"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
+    figure.supxlabel(
+        "One gradient step from the same state under each mask D; with p = 0.5 each of the eight "
+        "comes with probability 1/8.",
+        fontsize=7,
+    )
     return figure
 
 

@@ -107,10 +107,11 @@ def draw_paths(experiment: Experiment, scale: str) -> Figure:
     panels[0].set_ylabel("y")
     _legend(figure)
     run = by_seed[0][common[0]]
+    starts = run.config["model"]["side"] ** 2
     caption = (
         f"Scale {scale}, seed {run.seed}, learning rate {RATES[0]:g} (the paper gives none), "
-        f"{steps_of(run):,} steps; {count} of the {run.config['model']['side'] ** 2:,} starts, the same in "
-        "both. Lines of the contour: f from 0.1 to 100,000, three a decade."
+        f"{steps_of(run):,} steps; {count} of the {starts:,} starts, the same in both. "
+        "Lines of the contour: f from 0.1 to 100,000, three a decade."
     )
     figure.supxlabel(textwrap.fill(caption, 115), fontsize=7)
     return figure
