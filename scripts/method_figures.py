@@ -52,7 +52,7 @@ def saddle_states(masked: bool) -> tuple[Tensor, Tensor, Tensor]:
 
 def draw_saddle() -> Figure:
     """Figure 1: descents from the ridge of a saddle, without and with learning rate dropout."""
-    figure = Figure(figsize=(7.1, 4.3), layout="constrained")
+    figure = Figure(figsize=(7.1, 4.8), layout="constrained")
     FigureCanvasAgg(figure)
     side = torch.linspace(-1.6, 1.6, 200)
     f = saddle(torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1))

@@ -2,12 +2,14 @@
 
 import csv
 import shutil
-from itertools import pairwise, product
+from itertools import combinations, pairwise, product
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.text import Text
 from scipy import ndimage
 
 import lrd
@@ -23,6 +25,7 @@ from models import toy
 from models.toy import BASINS, basins, objective
 from scripts import method_figures, plan, toy_figures, toy_shares
 from scripts.arms import ResultError
+from scripts.figures import STYLE
 
 
 def point(*coordinates):
@@ -380,3 +383,26 @@ def test_drawings_are_written_and_the_same_each_time(tmp_path, name):
     second = method_figures.make(name, tmp_path / "b")
     assert [path.name for path in first] == [f"{name}.png", f"{name}.pdf"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+@pytest.mark.parametrize("name", [*method_figures.FIGURES, "figure4", "basins"])
+def test_no_words_overlap(sweep, name):
+    read = toy_shares.read_rates(sweep, "smoke")
+    with mpl.rc_context(STYLE):
+        if name == "figure4":
+            figure = toy_figures.draw_paths(read[0.01], "smoke")
+        elif name == "basins":
+            figure = toy_figures.draw_basins(read, "smoke")
+        else:
+            figure = method_figures.FIGURES[name]()
+        figure.canvas.draw()
+        texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
+        boxes = {text: text.get_window_extent().shrunk(0.98, 0.9) for text in texts}
+    assert len(texts) > 8
+    ticks = {label for axes in figure.axes for label in tick_labels(axes)}
+    for one, other in combinations([text for text in texts if text not in ticks], 2):
+        assert not boxes[one].overlaps(boxes[other]), (one.get_text(), other.get_text())
+
+
+def tick_labels(axes):
+    return [*axes.get_xticklabels(), *axes.get_yticklabels()]
