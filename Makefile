@@ -45,6 +45,7 @@ reproduce = @$(call gate,$(1),$(2)) status=0; set -x; $(call sweep,$(1),$(2)) ||
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all lint data \
 	reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 \
+	reproduce-figure1 reproduce-figure2 reproduce-figure3 reproduce-figure4 \
 	reproduce-figure5 reproduce-figure6 reproduce-figure7 reproduce-figure8 reproduce-figure9 \
 	reproduce-figure10 reproduce-figure11 reproduce-figure12 reproduce-figure13 \
 	reproduce-controls reproduce-authors \
@@ -109,6 +110,18 @@ reproduce-table3: $(STAMP)  ## Table 3 and Figure 11: other regularizations
 
 reproduce-table4: $(STAMP)  ## Table 4 and Figure 13: standard dropout
 	$(call reproduce,table4,$(EXPERIMENT),$(call table,table4) && $(call figure,figure13))
+
+reproduce-figure1: $(STAMP)  ## A saddle point, without and with learning rate dropout
+	$(RUN) scripts.method_figures figure1
+
+reproduce-figure2: $(STAMP)  ## What back-propagation, dropout and LRD update in a net
+	$(RUN) scripts.method_figures figure2
+
+reproduce-figure3: $(STAMP)  ## The eight descent paths of three parameters
+	$(RUN) scripts.method_figures figure3
+
+reproduce-figure4: $(STAMP)  ## The toy example: paths, and where 400 starts end
+	$(call reproduce,figure4,,$(RUN) scripts.toy_figures --scale $(SCALE))
 
 reproduce-figure5: $(STAMP)  ## Table 1's curves on MNIST
 	$(call reproduce,table1,mnist,$(RUN) scripts.figures figure5 --scale $(SCALE))

@@ -5,6 +5,7 @@ metrics.csv  a row per epoch; nothing in it depends on the clock
 timing.csv   epoch,seconds of training
 run.json     status (running, done, diverged, failed), hash, versions, machine, data
 predictions.pt  of some test images, where the task has pictures to show
+paths.csv    start,step,x,y,f: the toy's descents
 Files appear whole. A lock that dies with its process keeps a second one out of the folder.
 """
 
@@ -32,7 +33,8 @@ from experiments.files import WriteError, write
 from experiments.interruption import Interrupted
 from experiments.naming import Config, arm_name, config_hash, differences, run_folder
 
-_MINE = {"config.yaml", "metrics.csv", "timing.csv", "run.json", "predictions.pt", ".lock"}
+_NUMBERS = ("metrics.csv", "timing.csv", "paths.csv")
+_MINE = {"config.yaml", *_NUMBERS, "run.json", "predictions.pt", ".lock"}
 _MY_PREFIXES = ("checkpoint", "tmp-")
 _MACHINE_KEYS = ("runs_dir", "wandb")
 FINISHED = ("done", "diverged")
@@ -103,7 +105,7 @@ class Record:
         if self._rows:
             self._write_rows()
         else:
-            for name in ("metrics.csv", "timing.csv"):
+            for name in _NUMBERS:
                 (self.folder / name).unlink(missing_ok=True)
         config = {key: value for key, value in self.config.items() if key not in _MACHINE_KEYS}
         for group, path in (("data", "root"), ("model", "weights_file")):
@@ -136,6 +138,10 @@ class Record:
         content = io.BytesIO()
         torch.save(predictions, content)
         write(self.folder / "predictions.pt", content.getbuffer())
+
+    def save_paths(self, rows: list[dict[str, float]]) -> None:
+        """Write the toy's paths."""
+        self._write("paths.csv", _csv(rows))
 
     def _write_rows(self) -> None:
         self._write("metrics.csv", _csv(self._rows))
@@ -197,7 +203,7 @@ def record_digest(folder: Path, info: dict[str, Any]) -> str:
     """SHA-256 of a finished record: run.json's content and the bytes of the other files."""
     content = {key: value for key, value in info.items() if key != "digest"}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
-    for name in ("config.yaml", "metrics.csv", "timing.csv"):
+    for name in ("config.yaml", *_NUMBERS):
         path = folder / name
         digest.update(path.read_bytes() if path.exists() else b"")
     return digest.hexdigest()

@@ -73,6 +73,10 @@ def run(config: naming.Config) -> str:
 def train(config: naming.Config) -> str:
     """Train and evaluate a configuration that is not finished; returns its status."""
     device = _device(config)
+    task = importlib.import_module(f"experiments.{config['task']}")
+    if hasattr(task, "run"):  # a task without data is a whole run by itself
+        with _own_generators(device):
+            return task.run(config, device)
     data = build(config["data"])
     train_batches, test_batches = data.loaders(config["batch_size"], device)
     with streams.forked(config["seed"], "init"):
@@ -80,7 +84,6 @@ def train(config: naming.Config) -> str:
     provenance = {**data.provenance, **_weights(config)}
     epochs, steps = config["epochs"], len(train_batches)
     _resolve_compile(config, model, epochs * steps)
-    task = importlib.import_module(f"experiments.{config['task']}")
     optimizer = make_optimizer(config, model)
     schedule = scheduler(config["schedule"], optimizer, steps, epochs)
     step = make_step(config, task, model, optimizer, schedule)

@@ -12,9 +12,11 @@ COLUMNS = {
     "classification": ["train_loss", "train_accuracy", "test_loss", "test_accuracy"],
     "segmentation": ["train_loss", "mean_iou", "pixel_accuracy"],
     "detection": ["train_loss", "val_loss", "map50"],
+    "toy": ["train_loss", "global_share", "local_share", "outside_share"],
 }
 _GREATEST = {
-    "train_accuracy": 100, "test_accuracy": 100, "mean_iou": 1, "pixel_accuracy": 1, "map50": 1
+    "train_accuracy": 100, "test_accuracy": 100, "mean_iou": 1, "pixel_accuracy": 1, "map50": 1,
+    "global_share": 1, "local_share": 1, "outside_share": 1,
 }  # fmt: skip
 
 

@@ -89,6 +89,8 @@ def optimizer_kind(config: naming.Config) -> str:
 def sizes(config: naming.Config) -> tuple[int, int]:
     """Training and test images; of VOC by its lists. Raises DataError where there are none."""
     data = config["data"]
+    if "steps" in data:  # of a task without data
+        return data["steps"] * config["batch_size"], 0
     if data["_target_"] not in _SIZES:
         provenance = build(data).provenance
         return provenance["train"], provenance["test"]
@@ -98,6 +100,8 @@ def sizes(config: naming.Config) -> tuple[int, int]:
 
 def random_batch(config: naming.Config) -> tuple[Any, Any]:
     """Images and targets of the shapes that the task gets, of nothing in particular."""
+    if config["task"] == "toy":
+        return None, None
     count, data, classes = config["batch_size"], config["data"], config["model"]["num_classes"]
     if config["task"] == "segmentation":
         side = data["crop"]
@@ -149,7 +153,7 @@ def calibrate(configs: list[naming.Config]) -> Cost:
 
 
 def _bytes_of_data(config: naming.Config) -> int:
-    target = config["data"]["_target_"]
+    target = config["data"].get("_target_")
     if target not in _SIZES:
         return 0
     shape = _SIZES[target][2]
