@@ -228,9 +228,8 @@ def main() -> None:
         except KeyboardInterrupt as interrupt:
             print("interrupted: the same command goes on with what is not done", file=sys.stderr)
             code = 128 + getattr(interrupt, "signal", signal.SIGINT)
-        except Exception:  # a launcher's: a worker was killed, or could not be started
-            traceback.print_exc()
-            code = 1
+        except SystemExit as stop:  # Hydra's, who has said why: a wrong word, a worker that died
+            code = stop.code if isinstance(stop.code, int) else 1
         outcomes = {each["run"]: each for each in map(json.loads, file)}.values()
     counts = Counter(outcome["status"] for outcome in outcomes)
     if len(outcomes) > 1:

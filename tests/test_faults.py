@@ -161,7 +161,9 @@ def test_a_worker_that_dies_is_missed_and_the_command_repeated_completes_the_swe
     for line in process.stdout:
         if "epoch 3/" in line:
             found = subprocess.run(
-                ["pgrep", "-P", str(process.pid), "-f", "loky"], capture_output=True, text=True
+                ["pgrep", "-P", str(process.pid), "-f", "LokyProcess"],
+                capture_output=True,
+                text=True,
             )
             os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
             break
