@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from data.augment import crop_and_flip, draw_crops
 
 _TEST_BATCH = 1000
 Batch = tuple[Tensor, Tensor]
+Part = Callable[[int], slice]
 
 
 class DataError(RuntimeError):
@@ -69,6 +70,11 @@ class Batches:
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
 
+    def counts(self, start: int = 0) -> list[int]:
+        """How many samples an epoch's batches from number `start` on have."""
+        size, total = self.batch_size, len(self.labels)
+        return [min(size, total - first) for first in range(start * size, total, size)]
+
     def __iter__(self) -> Iterator[Batch]:
         """In the order of the data set."""
         for images, labels in zip(
@@ -82,11 +88,13 @@ class Batches:
         augmentation: torch.Generator,
         start: int = 0,
         labels: Tensor | None = None,
+        part: Part | None = None,
     ) -> Iterator[Batch]:
         """In an order, and with crops and flips, drawn from CPU generators.
 
         Goes from batch number `start` on, which gives what a whole epoch would have given from
-        there. `labels` (N,) stand in for the data set's own.
+        there. `labels` (N,) stand in for the data set's own. `part` says which of a batch's
+        samples to give, of their number.
         """
         device, count = self.labels.device, len(self.labels)
         labels = self.labels if labels is None else labels
@@ -95,6 +103,8 @@ class Batches:
             crops = draw_crops(count, self._padding, augmentation).to(device)
         shuffled = torch.randperm(count, generator=order).to(device)
         for batch in shuffled.split(self.batch_size)[start:]:
+            if part is not None:
+                batch = batch[part(len(batch))]
             images = self.images[batch]
             if crops is not None:
                 images = crop_and_flip(images, self._padding, crops[batch])

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 Sample = tuple[Any, ...]
 Collate = Callable[[list[Sample]], Sample]
 ToDevice = Callable[[Sample, torch.device], Sample]
+Part = Callable[[int], slice]
 
 
 class SampleBatches:
@@ -37,24 +38,42 @@ class SampleBatches:
     def __len__(self) -> int:
         return -(-len(self._samples) // self._batch_size)
 
+    def counts(self, start: int = 0) -> list[int]:
+        """How many samples an epoch's batches from number `start` on have."""
+        size, total = self._batch_size, len(self._samples)
+        return [min(size, total - first) for first in range(start * size, total, size)]
+
     def __iter__(self) -> Iterator[Sample]:
         """In the order of the data set."""
         return self._load([(index, index) for index in range(len(self._samples))], 0)
 
     def epoch(
-        self, order: torch.Generator, augmentation: torch.Generator, start: int = 0
+        self,
+        order: torch.Generator,
+        augmentation: torch.Generator,
+        start: int = 0,
+        *,
+        part: Part | None = None,
     ) -> Iterator[Sample]:
-        """In an order and with transforms drawn from CPU generators, from batch `start` on."""
+        """In an order and with transforms drawn from CPU generators, from batch `start` on.
+
+        `part` says which of a batch's samples to give, of their number.
+        """
         count = len(self._samples)
         indices = torch.randperm(count, generator=order).tolist()
         seeds = torch.randint(2**63 - 1, (count,), generator=augmentation).tolist()
-        return self._load([(index, seeds[index]) for index in indices], start)
+        return self._load([(index, seeds[index]) for index in indices], start, part)
 
-    def _load(self, keys: list[tuple[int, int]], start: int) -> Iterator[Sample]:
+    def _load(
+        self, keys: list[tuple[int, int]], start: int, part: Part | None = None
+    ) -> Iterator[Sample]:
         size = self._batch_size
+        batches = [keys[first : first + size] for first in range(start * size, len(keys), size)]
+        if part is not None:
+            batches = [batch[part(len(batch))] for batch in batches]
         loader = DataLoader(
             self._samples,
-            batch_sampler=[keys[i : i + size] for i in range(start * size, len(keys), size)],
+            batch_sampler=batches,
             collate_fn=self._collate,
             num_workers=self._workers,
             pin_memory=self._device.type == "cuda",

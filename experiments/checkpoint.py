@@ -63,8 +63,8 @@ class Checkpoints:
         self._cost = self._saved - begin
         self.seconds += self._cost
 
-    def restore(self) -> dict[str, Any] | None:
-        """Load the last whole checkpoint into the parts; its position, or None if there is none.
+    def read(self) -> dict[str, Any] | None:
+        """The last whole checkpoint, or None if there is none.
 
         Says so where one is damaged. Raises CheckpointError for one of another run or version.
         """
@@ -77,12 +77,17 @@ class Checkpoints:
                 print(f"{path} is damaged and is left aside", flush=True)
                 continue
             self._check_identity(path, state["identity"])
-            if "position" not in state:
-                continue  # of a finished run, whose record has been taken away
-            for key, part in self._parts.items():
-                part.load_state_dict(state[key])
-            return state["position"]
+            if "position" in state:  # or it is of a finished run, whose record was taken away
+                return state
         return None
+
+    def restore(self, state: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Load what `read` has found into the parts; its position, or None if there is none."""
+        if state is None:
+            return None
+        for key, part in self._parts.items():
+            part.load_state_dict(state[key])
+        return state["position"]
 
     def keep_model(self) -> None:
         """Reduce the checkpoints of a finished run to the model's final state."""

@@ -25,6 +25,11 @@ def loss(model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     return value, sums
 
 
+def weight(model: nn.Module, batch: Batch) -> int:
+    """The samples over which `loss` is a mean, to weigh the parts of several processes."""
+    return len(batch[1])
+
+
 @torch.no_grad()
 def evaluate(model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
     """Mean loss per sample, and accuracy in percent, in the model's evaluation mode."""

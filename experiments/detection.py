@@ -25,6 +25,11 @@ def loss(model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
     return value, {"train_loss": value * len(images)}
 
 
+def weight(model: nn.Module, batch: Batch) -> Tensor:
+    """The boxes over which the last `loss` was a mean, to weigh the parts of several processes."""
+    return model.matched
+
+
 @torch.no_grad()
 def evaluate(model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
     """The training loss on the validation set, and mAP at IoU 0.5, 0–1.

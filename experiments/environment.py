@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -16,6 +17,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "cpu": _cpu_model(),
+        "processes": dist.get_world_size() if dist.is_initialized() else 1,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "commit": _commit(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -17,6 +17,9 @@ class Interrupted(KeyboardInterrupt):
         super().__init__(f"interrupted by {signal.Signals(number).name}")
         self.signal = number
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.signal,)
+
 
 def raise_interrupted(number: int, _: FrameType | None = None) -> None:
     """A signal handler for code that need not end at a step."""
@@ -53,6 +56,9 @@ class Interruption:
     @property
     def requested(self) -> bool:
         return self._number != 0
+
+    def agree(self, alone: bool = False) -> None:
+        """Hear of requests to other processes; not if this one is `alone` at work."""
 
     def check(self) -> None:
         """Raise Interrupted if there was a request."""

@@ -7,7 +7,6 @@ checkpoint.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
@@ -18,7 +17,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import hydra
@@ -28,29 +27,30 @@ from omegaconf import DictConfig, OmegaConf
 
 import lrd
 from data.batches import DataError
-from experiments import naming, streams
-from experiments.checkpoint import CheckpointError, Checkpoints
+from experiments import distributed, followers, naming
+from experiments.checkpoint import CheckpointError
 from experiments.checks import ConfigError, check
+from experiments.distributed import on_first, together
 from experiments.files import WriteError
 from experiments.interruption import Interrupted, Interruption, raise_interrupted
 from experiments.record import Record, RecordError, RunningElsewhere, is_finished
-from experiments.schedule import factor, scheduler
+from experiments.schedule import factor
 from experiments.tracking import Progress, Tracker
 from experiments.training import (
     Position,
+    Setting,
     Step,
     autocast,
-    build,
     epoch_batches,
-    make_optimizer,
     make_step,
+    prepare,
 )  # fmt: skip
 from models.weights import WeightsError
 
 _OUTCOMES = "LRD_OUTCOMES"  # names the file in which the jobs of one command note how they ended
 _KNOWN_ERRORS = (
     ConfigError, DataError, WeightsError, RecordError, CheckpointError, WriteError,
-    lrd.CompilationError,
+    lrd.CompilationError, distributed.LostProcess,
 )  # fmt: skip
 
 
@@ -59,14 +59,14 @@ def run(config: naming.Config) -> str:
 
     Raises Interrupted after SIGINT or SIGTERM, with a checkpoint written.
     """
-    check(config)
-    if is_finished(config):
-        print(f"{naming.run_folder(config)} is done already", flush=True)
+    together(lambda: (check(config), distributed.check(config)))
+    if on_first(lambda: is_finished(config)):
+        _say(f"{naming.run_folder(config)} is done already")
         return "skipped"
     try:
         return train(config)
     except RunningElsewhere as busy:  # a sweep may name the base arm twice
-        print(f"{busy}. It is left to that process", flush=True)
+        _say(f"{busy}. It is left to that process")
         return "skipped"
 
 
@@ -76,68 +76,90 @@ def train(config: naming.Config) -> str:
     task = importlib.import_module(f"experiments.{config['task']}")
     if hasattr(task, "run"):  # a task without data is a whole run by itself
         with _own_generators(device):
-            return task.run(config, device)
-    data = build(config["data"])
-    train_batches, test_batches = data.loaders(config["batch_size"], device)
-    with streams.forked(config["seed"], "init"):
-        model = build(config["model"], **_standard_dropout(config)).to(device)
-    provenance = {**data.provenance, **_weights(config)}
-    epochs, steps = config["epochs"], len(train_batches)
-    _resolve_compile(config, model, epochs * steps)
-    optimizer = make_optimizer(config, model)
-    schedule = scheduler(config["schedule"], optimizer, steps, epochs)
-    step = make_step(config, task, model, optimizer, schedule)
-    with Record(config) as record, Interruption() as interruption:
-        if is_finished(config):  # by another process, since
+            return on_first(lambda: task.run(config, device))
+    setting = together(lambda: prepare(config, device, task))
+    step = make_step(config, task, setting.model, setting.optimizer, setting.schedule)
+    with ExitStack() as stack:
+        record = together(lambda: stack.enter_context(followers.record(config)))
+        interruption = stack.enter_context(followers.interruption())
+        if on_first(lambda: is_finished(config)):  # by another process, since
             return "skipped"
-        parts = {"model": model, "optimizer": optimizer, "schedule": schedule}
-        identity = {"hash": naming.config_hash(config), "data": json.dumps(provenance)}
-        checkpoints = Checkpoints(record.folder, parts, identity, config["checkpoint_minutes"])
-        saved = checkpoints.restore()
-        record.start(device, provenance, saved)
-        position = Position(steps, saved)
+        with distributed.contact():
+            return fit(config, setting, step, record, interruption)
 
-        def pause(epoch_ended: bool = False) -> None:
-            """Where a run may be cut: write a checkpoint if it is time, end if asked to."""
-            if interruption.requested or checkpoints.due(epoch_ended):
-                checkpoints.save({**position.state(), **record.state()})
-            interruption.check()
 
-        with (
-            _own_generators(device),
-            Tracker(config) as tracker,
-            Progress(record.folder, epochs, steps, position.number) as progress,
-        ):
-            while position.epoch <= epochs and not record.diverged:
-                batches = epoch_batches(config, train_batches, position.epoch, position.step)
-                figures = train_epoch(step, batches, position, progress, pause)
-                with autocast(config, device):
-                    figures |= task.evaluate(model, _guarded(test_batches, pause))
-                first_step = (position.epoch - 1) * steps
-                rate = schedule.base_lrs[0] * factor(config["schedule"], first_step, steps, epochs)
-                row = {"epoch": position.epoch, "lr": rate, **figures}
-                record.add(row, position.seconds)
-                tracker.log(row)
-                progress.report(row, position.seconds)
-                position.next_epoch()
-                pause(epoch_ended=True)
-            status = "diverged" if record.diverged else "done"
-            tracker.summarise(status)
-        if config["predictions"] and status == "done":
-            record.save_predictions(task.predict(model, test_batches, config["predictions"]))
-        spent = round(checkpoints.seconds, 2)
-        record.finish(status, epochs=position.epoch - 1, checkpoint_seconds=spent)
-        checkpoints.keep_model()
-        return status
+def fit(
+    config: naming.Config, setting: Setting, step: Step, record: Record, interruption: Interruption
+) -> str:
+    """Train from the last checkpoint on, evaluate after each epoch, and close the record."""
+    device, task, train_batches, test_batches, provenance, *parts = setting
+    parts = dict(zip(("model", "optimizer", "schedule"), parts, strict=True))
+    identity = {"hash": naming.config_hash(config), "data": json.dumps(provenance)}
+    checkpoints = followers.checkpoints(
+        record.folder, parts, identity, config["checkpoint_minutes"]
+    )
+    saved = checkpoints.restore(on_first(checkpoints.read))
+    record.start(device, provenance, saved)
+    epochs, steps = config["epochs"], len(train_batches)
+    position = Position(steps, saved)
+
+    def pause(epoch_ended: bool = False, alone: bool = False) -> None:
+        """Where a run may be cut: write a checkpoint if it is time, end if asked to."""
+        interruption.agree(alone)
+        if interruption.requested or checkpoints.due(epoch_ended):
+            checkpoints.save({**position.state(), **record.state()})
+        interruption.check()
+
+    def evaluate() -> dict[str, float]:
+        with autocast(config, device):
+            return task.evaluate(setting.model, _guarded(test_batches, pause))
+
+    with (
+        _own_generators(device),
+        followers.shown(Tracker, config) as tracker,
+        followers.shown(Progress, record.folder, epochs, steps, position.number) as progress,
+    ):
+        while position.epoch <= epochs and not record.diverged:
+            batches = epoch_batches(config, train_batches, position.epoch, position.step)
+            counts = train_batches.counts(position.step)
+            figures = train_epoch(step, batches, counts, position, progress, pause)
+            figures |= on_first(evaluate)
+            first_step = (position.epoch - 1) * steps
+            rate = setting.schedule.base_lrs[0] * factor(
+                config["schedule"], first_step, steps, epochs
+            )
+            row = {"epoch": position.epoch, "lr": rate, **figures}
+            record.add(row, position.seconds)
+            tracker.log(row)
+            progress.report(row, position.seconds)
+            position.next_epoch()
+            pause(epoch_ended=True)
+        status = "diverged" if record.diverged else "done"
+        tracker.summarise(status)
+    if config["predictions"] and status == "done":
+        count = config["predictions"]
+        on_first(lambda: record.save_predictions(task.predict(setting.model, test_batches, count)))
+    spent = round(checkpoints.seconds, 2)
+    record.finish(status, epochs=position.epoch - 1, checkpoint_seconds=spent)
+    checkpoints.keep_model()
+    return status
 
 
 def train_epoch(
-    step: Step, batches: Iterable[Any], position: Position, progress: Progress, pause: Any
+    step: Step,
+    batches: Iterable[Any],
+    counts: list[int],
+    position: Position,
+    progress: Progress,
+    pause: Callable[[], None],
 ) -> dict[str, float]:
-    """Train on the batches; returns the task's columns as means per sample of the epoch."""
+    """Train on batches of so many samples, of which several processes have a part each.
+
+    Returns the task's columns as means per sample of the epoch.
+    """
     begin = time.perf_counter() - position.seconds
-    for batch in batches:
-        position.sums.add(step(batch, position.number), len(batch[0]))
+    for batch, count in zip(batches, counts, strict=True):
+        position.sums.add(step(batch, position.number, count), count)
         position.step += 1
         position.seconds = time.perf_counter() - begin
         progress.advance()
@@ -147,21 +169,10 @@ def train_epoch(
     return figures
 
 
-def _guarded(items: Iterable[Any], pause: Callable[[], None]) -> Iterator[Any]:
+def _guarded(items: Iterable[Any], pause: Callable[..., None]) -> Iterator[Any]:
     for item in items:
-        pause()
+        pause(alone=True)
         yield item
-
-
-def _standard_dropout(config: naming.Config) -> dict[str, float]:
-    p_sd = config["regularizer"]["p_sd"]
-    return {} if p_sd == 1 else {"p_sd": p_sd}
-
-
-def _weights(config: naming.Config) -> dict[str, str]:
-    """What is known of pretrained weights from a file, whose path says nothing."""
-    path = config["model"].get("weights_file")
-    return {"weights_sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()} if path else {}
 
 
 def _own_generators(device: torch.device) -> Any:
@@ -170,43 +181,45 @@ def _own_generators(device: torch.device) -> Any:
 
 
 def _device(config: naming.Config) -> torch.device:
-    name = config["device"]
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
     torch.set_num_threads(config["threads"])
     # The moments of parameters without gradient decay into denormal numbers (below 1e-38), on
     # which CPUs are many times slower; as zeros they change nothing that can be seen.
     torch.set_flush_denormal(True)
-    return torch.device(name)
+    return distributed.device(config["device"])
 
 
-def _resolve_compile(config: naming.Config, model: torch.nn.Module, steps: int) -> None:
-    """Replace `lrd.compile: auto` by what it means for this model and number of steps."""
-    if config["lrd"]["compile"] == "auto":
-        size = sum(parameter.numel() for parameter in model.parameters())
-        masked = naming.masked(config) and not config["lrd"]["authors"]
-        config["lrd"]["compile"] = masked and lrd.worth_compiling(size, steps)
+def _say(text: str) -> None:
+    if distributed.first():
+        print(text, flush=True)
 
 
 @hydra.main(version_base="1.3", config_path="../conf", config_name="config")
 def job(config: DictConfig) -> None:
-    """One job of the command: a failure is noted and does not end a sweep."""
-    name = " ".join(HydraConfig.get().overrides.task) or "the run"
+    """One job of the command: a failure is noted and does not end a sweep.
+
+    But it ends them all if it is the failure of one of several processes.
+    """
+    settings = HydraConfig.get()
+    name = " ".join(settings.overrides.task) or "the run"
     _note(name, "missing")  # and so it stays if the process dies
-    error = ""
+    error, agreed = "", True
     try:
+        distributed.check_launcher(settings.runtime.choices["hydra/launcher"])
         status = run(OmegaConf.to_container(config, resolve=True))
-    except _KNOWN_ERRORS as known:
-        status, error = "failed", str(known)
-    except Exception as unknown:  # any failure of one run leaves the others to go on
-        traceback.print_exc()
-        status, error = "failed", f"{type(unknown).__name__}: {unknown}"
     except Interrupted:
         _note(name, "interrupted")
         raise
-    if error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+    except Exception as failure:  # of one run, which leaves the others to go on
+        known, agreed = isinstance(failure, _KNOWN_ERRORS), distributed.known_to_all(failure)
+        error = str(failure) if known else f"{type(failure).__name__}: {failure}"
+        status = "failed"
+        if distributed.first() or not agreed:
+            if not known:
+                traceback.print_exc()
+            print(f"error: {error}", file=sys.stderr, flush=True)
     _note(name, status, error)
+    if not agreed:
+        raise distributed.Alone(1)
 
 
 def _note(name: str, status: str, error: str = "") -> None:
@@ -220,25 +233,42 @@ def main() -> None:
     Exit status 1 if any failed or died, 128 + the signal's number if interrupted.
     """
     signal.signal(signal.SIGTERM, raise_interrupted)  # as Ctrl-C: it ends launchers' workers too
+    with distributed.group():
+        code = _jobs()
+    sys.exit(code)
+
+
+def _jobs() -> int:
+    """Run the jobs; returns the exit status."""
     code = 0
     with tempfile.NamedTemporaryFile("r", encoding="utf-8", suffix=".jsonl") as file:
         os.environ[_OUTCOMES] = file.name
         try:
             job()
         except KeyboardInterrupt as interrupt:
-            print("interrupted: the same command goes on with what is not done", file=sys.stderr)
             code = 128 + getattr(interrupt, "signal", signal.SIGINT)
+            if not distributed.known_to_all(interrupt):
+                raise distributed.Alone(code) from interrupt
+            if distributed.first():
+                text = "interrupted: the same command goes on with what is not done"
+                print(text, file=sys.stderr)
+        except distributed.Alone:
+            raise
         except SystemExit as stop:  # Hydra's, who has said why: a wrong word, a worker that died
             code = stop.code if isinstance(stop.code, int) else 1
         outcomes = {each["run"]: each for each in map(json.loads, file)}.values()
     counts = Counter(outcome["status"] for outcome in outcomes)
-    if len(outcomes) > 1:
-        print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
-        for outcome in outcomes:
-            if outcome["status"] in ("failed", "missing", "diverged"):
-                reason = f": {outcome['error'].splitlines()[0]}" if outcome["error"] else ""
-                print(f"{outcome['status']}: {outcome['run']}{reason}")
-    sys.exit(code or int(counts["failed"] + counts["missing"] > 0))
+    if len(outcomes) > 1 and distributed.first():
+        _summarise(counts, outcomes)
+    return code or int(counts["failed"] + counts["missing"] > 0)
+
+
+def _summarise(counts: Counter[str], outcomes: Iterable[dict[str, str]]) -> None:
+    print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())))
+    for outcome in outcomes:
+        if outcome["status"] in ("failed", "missing", "diverged"):
+            reason = f": {outcome['error'].splitlines()[0]}" if outcome["error"] else ""
+            print(f"{outcome['status']}: {outcome['run']}{reason}")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,11 @@ def _pixel_loss(logits: Tensor, masks: Tensor) -> Tensor:
     return total / (masks != IGNORE).sum().clamp(min=1)  # a batch may be all border
 
 
+def weight(model: nn.Module, batch: Batch) -> Tensor:
+    """The pixels over which `loss` is a mean, to weigh the parts of several processes."""
+    return (batch[1] != IGNORE).sum()
+
+
 @torch.no_grad()
 def evaluate(model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
     """Mean IoU and pixel accuracy, 0–1, over all pixels of the set that have a class.

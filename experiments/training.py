@@ -1,23 +1,76 @@
-"""What a training step is made of: optimizer, precision, rival methods, and an epoch's batches."""
+"""What a run is made of, what a training step is, and an epoch's batches."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from hydra.utils import get_method
 from torch.optim.lr_scheduler import LRScheduler
 
-from experiments import naming, rivals, streams
+import lrd
+from experiments import distributed, naming, rivals, streams
+from experiments.schedule import scheduler
 
-Step = Callable[[Any, int], dict[str, torch.Tensor]]
+Step = Callable[[Any, int, int], dict[str, torch.Tensor]]
 
 
 def build(node: naming.Config, *arguments: Any, **more: Any) -> Any:
     """Call the function or class that `_target_` names with the node's other keys."""
     keywords = {key: value for key, value in node.items() if key != "_target_"}
     return get_method(node["_target_"])(*arguments, **keywords, **more)
+
+
+class Setting(NamedTuple):
+    """What a run is made of before it begins."""
+
+    device: torch.device
+    task: Any
+    train: Any
+    test: Any
+    provenance: dict[str, Any]
+    model: torch.nn.Module
+    optimizer: torch.optim.Optimizer
+    schedule: LRScheduler
+
+
+def prepare(config: naming.Config, device: torch.device, task: Any) -> Setting:
+    """Data, net, optimizer and schedule of a configuration, whose lrd.compile it resolves."""
+    data = build(config["data"])
+    train_batches, test_batches = data.loaders(config["batch_size"], device)
+    with streams.forked(config["seed"], "init"):
+        model = build(config["model"], **_standard_dropout(config)).to(device)
+    model = distributed.synchronised(model, device)
+    provenance = {**data.provenance, **_weights(config)}
+    epochs, steps = config["epochs"], len(train_batches)
+    _resolve_compile(config, model, epochs * steps)
+    optimizer = make_optimizer(config, model)
+    schedule = scheduler(config["schedule"], optimizer, steps, epochs)
+    return Setting(
+        device, task, train_batches, test_batches, provenance, model, optimizer, schedule
+    )
+
+
+def _standard_dropout(config: naming.Config) -> dict[str, float]:
+    p_sd = config["regularizer"]["p_sd"]
+    return {} if p_sd == 1 else {"p_sd": p_sd}
+
+
+def _weights(config: naming.Config) -> dict[str, str]:
+    """What is known of pretrained weights from a file, whose path says nothing."""
+    path = config["model"].get("weights_file")
+    return {"weights_sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()} if path else {}
+
+
+def _resolve_compile(config: naming.Config, model: torch.nn.Module, steps: int) -> None:
+    """Replace `lrd.compile: auto` by what it means for this model and number of steps."""
+    if config["lrd"]["compile"] == "auto":
+        size = sum(parameter.numel() for parameter in model.parameters())
+        masked = naming.masked(config) and not config["lrd"]["authors"]
+        config["lrd"]["compile"] = masked and lrd.worth_compiling(size, steps)
 
 
 def make_optimizer(config: naming.Config, model: torch.nn.Module) -> torch.optim.Optimizer:
@@ -44,9 +97,11 @@ def make_optimizer(config: naming.Config, model: torch.nn.Module) -> torch.optim
 def make_step(
     config: naming.Config, task: Any, model: Any, optimizer: Any, schedule: LRScheduler
 ) -> Step:
-    """A training step: a batch and the step's number, from 0, to the sums of the task's columns.
+    """A training step: from a batch, the step's number, from 0, and how many samples it is of to
+    the sums of the task's columns.
 
-    Code that knows only torch's global generator (dropout) runs on the step's own stream.
+    Code that knows only torch's global generator (dropout) runs on the step's own stream; of
+    several processes, each of the later ones on one more, since its units are others.
     """
     parameters = list(model.parameters())
     device = parameters[0].device
@@ -57,12 +112,16 @@ def make_step(
         model.register_forward_pre_hook(_channels_last)
     if config["compile_model"]:
         model.compile()
+    replica = distributed.replicated(model)
+    later = (distributed.rank(),) if distributed.rank() else ()
 
-    def step(batch: Any, number: int) -> dict[str, torch.Tensor]:
-        seed(streams.derive(config["seed"], "dropout", number))
+    def step(batch: Any, number: int, count: int) -> dict[str, torch.Tensor]:
+        seed(streams.derive(config["seed"], "dropout", number, *later))
         optimizer.zero_grad(set_to_none=True)
         with autocast(config, device):
-            loss, sums = task.loss(model, batch)
+            loss, sums = task.loss(replica, batch)
+        if distributed.size() > 1:
+            loss, sums = distributed.share(loss, sums, task.weight(model, batch), count)
         loss.backward()
         if change is not None:
             change([each.grad for each in parameters if each.grad is not None], number)
@@ -85,15 +144,16 @@ def _channels_last(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> Any:
 
 def epoch_batches(config: naming.Config, train: Any, epoch: int, start: int = 0) -> Iterator[Any]:
     """An epoch's batches from number `start` on: its order, augmentation and, with noisy label,
-    labels."""
+    labels; of several processes, this one's part of each."""
     seed, rate = config["seed"], config["regularizer"]["noisy_label"]
     order, augmentation, labels = (
         streams.generator(seed, name, epoch) for name in ("order", "augmentation", "labels")
     )
+    part = distributed.part if distributed.size() > 1 else None
     if rate == 0:
-        return train.epoch(order, augmentation, start)
+        return train.epoch(order, augmentation, start, part=part)
     noisy = rivals.noisy_labels(train.labels, rate, config["model"]["num_classes"], labels)
-    return train.epoch(order, augmentation, start, noisy)
+    return train.epoch(order, augmentation, start, noisy, part=part)
 
 
 class Sums:

@@ -30,7 +30,12 @@ _MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 class SSD(TorchvisionSSD):
-    """torchvision's, for batches that are resized already, and with losses in either mode."""
+    """torchvision's, for batches that are resized already, and with losses in either mode.
+
+    `matched` is the number of default boxes that the last losses were means over.
+    """
+
+    matched: Tensor
 
     def __init__(
         self,
@@ -78,6 +83,7 @@ class SSD(TorchvisionSSD):
             else torch.full((len(default),), -1, device=default.device)
             for target, default in zip(targets, boxes, strict=True)
         ]
+        self.matched = sum((match >= 0).sum() for match in matches)
         return self.compute_loss(targets, outputs, boxes, matches)
 
 

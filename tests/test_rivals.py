@@ -216,6 +216,6 @@ def test_two_full_size_steps_at_paper_scale(experiment):
     schedule = scheduler(config["schedule"], optimizer, 391, 200)
     step = make_step(config, task, net, optimizer, schedule)
     batch = torch.randn(128, 3, 32, 32), torch.arange(128) % 10
-    first, second = (float(step(batch, number)["train_loss"]) / 128 for number in range(2))
+    first, second = (float(step(batch, number, 128)["train_loss"]) / 128 for number in range(2))
     assert first == pytest.approx(math.log(config["model"]["num_classes"]), rel=0.25)
     assert second < first

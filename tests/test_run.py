@@ -9,6 +9,7 @@ from commands import CONF, configure, rows
 from experiments import run as runner
 from experiments import streams
 from experiments.checks import ConfigError
+from experiments.training import make_optimizer
 
 
 def test_training_learns_and_reports_true_figures(tmp_path, make):
@@ -26,10 +27,10 @@ def test_lrd_leaves_initialisation_and_batch_order_alone(make, monkeypatch):
         step = original(config, task, model, optimizer, schedule)
         steps_seen = seen.setdefault(type(optimizer).__module__.split(".")[0], [])
 
-        def spied(batch, number):
+        def spied(batch, number, count):
             weights = torch.cat([p.detach().flatten() for p in model.parameters()])
             steps_seen.append((weights, batch[1]))
-            return step(batch, number)
+            return step(batch, number, count)
 
         return spied
 
@@ -51,10 +52,10 @@ def test_the_base_arm_is_torchs_own_optimizer():
     for name, cls in [("sgdm", "SGD"), ("rmsprop", "RMSprop"), ("amsgrad", "Adam")]:
         for masked, package in [(False, "torch.optim"), (True, "lrd")]:
             config = configure(f"optimizer={name}", f"lrd.enabled={masked}", runs_dir="x")
-            optimizer = runner.make_optimizer({**config}, model) if not masked else None
+            optimizer = make_optimizer({**config}, model) if not masked else None
             if masked:
                 config["lrd"]["compile"] = False
-                optimizer = runner.make_optimizer(config, model)
+                optimizer = make_optimizer(config, model)
             assert type(optimizer).__name__ == cls
             assert type(optimizer).__module__.startswith(package)
 
@@ -62,7 +63,7 @@ def test_the_base_arm_is_torchs_own_optimizer():
 def test_published_learning_rates():
     rates = {"sgdm": 0.1, "rmsprop": 0.001, "adam": 0.001, "amsgrad": 0.001, "radam": 0.03}
     for name, rate in rates.items():
-        group = runner.make_optimizer(
+        group = make_optimizer(
             configure(f"optimizer={name}", runs_dir="x"), torch.nn.Linear(2, 2)
         ).param_groups[0]
         assert group["lr"] == rate
