@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -32,7 +33,7 @@ Value = TypeVar("Value")
 _PATIENCE = timedelta(days=7)  # for the first process to evaluate; one that dies is noticed at once
 _LEAVING = timedelta(seconds=20)  # torchrun gives processes 30 to end
 # How torch reports it where it has no exception of its own
-_LOST = r"(?i)connection (closed|reset)|broken pipe|connectFullMesh|timed out|timeout"
+_LOST = r"(?i)connection (closed|reset)|broken pipe|timed out waiting"
 _patient: list[Any] = []  # the group, on the CPU, of those who wait for the first
 
 
@@ -61,11 +62,14 @@ def group() -> Iterator[None]:
         return
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     _patient.append(dist.new_group(backend="gloo", timeout=_PATIENCE))
-    yield
-    with suppress(RuntimeError):  # one that does not come has ended
-        dist.monitored_barrier(_patient[0], _LEAVING)
-    dist.destroy_process_group()
-    _patient.clear()
+    try:
+        yield
+        with suppress(RuntimeError):  # one that does not come has ended
+            dist.monitored_barrier(_patient[0], _LEAVING)
+        dist.destroy_process_group()
+        _patient.clear()
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # torchrun may send one to who ends last
 
 
 @contextmanager
@@ -78,8 +82,8 @@ def contact() -> Iterator[None]:
         if size() == 1 or not lost:
             raise
         raise LostProcess(
-            f"process {rank()} of {size()} has lost another one, whose own message says why; the "
-            "same command goes on from the last checkpoint"
+            f"process {rank()} of {size()} has lost another one: its message or torchrun's "
+            "says why. The same command goes on from the last checkpoint"
         ) from error
 
 
@@ -101,33 +105,33 @@ def check_launcher(name: str) -> None:
         raise ConfigError(f"hydra/launcher={name} does not go with torchrun: leave one of them out")
 
 
-def check(config: Config) -> None:
-    """Raise ConfigError for what several processes cannot do together."""
-    count, gpus = size(), torch.cuda.device_count()
-    if count == 1:
-        return
-    if config["batch_size"] < count:
-        raise ConfigError(
-            f"batch_size={config['batch_size']} is not enough for {count} processes: lower "
-            "--nproc_per_node"
-        )
-    if config["device"] not in ("auto", "cpu", "cuda"):
-        raise ConfigError(
-            f"device must be auto, cpu or cuda with several processes, got {config['device']!r}: "
-            "each takes the GPU of its own number"
-        )
-    if config["device"] != "cpu" and 0 < gpus <= int(os.environ["LOCAL_RANK"]):
-        raise ConfigError(f"there are {gpus} GPUs: lower --nproc_per_node, or set device=cpu")
-
-
 def device(name: str) -> torch.device:
-    """The device of a configuration's name; of several GPUs, this process's own."""
+    """The device of a configuration's name; of several GPUs, this process's own.
+
+    Raises ConfigError for a GPU's number, and if there are more processes than GPUs.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and size() > 1:
-        name = f"cuda:{os.environ['LOCAL_RANK']}"
-        torch.cuda.set_device(torch.device(name))
-    return torch.device(name)
+    if name == "cpu" or size() == 1:
+        return torch.device(name)
+    if name != "cuda":
+        raise ConfigError(
+            f"device must be auto, cpu or cuda with several processes, got {name!r}: each takes "
+            "the GPU of its own number"
+        )
+    number, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if number >= gpus:
+        raise ConfigError(f"there are {gpus} GPUs here: lower --nproc_per_node, or set device=cpu")
+    torch.cuda.set_device(number)
+    return torch.device(f"cuda:{number}")
+
+
+def check_batch(batch_size: int) -> None:
+    """Raise ConfigError for a batch that is not enough for all processes."""
+    if batch_size < size():
+        raise ConfigError(
+            f"batch_size={batch_size} is not enough for {size()} processes: lower --nproc_per_node"
+        )
 
 
 def part(count: int) -> slice:
@@ -184,7 +188,8 @@ def together(function: Callable[[], Value]) -> Value:
         return function()
     value, error = _outcome(function)
     errors: list[BaseException | None] = [None] * size()
-    dist.all_gather_object(errors, error, group=_patient[0])
+    with contact():
+        dist.all_gather_object(errors, error, group=_patient[0])
     share_error(error or next((each for each in errors if each is not None), None))
     return value
 
@@ -194,7 +199,8 @@ def on_first(function: Callable[[], Value]) -> Value:
     if size() == 1:
         return function()
     outcome = [_outcome(function) if first() else None]
-    dist.broadcast_object_list(outcome, src=0, group=_patient[0])
+    with contact():
+        dist.broadcast_object_list(outcome, src=0, group=_patient[0])
     value, error = outcome[0]
     share_error(error)
     return value

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 
 from experiments.checkpoint import Checkpoints
-from experiments.distributed import share_error
+from experiments.distributed import first, share_error, size
 from experiments.interruption import Interrupted, Interruption
 from experiments.naming import Config
 from experiments.record import Record

@@ -59,7 +59,7 @@ def run(config: naming.Config) -> str:
 
     Raises Interrupted after SIGINT or SIGTERM, with a checkpoint written.
     """
-    together(lambda: (check(config), distributed.check(config)))
+    together(lambda: check(config))
     if on_first(lambda: is_finished(config)):
         _say(f"{naming.run_folder(config)} is done already")
         return "skipped"
@@ -72,7 +72,7 @@ def run(config: naming.Config) -> str:
 
 def train(config: naming.Config) -> str:
     """Train and evaluate a configuration that is not finished; returns its status."""
-    device = _device(config)
+    device = together(lambda: _device(config))
     task = importlib.import_module(f"experiments.{config['task']}")
     if hasattr(task, "run"):  # a task without data is a whole run by itself
         with _own_generators(device):

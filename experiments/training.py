@@ -39,6 +39,7 @@ class Setting(NamedTuple):
 
 def prepare(config: naming.Config, device: torch.device, task: Any) -> Setting:
     """Data, net, optimizer and schedule of a configuration, whose lrd.compile it resolves."""
+    distributed.check_batch(config["batch_size"])
     data = build(config["data"])
     train_batches, test_batches = data.loaders(config["batch_size"], device)
     with streams.forked(config["seed"], "init"):

@@ -25,6 +25,7 @@ from lrd.kernel import (
 )
 from lrd.mask import BLOCK, parameter_words, step_words, threshold
 from lrd.rules import Row, scalars
+from lrd.shards import local_gradient
 
 
 class _Piece(NamedTuple):
@@ -71,11 +72,11 @@ class Plan:
 
         def kind(numbered: tuple[int, Row]) -> tuple[Any, ...]:
             number, row = numbered
-            W = row.param
+            W = row.W
             return row.group_index, str(W.device), str(W.dtype), self._counts[number]
 
         # in descending size, so that a call's tensors are alike
-        numbered = sorted(enumerate(rows), key=lambda pair: -pair[1].param.numel())
+        numbered = sorted(enumerate(rows), key=lambda pair: -pair[1].W.numel())
         self._batches = []
         for _, alike in groupby(sorted(numbered, key=kind), key=kind):
             pieces = [piece for number, row in alike for piece in _pieces(number, row)]
@@ -112,8 +113,8 @@ def _identity(rows: list[Row]) -> tuple[list[Any], list[int]]:
     objects = list(chain.from_iterable((row.param, row.rule, *row.state.values()) for row in rows))
     numbers = [row.group["seed"] for row in rows]
     for row in rows:
-        numbers.append(row.param.data_ptr())
-        numbers += [row.state[name].data_ptr() for name in row.rule.state]
+        numbers.append(row.W.data_ptr())
+        numbers += [tensor.data_ptr() for tensor in row.tensors]
     return objects, numbers
 
 
@@ -122,7 +123,7 @@ def _gradient(piece: _Piece) -> Tensor:
 
     In the parameter's own shape: the kernel goes by the sizes that it is handed.
     """
-    grad = piece.row.param.grad
+    grad = piece.row.param.grad if piece.row.part is None else local_gradient(piece.row.param)
     if grad.dtype != piece.W.dtype:
         grad = grad.to(piece.W.dtype)
     if not grad.is_contiguous():
@@ -132,18 +133,21 @@ def _gradient(piece: _Piece) -> Tensor:
 
 def _pieces(number: int, row: Row) -> list[_Piece]:
     """Cut a parameter into matrices, on a CPU of at most `COLUMNS` columns."""
-    W, numel = row.param.detach().view(-1), row.param.numel()
-    state = [row.state[name].view(-1) for name in row.rule.state]
+    W, numel = row.W.detach().view(-1), row.W.numel()
+    state = [tensor.view(-1) for tensor in row.tensors]
     if any(tensor.dtype != W.dtype or tensor.numel() != numel for tensor in state):
         kinds = [f"{name} {row.state[name].dtype}" for name in row.rule.state]
         raise RuntimeError(
             f"state that does not fit its parameter of {numel} elements, {W.dtype}: "
             f"{', '.join(kinds)}. Load or set state of the parameter's shape and dtype"
         )
+    start = 0 if row.part is None else row.part.start
     pieces = []
-    for first, (lines, length) in _matrices(numel, COLUMNS if W.device.type == "cpu" else BLOCK):
+    longest = COLUMNS if W.device.type == "cpu" else BLOCK
+    for first, (lines, length) in _matrices(numel, longest, start):
         part, size = slice(first, first + lines * length), (lines, length)
-        key = parameter_words(row.group["seed"], row.index, first // BLOCK)
+        block, element = divmod(start + first, BLOCK)
+        key = parameter_words(row.group["seed"], row.index, block)
         pieces.append(
             _Piece(
                 number,
@@ -151,28 +155,29 @@ def _pieces(number: int, row: Row) -> list[_Piece]:
                 None if lines * length == numel else part,
                 W[part].view(size),
                 [tensor[part].view(size) for tensor in state],
-                (*key, 0, first % BLOCK),
+                (*key, 0, element),
             )
         )
     return pieces
 
 
-def _matrices(numel: int, longest: int) -> list[tuple[int, tuple[int, int]]]:
+def _matrices(numel: int, longest: int, start: int = 0) -> list[tuple[int, tuple[int, int]]]:
     """First element and (lines, length) of the matrices that `numel` elements are cut into.
 
     One matrix if a good line length divides `numel`: a multiple of 16, which is a CPU's widest
     vector of float32, and not short. Otherwise the longest lines, and the rest on its own.
+    None goes over the end of a block of the whole, in which the elements begin at `start`.
     """
-    found = []
-    for start in range(0, numel, BLOCK):
-        size = min(BLOCK, numel - start)
+    found, first = [], 0
+    while first < numel:
+        size = min(BLOCK - (start + first) % BLOCK, numel - first)
         good = range(longest, min(longest, 256) - 1, -16)
         length = next((c for c in good if size % c == 0), longest) if size > longest else size
         lines = size // length
-        if lines:
-            found.append((start, (lines, length)))
+        found.append((first, (lines, length)))
         if size % length:
-            found.append((start + lines * length, (1, size % length)))
+            found.append((first + lines * length, (1, size % length)))
+        first += size
     return found
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 BLOCK = 1 << 30  # elements that one key serves; the element index inside a block fits an int32
 _CHUNK = 1 << 16  # elements hashed at once on a CPU, so that temporaries stay in its cache
+_PART_CHUNK = 1 << 24  # and of a part on a GPU, whose chunks begin at multiples of it
 _WORD = 0xFFFFFFFF
 _PARAMETER_LANES = (0x9E3779B9, 0x85EBCA6B)
 _STEP_LANES = (0xC2B2AE35, 0x27D4EB2F)
@@ -125,22 +126,35 @@ def keep_mask(
 
 
 def flat_mask(
-    numel: int, keep_prob: float, seed: int, step: int, index: int, device: torch.device | str
+    numel: int,
+    keep_prob: float,
+    seed: int,
+    step: int,
+    index: int,
+    device: torch.device | str,
+    start: int = 0,
 ) -> Tensor:
-    """`keep_mask` flattened, without its checks."""
+    """Elements `start` … `start` + `numel` of `keep_mask` flattened, without its checks."""
     mask = torch.empty(numel, dtype=torch.bool, device=device)
-    chunk = min(numel, _CHUNK if mask.device.type == "cpu" else BLOCK)
-    ramp = torch.arange(chunk, dtype=torch.int32, device=mask.device)
+    if not numel:
+        return mask
+    largest, end = (BLOCK if start == 0 else _PART_CHUNK), start + numel
+    if mask.device.type == "cpu":
+        largest = _CHUNK
+    # chunks begin at multiples of their length in the whole tensor; a single one may be shorter
+    ramp = torch.arange(
+        min(largest, end - start // largest * largest), dtype=torch.int32, device=mask.device
+    )
     x, shifted = torch.empty_like(ramp), torch.empty_like(ramp)
     limit, (step0, step1) = threshold(keep_prob), step_words(step)
-    for start in range(0, numel, BLOCK):
-        word0, word1 = parameter_words(seed, index, start // BLOCK)
-        block = mask[start : start + BLOCK]
-        for low in range(0, len(block), max(chunk, 1)):
-            part = block[low : low + chunk]
-            # low is a multiple of the chunk, a power of two: adding it is an exclusive or
-            key0, n = word0 ^ step0 ^ low, len(part)
-            _keep_into(part, ramp[:n], key0, word1 ^ step1, limit, x[:n], shifted[:n])
+    for low in range(start // largest * largest, end, largest):
+        block, within = divmod(low, BLOCK)
+        word0, word1 = parameter_words(seed, index, block)
+        first, last = max(start - low, 0), min(end - low, largest)
+        part, n = mask[low + first - start : low + last - start], last - first
+        # `within` is a multiple of the chunk, a power of two: adding it is an exclusive or
+        key0 = word0 ^ step0 ^ within
+        _keep_into(part, ramp[first:last], key0, word1 ^ step1, limit, x[:n], shifted[:n])
     return mask
 
 

@@ -13,8 +13,9 @@ from torch.optim.optimizer import ParamsT
 
 from lrd.fused import Plan
 from lrd.kernel import CompilationError
-from lrd.mask import check_keep_prob, check_seed, flat_mask
+from lrd.mask import check_keep_prob, check_seed
 from lrd.rules import Group, Row, Rule, masked_step, scalars
+from lrd.shards import local, local_gradient, local_mask, part_of
 
 Compile = bool | Literal["auto"]
 _ASSUMED_STEPS = 10_000  # of a run whose length an optimizer does not know
@@ -96,7 +97,8 @@ class MaskedOptimizer(torch.optim.Optimizer):
         if self._compiles():
             # The mask goes by the element's index, the kernel by memory: in another layout
             # (channels-last weights) the two differ, and it is the eager step that knows both.
-            fusable = [row for row in rows if row.param.is_contiguous()]
+            # So do a part of a parameter that is cut along an inner dimension, and its elements.
+            fusable = [row for row in rows if _in_line(row)]
             try:
                 self._fused_update(fusable)
             except CompilationError as error:
@@ -105,7 +107,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
                 warnings.warn(f"{error}. Going on with the eager step", stacklevel=2)
                 self._compile = False
             else:
-                rows = [row for row in rows if not row.param.is_contiguous()]
+                rows = [row for row in rows if not _in_line(row)]
         for row in rows:
             _eager_update(row)
 
@@ -136,7 +138,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
                     state = self.state[param]
                     if len(state) != 1 + len(rule.state):
                         _fill_state(state, param, rule)
-                    rows.append(Row(param, state, index, group, number, rule))
+                    rows.append(_row(param, state, index, group, number, rule))
                 index += 1
         return rows
 
@@ -163,14 +165,27 @@ def _fill_state(state: dict[str, Any], param: Tensor, rule: Rule) -> None:
             state[name] = torch.zeros_like(param, memory_format=torch.preserve_format)
 
 
+def _row(
+    param: Tensor, state: dict[str, Any], index: int, group: Group, number: int, rule: Rule
+) -> Row:
+    W, part, tensors = param, part_of(param), tuple(state[name] for name in rule.state)
+    if part is not None:
+        W, tensors = local(param), tuple(local(tensor) for tensor in tensors)
+    return Row(param, state, index, group, number, rule, W, tensors, part)
+
+
+def _in_line(row: Row) -> bool:
+    """Whether the elements lie in memory in the order of their indices, without a gap in these."""
+    return row.W.is_contiguous() and (row.part is None or row.part.start is not None)
+
+
 def _eager_update(row: Row) -> None:
     """The reference: Algorithm 1 for one parameter, operation by operation."""
-    W, group, step = row.param, row.group, int(row.state["step"])
-    D = flat_mask(W.numel(), group["keep_prob"], group["seed"], step, row.index, W.device)
-    old = tuple(row.state[name] for name in row.rule.state)
+    W, group, step = row.W, row.group, int(row.state["step"])
+    D = local_mask(W, row.part, group["keep_prob"], group["seed"], step, row.index)
     h = scalars(row.rule, group, step + 1)
-    new_W, new = masked_step(row.rule, W, W.grad, old, h, D.view(W.shape))
+    new_W, new = masked_step(row.rule, W, local_gradient(row.param), row.tensors, h, D)
     W.copy_(new_W)
-    for tensor, value in zip(old, new, strict=True):
+    for tensor, value in zip(row.tensors, new, strict=True):
         tensor.copy_(value)
     row.state["step"] += 1

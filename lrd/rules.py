@@ -19,6 +19,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from lrd.shards import Part
+
 _LAST_STEP = 1 << 24
 
 State = tuple[Tensor, ...]
@@ -39,12 +41,15 @@ class Rule(NamedTuple):
 class Row(NamedTuple):
     """A parameter that has a gradient, with all that its update needs."""
 
-    param: Tensor
-    state: dict[str, Tensor]
+    param: Tensor  # the optimizer's, which has the gradient
+    state: dict[str, Tensor]  # the optimizer's for it
     index: int  # position over all param_groups
     group: Group
     group_index: int
     rule: Rule
+    W: Tensor  # what this process holds of the parameter
+    tensors: State  # and of the rule's state
+    part: Part | None  # of the whole that it is; None if it is all
 
 
 def scalars(rule: Rule, group: Group, t: int) -> list[Any]:

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrd.mask import check_keep_prob, check_seed, flat_mask
+from lrd.mask import check_keep_prob, check_seed
 from lrd.masked import MaskedOptimizer
+from lrd.shards import local, local_mask, part_of
 
 
 class LearningRateDropout(torch.optim.Optimizer):
@@ -104,11 +105,11 @@ class LearningRateDropout(torch.optim.Optimizer):
         """Copies of `params`, in memory that is kept: getting it anew costs more than copying."""
         kept, self._copies = self._copies, {}
         for param in params:
-            copy = kept.get(param)
-            fits = copy is not None and _kind(copy) == _kind(param)
-            self._copies[param] = copy if fits else torch.empty_like(param)
+            copy, W = kept.get(param), local(param)
+            fits = copy is not None and _kind(copy) == _kind(W)
+            self._copies[param] = copy if fits else torch.empty_like(W)
         if params:
-            torch._foreach_copy_(list(self._copies.values()), params)
+            torch._foreach_copy_(list(self._copies.values()), [local(param) for param in params])
         return self._copies
 
 
@@ -118,5 +119,6 @@ def _kind(tensor: Tensor) -> tuple[Any, ...]:
 
 def _put_back(param: Tensor, old: Tensor, group: dict[str, Any], number: int, index: int) -> None:
     step, seed = group["mask_steps"][number], group["mask_seed"]
-    mask = flat_mask(param.numel(), group["keep_prob"], seed, step, index, param.device)
-    torch.where(mask.view(param.shape), param, old, out=param)
+    W = local(param)
+    mask = local_mask(W, part_of(param), group["keep_prob"], seed, step, index)
+    torch.where(mask, W, old, out=W)

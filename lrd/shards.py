@@ -1,0 +1,153 @@
+"""Parameters of which this process holds a part: DTensors, as FSDP2's fully_shard makes them.
+
+The mask goes by an element's place in the whole parameter, so a part's mask is worked out where
+the part is, whatever the number of processes and the dimension along which they share it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lrd.mask import BLOCK, flat_mask, kept, parameter_words, step_words, threshold
+
+_CHUNK = 1 << 16  # elements hashed at once, so that temporaries stay small
+_CHUNK_ON_GPU = 1 << 24
+
+
+class Part(NamedTuple):
+    """A box of a whole tensor: the shape of that, and for each dimension where the box begins and
+    how long it is."""
+
+    whole: tuple[int, ...]
+    offset: tuple[int, ...]
+    size: tuple[int, ...]
+
+    @property
+    def numel(self) -> int:
+        return math.prod(self.size)
+
+    @property
+    def start(self) -> int | None:
+        """The flat index of the first element if the others follow it one by one, else None."""
+        if self.numel == 0:
+            return 0
+        long = [number for number, size in enumerate(self.size) if size > 1]
+        following = slice(long[0] + 1, None) if long else slice(0, 0)
+        if self.size[following] != self.whole[following]:
+            return None
+        return self.element(0)
+
+    def element(self, number: int) -> int:
+        """The flat index in the whole tensor of this box's element `number`."""
+        flat, stride = 0, 1
+        for whole, offset, size in zip(*(reversed(each) for each in self), strict=True):
+            number, place = divmod(number, size)
+            flat, stride = flat + (offset + place) * stride, stride * whole
+        return flat
+
+    def elements(self, low: int, high: int, device: torch.device) -> Tensor:
+        """The flat indices of the box's elements from `low` to before `high`, int64."""
+        number = torch.arange(low, high, device=device)
+        flat, stride = torch.zeros_like(number), 1
+        for whole, offset, size in zip(*(reversed(each) for each in self), strict=True):
+            flat += (number % size + offset) * stride
+            number, stride = number // size, stride * whole
+        return flat
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether it is a DTensor; the module of those takes a second to import, and is not here."""
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
+
+
+def local(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor, as a view; without gradients."""
+    return tensor.to_local() if is_sharded(tensor) else tensor
+
+
+def local_gradient(param: Tensor) -> Tensor:
+    """The gradient of what this process holds of a parameter."""
+    grad = param.grad
+    if not is_sharded(param):
+        return grad
+    if not is_sharded(grad):
+        raise RuntimeError(
+            "the gradient of a parameter that is a DTensor must be one too, got a plain tensor of "
+            f"shape {tuple(grad.shape)}"
+        )
+    return grad.redistribute(placements=param.placements).to_local()
+
+
+def part_of(param: Tensor) -> Part | None:
+    """The part of a DTensor that this process holds; None for other tensors, which are whole.
+
+    Raises RuntimeError for a placement other than Shard and Replicate.
+    """
+    if not is_sharded(param):
+        return None
+    part = _part(tuple(param.shape), param.device_mesh, tuple(param.placements))
+    if part.size != tuple(param.to_local().shape):
+        raise RuntimeError(
+            f"a process holds {tuple(param.to_local().shape)} of a parameter of shape "
+            f"{tuple(param.shape)} placed as {param.placements}, where {part.size} were expected: "
+            "shard it evenly or as fully_shard and distribute_tensor do"
+        )
+    return part
+
+
+@functools.cache
+def _part(whole: tuple[int, ...], mesh: Any, placements: Sequence[Any]) -> Part:
+    """By torch.chunk's rule, which DTensor follows: later processes may have less, or nothing."""
+    from torch.distributed.tensor import Replicate, Shard
+
+    offset, size = [0] * len(whole), list(whole)
+    for count, place, placement in zip(mesh.shape, mesh.get_coordinate(), placements, strict=True):
+        if type(placement) is Replicate:
+            continue
+        if type(placement) is not Shard:
+            raise RuntimeError(
+                f"lrd masks parameters that are placed by Shard and Replicate, got {placement} in "
+                f"{placements} for one of shape {whole}: shard it along one dimension a time, "
+                "not the same one by FSDP and tensor parallelism"
+            )
+        dim = placement.dim
+        chunk = -(-size[dim] // count)
+        start = min(chunk * place, size[dim])
+        offset[dim], size[dim] = offset[dim] + start, min(chunk, size[dim] - start)
+    return Part(whole, tuple(offset), tuple(size))
+
+
+def local_mask(
+    W: Tensor, part: Part | None, keep_prob: float, seed: int, step: int, index: int
+) -> Tensor:
+    """The mask of a parameter, or of what `W` is of one, in the shape of `W`."""
+    start = 0 if part is None else part.start
+    if start is None:
+        return _scattered_mask(part, keep_prob, seed, step, index, W.device).view(W.shape)
+    return flat_mask(W.numel(), keep_prob, seed, step, index, W.device, start).view(W.shape)
+
+
+def _scattered_mask(
+    part: Part, keep_prob: float, seed: int, step: int, index: int, device: torch.device
+) -> Tensor:
+    """The flat mask of a box whose elements are not all neighbours."""
+    mask = torch.empty(part.numel, dtype=torch.bool, device=device)
+    limit, (step0, step1) = threshold(keep_prob), step_words(step)
+    chunk = _CHUNK if device.type == "cpu" else _CHUNK_ON_GPU
+    for low in range(0, part.numel, chunk):
+        high = min(low + chunk, part.numel)
+        element, piece = part.elements(low, high, device), mask[low:high]
+        for block in range(part.element(low) // BLOCK, part.element(high - 1) // BLOCK + 1):
+            word0, word1 = parameter_words(seed, index, block)
+            within = (element - block * BLOCK).int()
+            D = kept(within, word0 ^ step0, word1 ^ step1, limit)
+            torch.where(element // BLOCK == block, D, piece, out=piece)
+    return mask
