@@ -58,6 +58,7 @@ def average_precision() -> MeanAveragePrecision:
         iou_thresholds=[0.5],
         rec_thresholds=[recall / 10 for recall in range(11)],
         max_detection_thresholds=[1, 10, 200],  # SSD gives up to 200 an image
+        sync_on_compute=False,  # one process evaluates the whole set
     )
 
 

@@ -14,6 +14,7 @@ import os
 import pickle
 import re
 import signal
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -26,7 +27,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from experiments.checks import ConfigError
 from experiments.interruption import Interrupted
-from experiments.naming import Config
 
 Value = TypeVar("Value")
 
@@ -159,6 +159,8 @@ def replicated(model: nn.Module) -> nn.Module:
     """The model with gradients that are averaged over the processes while they are computed."""
     if size() == 1:
         return model
+    # of 1 × 1 convolutions with channels last, whose strides have no meaning
+    warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
     return DistributedDataParallel(model, forward_sync_buffers=False, gradient_as_bucket_view=True)
 
 

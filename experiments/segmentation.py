@@ -49,7 +49,10 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
         logits = model(images)
         if confusion is None:
             confusion = MulticlassConfusionMatrix(
-                num_classes=logits.shape[1], ignore_index=IGNORE, validate_args=False
+                num_classes=logits.shape[1],
+                ignore_index=IGNORE,
+                validate_args=False,
+                sync_on_compute=False,  # one process evaluates the whole set
             ).to(logits.device)
         confusion.update(logits.argmax(1), masks)
     model.train()

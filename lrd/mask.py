@@ -138,9 +138,9 @@ def flat_mask(
     mask = torch.empty(numel, dtype=torch.bool, device=device)
     if not numel:
         return mask
-    largest, end = (BLOCK if start == 0 else _PART_CHUNK), start + numel
+    largest, end = BLOCK if start == 0 else min(BLOCK, _PART_CHUNK), start + numel
     if mask.device.type == "cpu":
-        largest = _CHUNK
+        largest = min(BLOCK, _CHUNK)
     # chunks begin at multiples of their length in the whole tensor; a single one may be shorter
     ramp = torch.arange(
         min(largest, end - start // largest * largest), dtype=torch.int32, device=mask.device
