@@ -58,6 +58,7 @@ class Record:
         self._lock: io.TextIOWrapper | None = None
         self._rows: list[dict[str, float]] = []
         self._seconds: list[float] = []
+        self._processes: list[int] = []  # their number, and after a change the next
         self._info: dict[str, Any] = {}
 
     def __enter__(self) -> Record:
@@ -87,7 +88,7 @@ class Record:
 
     def state(self) -> dict[str, Any]:
         """The rows so far, for a checkpoint."""
-        return {"rows": self._rows, "seconds": self._seconds}
+        return {"rows": self._rows, "seconds": self._seconds, "processes": self._processes}
 
     def start(
         self, device: torch.device, data: dict[str, Any], state: dict[str, Any] | None
@@ -120,6 +121,10 @@ class Record:
             "data": data,
             **environment(device),
         }
+        before, now = (state or {}).get("processes", []), self._info["processes"]
+        self._processes = before if before[-1:] == [now] else [*before, now]
+        if len(self._processes) > 1:  # its last bits are of several arrangements
+            self._info["processes_so_far"] = self._processes
         self._write_info(status="running")
 
     def add(self, row: dict[str, float], seconds: float) -> None:
