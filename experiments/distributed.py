@@ -31,7 +31,7 @@ from experiments.interruption import Interrupted
 Value = TypeVar("Value")
 
 _PATIENCE = timedelta(days=7)  # for the first process to evaluate; one that dies is noticed at once
-_LEAVING = timedelta(seconds=20)  # torchrun gives processes 30 to end
+_LEAVING = timedelta(minutes=10)  # for the first to write its last checkpoint
 # How torch reports it where it has no exception of its own
 _LOST = r"(?i)connection (closed|reset)|broken pipe|timed out waiting"
 _patient: list[Any] = []  # the group, on the CPU, of those who wait for the first

@@ -25,7 +25,6 @@ from lrd.kernel import (
 )
 from lrd.mask import BLOCK, parameter_words, step_words, threshold
 from lrd.rules import Row, scalars
-from lrd.shards import local_gradient
 
 
 class _Piece(NamedTuple):
@@ -113,8 +112,11 @@ def _identity(rows: list[Row]) -> tuple[list[Any], list[int]]:
     objects = list(chain.from_iterable((row.param, row.rule, *row.state.values()) for row in rows))
     numbers = [row.group["seed"] for row in rows]
     for row in rows:
-        numbers.append(row.W.data_ptr())
-        numbers += [tensor.data_ptr() for tensor in row.tensors]
+        if row.part is None:  # without the properties, which cost as much as all the rest
+            numbers.append(row.param.data_ptr())
+            numbers += [row.state[name].data_ptr() for name in row.rule.state]
+        else:
+            numbers += [tensor.data_ptr() for tensor in (row.W, *row.tensors)]
     return objects, numbers
 
 
@@ -123,7 +125,7 @@ def _gradient(piece: _Piece) -> Tensor:
 
     In the parameter's own shape: the kernel goes by the sizes that it is handed.
     """
-    grad = piece.row.param.grad if piece.row.part is None else local_gradient(piece.row.param)
+    grad = piece.row.param.grad if piece.row.part is None else piece.row.G
     if grad.dtype != piece.W.dtype:
         grad = grad.to(piece.W.dtype)
     if not grad.is_contiguous():

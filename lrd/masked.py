@@ -15,7 +15,7 @@ from lrd.fused import Plan
 from lrd.kernel import CompilationError
 from lrd.mask import check_keep_prob, check_seed
 from lrd.rules import Group, Row, Rule, masked_step, scalars
-from lrd.shards import local, local_gradient, local_mask, part_of
+from lrd.shards import local_mask, part_of
 
 Compile = bool | Literal["auto"]
 _ASSUMED_STEPS = 10_000  # of a run whose length an optimizer does not know
@@ -138,7 +138,8 @@ class MaskedOptimizer(torch.optim.Optimizer):
                     state = self.state[param]
                     if len(state) != 1 + len(rule.state):
                         _fill_state(state, param, rule)
-                    rows.append(_row(param, state, index, group, number, rule))
+                    part = None if type(param) is torch.nn.Parameter else part_of(param)
+                    rows.append(Row(param, state, index, group, number, rule, part))
                 index += 1
         return rows
 
@@ -165,15 +166,6 @@ def _fill_state(state: dict[str, Any], param: Tensor, rule: Rule) -> None:
             state[name] = torch.zeros_like(param, memory_format=torch.preserve_format)
 
 
-def _row(
-    param: Tensor, state: dict[str, Any], index: int, group: Group, number: int, rule: Rule
-) -> Row:
-    W, part, tensors = param, part_of(param), tuple(state[name] for name in rule.state)
-    if part is not None:
-        W, tensors = local(param), tuple(local(tensor) for tensor in tensors)
-    return Row(param, state, index, group, number, rule, W, tensors, part)
-
-
 def _in_line(row: Row) -> bool:
     """Whether the elements lie in memory in the order of their indices, without a gap in these."""
     return row.W.is_contiguous() and (row.part is None or row.part.start is not None)
@@ -181,11 +173,11 @@ def _in_line(row: Row) -> bool:
 
 def _eager_update(row: Row) -> None:
     """The reference: Algorithm 1 for one parameter, operation by operation."""
-    W, group, step = row.W, row.group, int(row.state["step"])
+    W, old, group, step = row.W, row.tensors, row.group, int(row.state["step"])
     D = local_mask(W, row.part, group["keep_prob"], group["seed"], step, row.index)
     h = scalars(row.rule, group, step + 1)
-    new_W, new = masked_step(row.rule, W, local_gradient(row.param), row.tensors, h, D)
+    new_W, new = masked_step(row.rule, W, row.G, old, h, D)
     W.copy_(new_W)
-    for tensor, value in zip(row.tensors, new, strict=True):
+    for tensor, value in zip(old, new, strict=True):
         tensor.copy_(value)
     row.state["step"] += 1

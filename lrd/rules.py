@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lrd.shards import Part
+from lrd.shards import Part, local, local_gradient
 
 _LAST_STEP = 1 << 24
 
@@ -47,9 +47,24 @@ class Row(NamedTuple):
     group: Group
     group_index: int
     rule: Rule
-    W: Tensor  # what this process holds of the parameter
-    tensors: State  # and of the rule's state
-    part: Part | None  # of the whole that it is; None if it is all
+    part: Part | None  # that this process holds of the parameter; None if all
+
+    @property
+    def W(self) -> Tensor:
+        """What this process holds of the parameter."""
+        return self.param if self.part is None else local(self.param)
+
+    @property
+    def tensors(self) -> State:
+        """What it holds of the rule's state."""
+        if self.part is None:
+            return tuple([self.state[name] for name in self.rule.state])
+        return tuple([local(self.state[name]) for name in self.rule.state])
+
+    @property
+    def G(self) -> Tensor:
+        """What it holds of the gradient."""
+        return self.param.grad if self.part is None else local_gradient(self.param)
 
 
 def scalars(rule: Rule, group: Group, t: int) -> list[Any]:

@@ -62,23 +62,21 @@ class Part(NamedTuple):
         return flat
 
 
-def is_sharded(tensor: Tensor) -> bool:
-    """Whether it is a DTensor; the module of those takes a second to import, and is not here."""
+def _is_sharded(tensor: Tensor) -> bool:
+    """Whether it is a DTensor, whose module takes a second to import: if it is there at all."""
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
 
 
 def local(tensor: Tensor) -> Tensor:
     """What this process holds of a tensor, as a view; without gradients."""
-    return tensor.to_local() if is_sharded(tensor) else tensor
+    return tensor.to_local() if _is_sharded(tensor) else tensor
 
 
 def local_gradient(param: Tensor) -> Tensor:
-    """The gradient of what this process holds of a parameter."""
+    """The gradient of what this process holds of a parameter that is a DTensor."""
     grad = param.grad
-    if not is_sharded(param):
-        return grad
-    if not is_sharded(grad):
+    if not _is_sharded(grad):
         raise RuntimeError(
             "the gradient of a parameter that is a DTensor must be one too, got a plain tensor of "
             f"shape {tuple(grad.shape)}"
@@ -91,7 +89,7 @@ def part_of(param: Tensor) -> Part | None:
 
     Raises RuntimeError for a placement other than Shard and Replicate.
     """
-    if not is_sharded(param):
+    if not _is_sharded(param):
         return None
     part = _part(tuple(param.shape), param.device_mesh, tuple(param.placements))
     if part.size != tuple(param.to_local().shape):
