@@ -96,8 +96,8 @@ class MaskedOptimizer(torch.optim.Optimizer):
         rows = self._rows()
         if self._compiles():
             # The mask goes by the element's index, the kernel by memory: in another layout
-            # (channels-last weights) the two differ, and it is the eager step that knows both.
-            # So do a part of a parameter that is cut along an inner dimension, and its elements.
+            # (channels-last weights) the two differ, and it is the eager step that knows both;
+            # as they do in a part that is cut out of a parameter along an inner dimension.
             fusable = [row for row in rows if _in_line(row)]
             try:
                 self._fused_update(fusable)
@@ -107,7 +107,8 @@ class MaskedOptimizer(torch.optim.Optimizer):
                 warnings.warn(f"{error}. Going on with the eager step", stacklevel=2)
                 self._compile = False
             else:
-                rows = [row for row in rows if not _in_line(row)]
+                done = len(fusable) == len(rows)
+                rows = [] if done else [row for row in rows if not _in_line(row)]
         for row in rows:
             _eager_update(row)
 
@@ -168,7 +169,9 @@ def _fill_state(state: dict[str, Any], param: Tensor, rule: Rule) -> None:
 
 def _in_line(row: Row) -> bool:
     """Whether the elements lie in memory in the order of their indices, without a gap in these."""
-    return row.W.is_contiguous() and (row.part is None or row.part.start is not None)
+    if row.part is None:
+        return row.param.is_contiguous()
+    return row.part.start is not None and row.W.is_contiguous()
 
 
 def _eager_update(row: Row) -> None:

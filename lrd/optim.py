@@ -15,7 +15,9 @@ Each class takes the arguments of torch.optim's class of that name and adds thre
 
 Checks of arguments and state_dict are torch's own; param groups gain `keep_prob` and `seed`, and
 SGD's state gains `step`, so that the masks go on exactly where a restart finds them. A checkpoint
-of the torch.optim optimizer can be loaded. Errors: ValueError for a keep_prob outside (0, 1], a
+of the torch.optim optimizer can be loaded. Parameters may be DTensors (FSDP2's fully_shard, with or
+without replicas): each process masks its part as it would be masked in the whole, and the fused
+step takes parts along the first dimension, the eager one any. Errors: ValueError for a keep_prob outside (0, 1], a
 negative seed and torch's switches between its own loops (foreach, fused, capturable,
 differentiable); TypeError for complex parameters; RuntimeError for sparse gradients.
 """

@@ -87,7 +87,7 @@ def local_gradient(param: Tensor) -> Tensor:
 def part_of(param: Tensor) -> Part | None:
     """The part of a DTensor that this process holds; None for other tensors, which are whole.
 
-    Raises RuntimeError for a placement other than Shard and Replicate.
+    Raises RuntimeError for placements other than Shard and Replicate, and uneven ones of one's own.
     """
     if not _is_sharded(param):
         return None
@@ -96,7 +96,7 @@ def part_of(param: Tensor) -> Part | None:
         raise RuntimeError(
             f"a process holds {tuple(param.to_local().shape)} of a parameter of shape "
             f"{tuple(param.shape)} placed as {param.placements}, where {part.size} were expected: "
-            "shard it evenly or as fully_shard and distribute_tensor do"
+            "shard it as fully_shard and distribute_tensor do"
         )
     return part
 
@@ -106,8 +106,10 @@ def _part(whole: tuple[int, ...], mesh: Any, placements: Sequence[Any]) -> Part:
     """By torch.chunk's rule, which DTensor follows: later processes may have less, or nothing."""
     from torch.distributed.tensor import Replicate, Shard
 
-    offset, size = [0] * len(whole), list(whole)
-    for count, place, placement in zip(mesh.shape, mesh.get_coordinate(), placements, strict=True):
+    coordinate, offset, size = mesh.get_coordinate(), [0] * len(whole), list(whole)
+    if coordinate is None:
+        raise RuntimeError(f"this process has no place in the mesh of a parameter: {mesh}")
+    for count, place, placement in zip(mesh.shape, coordinate, placements, strict=True):
         if type(placement) is Replicate:
             continue
         if type(placement) is not Shard:
