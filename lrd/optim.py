@@ -17,9 +17,10 @@ Checks of arguments and state_dict are torch's own; param groups gain `keep_prob
 SGD's state gains `step`, so that the masks go on exactly where a restart finds them. A checkpoint
 of the torch.optim optimizer can be loaded. Parameters may be DTensors (FSDP2's fully_shard, with or
 without replicas): each process masks its part as it would be masked in the whole, and the fused
-step takes parts along the first dimension, the eager one any. Errors: ValueError for a keep_prob outside (0, 1], a
-negative seed and torch's switches between its own loops (foreach, fused, capturable,
-differentiable); TypeError for complex parameters; RuntimeError for sparse gradients.
+step takes parts along the first dimension, the eager one any. Errors: ValueError for a keep_prob
+outside (0, 1], a negative seed and torch's switches between its own loops (foreach, fused,
+capturable, differentiable); TypeError for complex parameters; RuntimeError for sparse gradients
+and for DTensors placed otherwise than by Shard and Replicate.
 """
 
 from __future__ import annotations
