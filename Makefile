@@ -49,7 +49,7 @@ reproduce = @$(call gate,$(1),$(2)) status=0; set -x; $(call sweep,$(1),$(2)) ||
 	reproduce-figure5 reproduce-figure6 reproduce-figure7 reproduce-figure8 reproduce-figure9 \
 	reproduce-figure10 reproduce-figure11 reproduce-figure12 reproduce-figure13 \
 	reproduce-controls reproduce-authors \
-	verify benchmark clean
+	reproduce report verify benchmark clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9%-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -152,6 +152,17 @@ reproduce-controls: $(STAMP)  ## Not in the paper: is it the mask, or the smalle
 
 reproduce-authors: $(STAMP)  ## Not in the paper: RMSprop with LRD as the authors released it
 	$(call reproduce,authors,$(EXPERIMENT),$(call table,authors) && $(call figure,authors))
+
+# Toy runs are small enough for the paper's scale everywhere
+EVERYTHING = figure4 table1 table2 table3 table4 figure12 figure8 figure9 controls authors
+reproduce: $(STAMP)  ## Everything at SCALE, and then the report
+	@$(call gate,table1,$(EXPERIMENT)) status=0; for item in $(EVERYTHING); do \
+		scale=$(SCALE); [ $$item-$$scale != figure4-lite ] || scale=paper; \
+		$(MAKE) --no-print-directory reproduce-$$item SCALE=$$scale || status=$$?; \
+	done; $(MAKE) --no-print-directory report && exit $$status
+
+report: $(STAMP)  ## What holds: verdicts, tables, figures and what is missing, from the runs
+	$(RUN) scripts.report
 
 plan-%: $(STAMP)  ## The runs of a sweep, and what they would take: plan-table2
 	$(call plan,$*,$(EXPERIMENT))

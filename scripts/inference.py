@@ -24,7 +24,6 @@ class Paired(NamedTuple):
     high: float
     effect: float  # Cohen's d of the pairs: (mean - bound) / standard deviation
     p: float  # of the two-sided t test of mean = bound
-    needed: float  # n at which that effect is found with 80 % power; inf beyond MOST_SEEDS
     boot_low: float  # of the bootstrap's interval (BCa), from BOOTSTRAP_FROM differences on
     boot_high: float
 
@@ -40,7 +39,7 @@ def paired(differences: Sequence[float], bound: float = 0.0, level: float = 0.05
     mean = float(values.mean()) if n else math.nan
     spread = float(values.std(ddof=1)) if n > 1 else math.nan
     if not spread > 1e-12 * max(1.0, abs(mean)):
-        return Paired(n, mean, *[math.nan] * 7)
+        return Paired(n, mean, *[math.nan] * 6)
     half = float(stats.t.ppf(1 - level / 2, n - 1)) * spread / math.sqrt(n)
     effect = (mean - bound) / spread
     p = float(stats.ttest_1samp(values, bound).pvalue)
@@ -51,8 +50,7 @@ def paired(differences: Sequence[float], bound: float = 0.0, level: float = 0.05
                 (values,), np.mean, n_resamples=_RESAMPLES, confidence_level=1 - level, rng=0
             ).confidence_interval
         )
-    needed = needed_seeds(effect, level)
-    return Paired(n, mean, mean - half, mean + half, effect, p, needed, *map(float, boot))
+    return Paired(n, mean, mean - half, mean + half, effect, p, *map(float, boot))
 
 
 def power(effect: float, n: int, level: float) -> float:
@@ -64,7 +62,12 @@ def power(effect: float, n: int, level: float) -> float:
 
 
 def needed_seeds(effect: float, level: float = 0.05) -> float:
-    """The least n with a power of 80 %; inf if it is more than MOST_SEEDS, or the effect is 0."""
+    """The least n at which an effect size is found with a power of 80 %.
+
+    inf if it is more than MOST_SEEDS; NaN for an effect of NaN.
+    """
+    if math.isnan(effect):
+        return math.nan
     if power(effect, MOST_SEEDS, level) < POWER:
         return math.inf
     low, high = 2, MOST_SEEDS

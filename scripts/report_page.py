@@ -32,6 +32,7 @@ table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tab
 th, td { padding: 0.3rem 0.6rem; text-align: left; vertical-align: top;
   border-bottom: 1px solid var(--line); }
 th { background: var(--soft); }
+td:first-child { min-width: 9rem; }
 .verdict { font-weight: 600; white-space: nowrap; }
 .supported { color: var(--supported); } .contradicted { color: var(--contradicted); }
 .undecided, .not-run { color: var(--undecided); }

@@ -123,7 +123,7 @@ def _verdict_table(results: Results) -> str:
     commands = {(each.sweep, each.experiment): each.command(SCALES[0]) for each in gaps.wanted()}
     rows = []
     for verdict in _shown(results):
-        cells = verdicts.row(verdict)
+        cells = verdicts.row(verdict, results.claims.level)
         if verdict.verdict == NOT_RUN:
             scale = MISSING
             command = commands[verdict.claim.sweep, verdict.claim.experiment]

@@ -17,7 +17,7 @@ import pandas as pd
 from experiments.record import RecordError
 from scripts.arms import ResultError, write_whole
 from scripts.claims import ClaimError, Pair, read_claims
-from scripts.inference import MOST_SEEDS, Paired
+from scripts.inference import MOST_SEEDS, Paired, needed_seeds
 from scripts.judge import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS, Verdict, judge
 from scripts.tables import MISSING
 
@@ -65,11 +65,12 @@ def interval(result: Paired, digits: int = 2) -> str:
     return f"{mean} [{result.low:+.{digits}f}, {result.high:+.{digits}f}]"
 
 
-def needed(result: Paired) -> str:
+def needed(effect: float, level: float) -> str:
     """The number of seeds that 80 % power would need, or a dash."""
-    if math.isnan(result.needed):
+    seeds = needed_seeds(effect, level)
+    if math.isnan(seeds):
         return MISSING
-    return f"> {MOST_SEEDS}" if math.isinf(result.needed) else f"{result.needed:.0f}"
+    return f"> {MOST_SEEDS}" if math.isinf(seeds) else f"{seeds:.0f}"
 
 
 def digits_of(pair: Pair) -> int:
@@ -112,7 +113,7 @@ def evidence(verdict: Verdict) -> str:
 
 def markdown(verdicts: list[Verdict], scale: str, level: float) -> str:
     """The claims' table as Markdown."""
-    grid = [HEADER, ["---"] * len(HEADER), *map(row, verdicts)]
+    grid = [HEADER, ["---"] * len(HEADER), *(row(each, level) for each in verdicts)]
     counts = Counter(verdict.verdict for verdict in verdicts)
     return "\n".join(
         [
@@ -128,10 +129,11 @@ def markdown(verdicts: list[Verdict], scale: str, level: float) -> str:
     )
 
 
-def row(verdict: Verdict) -> list[str]:
+def row(verdict: Verdict, level: float) -> list[str]:
     """A claim's cells."""
     alone = verdict.tested[0] if len(verdict.tested) == 1 else None
-    published = alone and alone.pair.published
+    pairs = verdict.claim.pairs
+    published = pairs[0].published if len(pairs) == 1 else None
     effect = alone.result.effect if alone else math.nan
     return [
         verdict.claim.text,
@@ -141,7 +143,7 @@ def row(verdict: Verdict) -> list[str]:
         evidence(verdict),
         MISSING if published is None else f"{published:+g}",
         MISSING if math.isnan(effect) else f"{effect:+.1f}",
-        needed(alone.result) if alone else MISSING,
+        needed(effect, level),
     ]
 
 
