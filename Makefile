@@ -13,6 +13,7 @@ YES ?=
 # Names the environment that a set-up has gone through in, so that another VENV is set up anew.
 STAMP = $(VENV)/.lrd-installed
 RUN = $(VENV)/bin/python -m
+PYTEST = $(RUN) pytest --numprocesses $(JOBS) --dist worksteal
 HEAVY = slow or fault or distributed or integration or browser
 ONE_EXPERIMENT = $(if $(EXPERIMENT),--experiment $(EXPERIMENT))
 
@@ -55,7 +56,7 @@ help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9%-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  SCALE=$(SCALE) (paper, lite, smoke)  SEEDS=$(SEEDS)  EXPERIMENT=$(EXPERIMENT) (empty: all)  YES=$(YES)"
-	@echo "  LAUNCHER=$(LAUNCHER) (basic, joblib: JOBS=$(JOBS) runs at a time)  VENV=$(VENV)  PYTHON=$(PYTHON)"
+	@echo "  LAUNCHER=$(LAUNCHER) (basic, joblib)  JOBS=$(JOBS) (runs or tests at a time)  VENV=$(VENV)  PYTHON=$(PYTHON)"
 
 setup: $(STAMP)  ## Install the pinned environment into VENV, once
 
@@ -86,10 +87,10 @@ demo: $(STAMP)  ## Table 1's row and curves for 5,000 digits that need no downlo
 		$(call table,table1) && $(call figure,figure5))
 
 test: $(STAMP)  ## The fast tests
-	$(RUN) pytest -m "not ($(HEAVY))"
+	$(PYTEST) -m "not ($(HEAVY))"
 
 test-all: $(STAMP)  ## The tests that `make test` leaves out: slow, fault, distributed, ...
-	$(RUN) pytest -m "$(HEAVY)"
+	$(PYTEST) -m "$(HEAVY)"
 
 lint: $(STAMP)  ## Check style and format
 	$(RUN) ruff check .

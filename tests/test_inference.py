@@ -55,12 +55,12 @@ def test_seeds_for_80_percent_are_those_of_the_tables_of_power(effect, n):
 
 
 def test_power_is_the_share_of_tests_that_find_the_effect():
-    rng, trials = np.random.default_rng(3), 4000
+    rng, trials = np.random.default_rng(3), 1000
     found = 0
     for _ in range(trials):
         result = paired(rng.normal(1.5, 1.0, 5))
         found += result.p < 0.05 and result.mean > 0
-    assert abs(found / trials - power(1.5, 5, 0.05)) < 0.02
+    assert abs(found / trials - power(1.5, 5, 0.05)) < 0.03
 
 
 def test_no_effect_would_need_more_seeds_than_anybody_runs():
