@@ -27,10 +27,15 @@ FIGURES = $(if $(EXPERIMENT),$(or $(FIGURE_$(EXPERIMENT)),figure5),figure5 figur
 table = $(RUN) scripts.tables $(1) --scale $(SCALE) $(ONE_EXPERIMENT)
 figure = $(RUN) scripts.figures $(1) --scale $(SCALE) $(ONE_EXPERIMENT)
 
+# How each launcher is told that JOBS runs may go on at a time
+at_a_time_joblib = hydra.launcher.n_jobs=$(JOBS)
+at_a_time_ray = hydra.launcher.ray.init.num_cpus=$(JOBS)
+at_a_time_submitit_local = hydra.sweeper.max_batch_size=$(JOBS)
+at_a_time_submitit_slurm = hydra.launcher.array_parallelism=$(JOBS)
+
 # A sweep's command line: $(call sweep,<name>,<experiment or nothing>)
 sweep = $(RUN) experiments.run +sweep=$(1) $(if $(2),experiment=$(2)) 'seed=$(SEEDS)' \
-	scale=$(SCALE) hydra/launcher=$(LAUNCHER) \
-	$(if $(filter joblib,$(LAUNCHER)),hydra.launcher.n_jobs=$(JOBS))
+	scale=$(SCALE) hydra/launcher=$(LAUNCHER) $(at_a_time_$(LAUNCHER))
 
 # At the paper's scale and without a GPU, the plan comes first: more than a day needs YES=1
 gate = $(if $(filter-out paper,$(SCALE))$(YES),,$(call plan,$(1),$(2)) --limit 24 || { \
@@ -56,7 +61,7 @@ help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9%-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  SCALE=$(SCALE) (paper, lite, smoke)  SEEDS=$(SEEDS)  EXPERIMENT=$(EXPERIMENT) (empty: all)  YES=$(YES)"
-	@echo "  LAUNCHER=$(LAUNCHER) (basic, joblib)  JOBS=$(JOBS) (runs or tests at a time)  VENV=$(VENV)  PYTHON=$(PYTHON)"
+	@echo "  LAUNCHER=$(LAUNCHER) (basic, joblib, ray, submitit_slurm, ...)  JOBS=$(JOBS) (runs or tests at a time)  VENV=$(VENV)  PYTHON=$(PYTHON)"
 
 setup: $(STAMP)  ## Install the pinned environment into VENV, once
 
