@@ -13,6 +13,7 @@ YES ?=
 # Names the environment that a set-up has gone through in, so that another VENV is set up anew.
 STAMP = $(VENV)/.lrd-installed
 RUN = $(VENV)/bin/python -m
+PYTEST = $(RUN) pytest --numprocesses $(JOBS) --dist worksteal
 HEAVY = slow or fault or distributed or integration or browser
 ONE_EXPERIMENT = $(if $(EXPERIMENT),--experiment $(EXPERIMENT))
 
@@ -26,10 +27,15 @@ FIGURES = $(if $(EXPERIMENT),$(or $(FIGURE_$(EXPERIMENT)),figure5),figure5 figur
 table = $(RUN) scripts.tables $(1) --scale $(SCALE) $(ONE_EXPERIMENT)
 figure = $(RUN) scripts.figures $(1) --scale $(SCALE) $(ONE_EXPERIMENT)
 
+# How each launcher is told that JOBS runs may go on at a time
+at_a_time_joblib = hydra.launcher.n_jobs=$(JOBS)
+at_a_time_ray = hydra.launcher.ray.init.num_cpus=$(JOBS)
+at_a_time_submitit_local = hydra.sweeper.max_batch_size=$(JOBS)
+at_a_time_submitit_slurm = hydra.launcher.array_parallelism=$(JOBS)
+
 # A sweep's command line: $(call sweep,<name>,<experiment or nothing>)
 sweep = $(RUN) experiments.run +sweep=$(1) $(if $(2),experiment=$(2)) 'seed=$(SEEDS)' \
-	scale=$(SCALE) hydra/launcher=$(LAUNCHER) \
-	$(if $(filter joblib,$(LAUNCHER)),hydra.launcher.n_jobs=$(JOBS))
+	scale=$(SCALE) hydra/launcher=$(LAUNCHER) $(at_a_time_$(LAUNCHER))
 
 # At the paper's scale and without a GPU, the plan comes first: more than a day needs YES=1
 gate = $(if $(filter-out paper,$(SCALE))$(YES),,$(call plan,$(1),$(2)) --limit 24 || { \
@@ -49,13 +55,13 @@ reproduce = @$(call gate,$(1),$(2)) status=0; set -x; $(call sweep,$(1),$(2)) ||
 	reproduce-figure5 reproduce-figure6 reproduce-figure7 reproduce-figure8 reproduce-figure9 \
 	reproduce-figure10 reproduce-figure11 reproduce-figure12 reproduce-figure13 \
 	reproduce-controls reproduce-authors \
-	verify benchmark clean
+	reproduce report verify benchmark clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9%-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  SCALE=$(SCALE) (paper, lite, smoke)  SEEDS=$(SEEDS)  EXPERIMENT=$(EXPERIMENT) (empty: all)  YES=$(YES)"
-	@echo "  LAUNCHER=$(LAUNCHER) (basic, joblib: JOBS=$(JOBS) runs at a time)  VENV=$(VENV)  PYTHON=$(PYTHON)"
+	@echo "  LAUNCHER=$(LAUNCHER) (basic, joblib, ray, submitit_slurm, ...)  JOBS=$(JOBS) (runs or tests at a time)  VENV=$(VENV)  PYTHON=$(PYTHON)"
 
 setup: $(STAMP)  ## Install the pinned environment into VENV, once
 
@@ -86,10 +92,10 @@ demo: $(STAMP)  ## Table 1's row and curves for 5,000 digits that need no downlo
 		$(call table,table1) && $(call figure,figure5))
 
 test: $(STAMP)  ## The fast tests
-	$(RUN) pytest -m "not ($(HEAVY))"
+	$(PYTEST) -m "not ($(HEAVY))"
 
 test-all: $(STAMP)  ## The tests that `make test` leaves out: slow, fault, distributed, ...
-	$(RUN) pytest -m "$(HEAVY)"
+	$(PYTEST) -m "$(HEAVY)"
 
 lint: $(STAMP)  ## Check style and format
 	$(RUN) ruff check .
@@ -152,6 +158,17 @@ reproduce-controls: $(STAMP)  ## Not in the paper: is it the mask, or the smalle
 
 reproduce-authors: $(STAMP)  ## Not in the paper: RMSprop with LRD as the authors released it
 	$(call reproduce,authors,$(EXPERIMENT),$(call table,authors) && $(call figure,authors))
+
+# Toy runs are small enough for the paper's scale everywhere
+EVERYTHING = figure4 table1 table2 table3 table4 figure12 figure8 figure9 controls authors
+reproduce: $(STAMP)  ## Everything at SCALE, and then the report
+	@$(call gate,table1,$(EXPERIMENT)) status=0; for item in $(EVERYTHING); do \
+		scale=$(SCALE); [ $$item-$$scale != figure4-lite ] || scale=paper; \
+		$(MAKE) --no-print-directory reproduce-$$item SCALE=$$scale || status=$$?; \
+	done; $(MAKE) --no-print-directory report && exit $$status
+
+report: $(STAMP)  ## What holds: verdicts, tables, figures and what is missing, from the runs
+	$(RUN) scripts.report
 
 plan-%: $(STAMP)  ## The runs of a sweep, and what they would take: plan-table2
 	$(call plan,$*,$(EXPERIMENT))

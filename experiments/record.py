@@ -36,7 +36,7 @@ from experiments.naming import Config, arm_name, config_hash, differences, run_f
 _NUMBERS = ("metrics.csv", "timing.csv", "paths.csv")
 _MINE = {"config.yaml", *_NUMBERS, "run.json", "predictions.pt", ".lock"}
 _MY_PREFIXES = ("checkpoint", "tmp-")
-_MACHINE_KEYS = ("runs_dir", "wandb")
+_MACHINE_KEYS = ("runs_dir", "wandb", "resources")
 FINISHED = ("done", "diverged")
 STATUSES = (*FINISHED, "running", "failed")
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -233,6 +234,8 @@ def main() -> None:
     Exit status 1 if any failed or died, 128 + the signal's number if interrupted.
     """
     signal.signal(signal.SIGTERM, raise_interrupted)  # as Ctrl-C: it ends launchers' workers too
+    # Hydra's, of our files for launchers, which have the names of the plugins' own
+    warnings.filterwarnings("ignore", message="(?s).*ConfigStore schema with the same name")
     with distributed.group():
         code = _jobs()
     sys.exit(code)
@@ -241,7 +244,9 @@ def main() -> None:
 def _jobs() -> int:
     """Run the jobs; returns the exit status."""
     code = 0
-    with tempfile.NamedTemporaryFile("r", encoding="utf-8", suffix=".jsonl") as file:
+    # here, where the nodes of a cluster see it too, if anything can be written here
+    place = os.getcwd() if os.access(".", os.W_OK) else None
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8", dir=place, prefix=".jobs-") as file:
         os.environ[_OUTCOMES] = file.name
         try:
             job()

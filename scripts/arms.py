@@ -69,13 +69,18 @@ class Experiment:
 
 
 def read_experiment(runs_dir: Path, scale: str, name: str, arms: Iterable[str]) -> Experiment:
-    """Gather the named arms of an experiment.
+    """Gather the named arms of an experiment from its run folders; see `gather`."""
+    return gather(read_runs(runs_dir, scale=scale, experiment=name), name, arms)
+
+
+def gather(runs: Iterable[Run], name: str, arms: Iterable[str]) -> Experiment:
+    """The named arms of an experiment among its runs.
 
     Raises ResultError if their configurations differ in more than seed, method and optimizer, or
     if a finished run's record is not whole.
     """
     wanted = set(arms)
-    runs = [run for run in read_runs(runs_dir, scale=scale, experiment=name) if run.arm in wanted]
+    runs = [run for run in runs if run.arm in wanted]
     finished = [run for run in runs if run.status in FINISHED]
     _check_whole(finished)
     _check_comparable(finished)

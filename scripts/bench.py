@@ -26,6 +26,7 @@ class Result(NamedTuple):
     unit: str  # empty for a ratio
     goal: float | None  # the value may be at most this
     note: str = ""
+    ratios: tuple[float, ...] = ()  # round by round
 
     @property
     def met(self) -> str:
@@ -63,8 +64,9 @@ def compare(
     note: str = "",
 ) -> Result:
     """The medians, and as the value the median of the rounds' ratios."""
-    ratio = statistics.median(a / b for a, b in zip(ours, other, strict=True))
-    return Result(part, what, milliseconds(ours), milliseconds(other), ratio, "", goal, note)
+    ratios = tuple(a / b for a, b in zip(ours, other, strict=True))
+    times = milliseconds(ours), milliseconds(other)
+    return Result(part, what, *times, statistics.median(ratios), "", goal, note, ratios)
 
 
 def milliseconds(seconds: list[float]) -> float:

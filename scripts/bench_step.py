@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import math
-import os
+import subprocess
 from collections.abc import Callable, Iterator
 
 import torch
@@ -208,9 +208,16 @@ def recompilations() -> Result:
     return Result("masks", what, None, None, count, "compilations", 0, "torch's own counters")
 
 
+def _last_cache() -> int:
+    """Bytes of the third-level cache; 0 where the system does not tell."""
+    # os.sysconf knows the name in some builds of Python only
+    told = subprocess.run(["getconf", "LEVEL3_CACHE_SIZE"], capture_output=True, text=True)
+    return int(told.stdout.strip() or 0)
+
+
 def growth(rounds: int) -> Iterator[Result]:
     """Nanoseconds for each parameter of one Adam+LRD step as parameters become more."""
-    cache = os.sysconf("SC_LEVEL3_CACHE_SIZE")
+    cache = _last_cache()
     beyond = []
     for count in GROWTH:
         model = _Flat(count)

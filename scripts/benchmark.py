@@ -77,7 +77,9 @@ def write(results: Iterable[Result], out: Path, conditions: str) -> None:
     with (out / "benchmark.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([*Result._fields, "met"])
-        writer.writerows([*result, result.met] for result in results)
+        for result in results:
+            ratios = " ".join(f"{ratio:.4f}" for ratio in result.ratios)
+            writer.writerow([*result._replace(ratios=ratios), result.met])
     draw(results, out / "benchmark.png")
 
 

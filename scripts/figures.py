@@ -213,6 +213,9 @@ def save(figure: Figure, path: Path) -> None:
     }[kind]
     content = io.BytesIO()
     figure.savefig(content, format=kind, dpi=200, metadata=metadata)
+    figure.set_layout_engine(
+        "none"
+    )  # the next format has the same layout, and is not laid out anew
     write_whole(path, content.getvalue())
 
 

@@ -45,5 +45,16 @@ def command(*arguments, cwd=ROOT, **variables):
     )
 
 
+def start(*arguments):
+    """The real command, going on by itself; its output and errors are one text."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.run", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 def rows(folder):
     return list(csv.DictReader((folder / "metrics.csv").open()))

@@ -69,6 +69,7 @@ def make_run(
         "device": "cpu",
         "cpu": "Some CPU",
         "versions": {"torch": "2.14.1"},
+        "seconds": 60.0,
         "data": source or DATA,
     }
     if status == "diverged":

@@ -113,3 +113,18 @@ def test_bandwidth_counts_what_a_step_moves(monkeypatch):
 @pytest.mark.slow
 def test_no_compilation_is_counted_over_a_schedule():
     assert bench_step.recompilations().value == 0
+
+
+@pytest.mark.slow
+def test_growth_compares_the_sizes_past_the_cache(monkeypatch):
+    monkeypatch.setattr(bench_step, "GROWTH", (1_000, 200_000, 400_000))
+    monkeypatch.setattr(bench_step, "_last_cache", lambda: 10**6)
+    *sizes, flat = bench_step.growth(2)
+    assert [result.what.split()[-2] for result in sizes] == ["1e+03", "2e+05", "4e+05"]
+    assert all(len(result.ratios) == 2 for result in sizes)
+    each = [result.ours / count for result, count in zip(sizes[1:], (2e5, 4e5), strict=True)]
+    assert flat.value == pytest.approx(max(each) / min(each))
+
+
+def test_the_last_cache_is_known_or_said_to_be_unknown():
+    assert bench_step._last_cache() >= 0

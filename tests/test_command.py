@@ -136,21 +136,6 @@ def test_one_bad_run_does_not_end_a_sweep(tmp_path):
 
 
 @pytest.mark.slow
-def test_table_1_with_joblib_gives_the_same_bytes_as_one_after_another(tmp_path):
-    for launcher in ("basic", "joblib"):
-        done = command(
-            "+sweep=table1", "experiment=digits", "seed=0", "scale=smoke",
-            f"hydra/launcher={launcher}", f"runs_dir={tmp_path / launcher}",
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-    files = sorted((tmp_path / "basic").rglob("metrics.csv"))
-    assert len(files) == 10
-    for file in files:
-        twin = tmp_path / "joblib" / file.relative_to(tmp_path / "basic")
-        assert file.read_bytes() == twin.read_bytes()
-
-
-@pytest.mark.slow
 def test_one_epoch_of_real_mnist(mnist_root, tmp_path):
     done = command(
         "experiment=mnist", "scale=lite", "epochs=1", "data.subset=null", "lrd.enabled=true",

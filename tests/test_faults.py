@@ -3,32 +3,19 @@
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
 import torch
 
-from commands import ROOT, command
-from experiments.record import read_runs
+from commands import ROOT, command, start
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
-
-
-def start(*words):
-    return subprocess.Popen(
-        [sys.executable, "-m", "experiments.run", *words],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
 
 
 def result(runs):
@@ -151,26 +138,3 @@ def test_a_sweep_on_a_full_disk_says_so_and_goes_on_once_there_is_room(small_dis
     )
     for path in small_disk.rglob("metrics.csv"):
         assert path.read_bytes() == (tmp_path / path.relative_to(small_disk)).read_bytes()
-
-
-def test_a_worker_that_dies_is_missed_and_the_command_repeated_completes_the_sweep(tmp_path):
-    """A worker of two is killed in the middle of its run, as the kernel does for want of memory."""
-    words = ["-m", "scale=smoke", "seed=0,1,2", f"runs_dir={tmp_path}", "hydra/launcher=joblib"]
-    words += ["hydra.launcher.n_jobs=2", "epochs=200"]
-    process = start(*words)
-    for line in process.stdout:
-        if "epoch 3/" in line:
-            found = subprocess.run(
-                ["pgrep", "-P", str(process.pid), "-f", "LokyProcess"],
-                capture_output=True,
-                text=True,
-            )
-            os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
-            break
-    rest, _ = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert re.search(r"^missing: .*seed=\d", rest, re.M), rest
-    again = command(*words)
-    assert again.returncode == 0, again.stdout + again.stderr
-    statuses = Counter(run.status for run in read_runs(tmp_path, scale="smoke"))
-    assert statuses == {"done": 3}

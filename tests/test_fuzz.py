@@ -91,16 +91,16 @@ def test_a_damaged_file_of_a_finished_run_never_changes_a_table(make, tmp_path, 
     shutil.copytree(folder, tmp_path / "kept")
     table = tables.make_table("table1", runs, out, "smoke", "digits")
     dice = random.Random(name)
-    refused = 0
+    accepted = 0
     for kind in DAMAGES:
         for _ in range(8):
-            damage(folder / name, kind, dice, other / name)
+            changed = damage(folder / name, kind, dice, other / name)
             error = refusal(
                 lambda: tables.make_table("table1", runs, out, "smoke", "digits"), table
             )
-            refused += error is not None
+            accepted += changed and error is None
             shutil.copy(tmp_path / "kept" / name, folder / name)
-    assert refused >= 38  # a newline at the end may be gone, or a space another
+    assert accepted <= 2  # a newline at the end may be gone, or a space another
 
 
 def same_digest(root, whole):

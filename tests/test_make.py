@@ -157,10 +157,10 @@ def test_failed_table_fails_the_target(calls):
 
 def test_the_two_test_targets_share_no_test_and_leave_none_out(calls):
     _, (fast, rest) = calls("test", "test-all")
-    heavy = re.fullmatch(r"-m pytest -m (.+)", rest)[1]
-    assert fast == f"-m pytest -m not ({heavy})"
+    heavy = re.fullmatch(r"(-m pytest .+) -m (.+)", rest)
+    assert fast == f"{heavy[1]} -m not ({heavy[2]})"
     markers = re.findall(r'^    "(\w+): ', (ROOT / "pyproject.toml").read_text(), re.M)
-    assert heavy.split(" or ") == markers
+    assert heavy[2].split(" or ") == markers
 
 
 @pytest.mark.parametrize(
@@ -209,3 +209,17 @@ def test_check_of_a_fresh_clone_runs_all_tests_and_stops_at_a_failure():
     text = script.read_text()
     assert "set -euo pipefail" in text
     assert re.findall(r"^make (\S+)$", text, re.M) == ["test", "test-all"]
+
+
+def test_reproduce_runs_every_sweep_and_then_the_report(calls):
+    """The toy at the paper's scale, for it is small; a sweep that fails does not end the others."""
+    status, lines = calls("reproduce", "SCALE=lite", "SEEDS=0", fails="+sweep=table2")
+    assert status != 0
+    sweeps = dict(
+        re.search(r"\+sweep=(\w+).* scale=(\w+)", line).groups()
+        for line in lines
+        if "+sweep" in line
+    )
+    assert sweeps.keys() == {path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml")}
+    assert {name for name, scale in sweeps.items() if scale == "paper"} == {"figure4"}
+    assert lines[-1] == "-m scripts.report"

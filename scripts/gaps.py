@@ -1,0 +1,57 @@
+"""The runs that tables and figures lack, with the command that makes them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable
+from itertools import product
+from typing import NamedTuple
+
+from experiments.record import FINISHED, Run
+from scripts import voc_figures
+from scripts.items import CURVES, TABLES
+from scripts.toy_shares import KEEP_PROBS, RATES, arm_of
+
+SEEDS = (0, 1, 2)  # that the make targets run unless told otherwise
+
+
+class Wanted(NamedTuple):
+    """A sweep on one experiment, and the arms that it fills a table or figure with."""
+
+    sweep: str
+    experiment: str
+    arms: tuple[str, ...]
+
+    def command(self, scale: str) -> str:
+        """The make target that runs what is missing."""
+        narrowed = f" EXPERIMENT={self.experiment}" if self.sweep in ("table1", "controls") else ""
+        return f"make reproduce-{self.sweep} SCALE={scale}{narrowed} LAUNCHER=joblib"
+
+    def missing(self, runs: Iterable[Run]) -> list[tuple[str, int]]:
+        """Arms and seeds without a finished run among those of one scale."""
+        there = {(run.arm, run.seed) for run in runs if _is_finished(run, self.experiment)}
+        return [each for each in product(self.arms, SEEDS) if each not in there]
+
+
+def wanted() -> list[Wanted]:
+    """Everything that the paper and the suite's own questions ask for."""
+    items = {**TABLES, "figure12": CURVES["figure12"].item}
+    found = [
+        Wanted(item.sweep, experiment, tuple(item.arms()))
+        for item in items.values()
+        for experiment in item.experiments
+    ]
+    for name, item in voc_figures.ITEMS.items():
+        found.append(Wanted(name, item.experiment, tuple(voc_figures.ARMS.values())))
+    toy = tuple(arm_of(rate, keep_prob) for rate, keep_prob in product(RATES, KEEP_PROBS))
+    return [*found, Wanted("figure4", "toy", toy)]
+
+
+def seconds_of_a_run(runs: Iterable[Run], experiment: str) -> float | None:
+    """The mean training time of an experiment's finished runs; None if there is none."""
+    found = [run.info["seconds"] for run in runs if _is_finished(run, experiment)]
+    return statistics.fmean(found) if found else None
+
+
+def _is_finished(run: Run, experiment: str) -> bool:
+    return run.experiment == experiment and run.status in FINISHED

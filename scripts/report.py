@@ -1,0 +1,109 @@
+"""The report of all runs: `python -m scripts.report`.
+
+Rebuilds the tables, figures and verdicts of every committed scale, and writes <results>/REPORT.md
+and a page of it that holds its pictures, <results>/report.html. The same runs give the same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+from experiments.record import FINISHED, RecordError, read_runs
+from scripts import toy_figures, verdicts, voc_figures
+from scripts.arms import ResultError, write_whole
+from scripts.claims import ClaimError, read_claims
+from scripts.figures import STYLE, make_curves
+from scripts.items import CURVES, TABLES
+from scripts.judge import judge
+from scripts.report_page import page
+from scripts.report_text import SCALES, Results, report
+from scripts.tables import make_table
+
+
+def read_results(folder: Path) -> Results:
+    """Read runs and claims, and judge them.
+
+    Raises ResultError, RecordError or ClaimError for what cannot be read or compared.
+    """
+    runs_dir = folder / "runs"
+    runs = {scale: read_runs(runs_dir, scale=scale) for scale in SCALES}
+    scale = {
+        run.experiment: name
+        for name in reversed(SCALES)
+        for run in runs[name]
+        if run.status in FINISHED
+    }
+    if not scale:
+        raise ResultError(f"no finished run in {runs_dir}. Make some with: make reproduce-table1")
+    claims = read_claims()
+    judged = {name: judge(claims, runs_dir, name) for name in SCALES if runs[name]}
+    return Results(folder, runs, scale, claims, judged)
+
+
+def rebuild(results: Results) -> None:
+    """Make every table and figure anew for which there are runs, on all cores.
+
+    Raises ResultError or RecordError for runs of which none can be made.
+    """
+    folders = results.folder / "figures", results.folder / "tables"
+    runs_dir, jobs = results.folder / "runs", []
+    for scale, judged in results.verdicts.items():
+        there = {run.experiment for run in results.runs[scale] if run.status in FINISHED}
+        jobs += [
+            (make_curves, name, runs_dir, folders[0], scale, None)
+            for name, curves in CURVES.items()
+            if curves.experiment in there
+        ]
+        jobs += [
+            (voc_figures.make_item, runs_dir, *folders, scale, name)
+            for name, item in voc_figures.ITEMS.items()
+            if item.experiment in there
+        ]
+        if "toy" in there:
+            jobs.append((toy_figures.make, runs_dir, *folders, scale))
+        for name, item in TABLES.items():
+            if there & set(item.experiments):
+                make_table(name, runs_dir, folders[1], scale, None)
+        verdicts.write_verdicts(judged, folders[1], scale, results.claims.level)
+    # spawned: a forked process may hang in the threads of libraries that its parent has used
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+        for done in [pool.submit(_draw, *job) for job in jobs]:
+            done.result()
+
+
+def _draw(make: Callable[..., Any], *arguments: Any) -> None:
+    """Make a figure. Of pictures that are left as they are, because no run has saved any, the
+    report need not speak."""
+    with mpl.rc_context(STYLE), contextlib.redirect_stderr(io.StringIO()):
+        make(*arguments)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    options = parser.parse_args(arguments)
+    try:
+        results = read_results(options.results)
+        rebuild(results)
+        text = report(results)
+    except (ResultError, RecordError, ClaimError) as error:
+        sys.exit(f"error: {error}")
+    html = page(text, options.results)
+    for name, content in (("REPORT.md", text), ("report.html", html)):
+        write_whole(options.results / name, content.encode())
+        print(f"wrote {options.results / name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,248 @@
+"""Claims and their verdicts, on synthetic runs with a known truth."""
+
+import textwrap
+
+import pandas as pd
+import pytest
+
+from scripts import gaps, verdicts
+from scripts.arms import ResultError, published
+from scripts.claims import ClaimError, Cost, read_claims
+from scripts.judge import judge, judge_cost
+from synthetic import make_run
+
+HEAD = "level: 0.05\ncorrection: holm\ncost: {claims: {}}\nfamilies:\n"
+ONE = """
+  accuracy:
+    sweep: table1
+    experiment: mnist
+    source: Table 1
+    statistic: last:test_accuracy
+    above: 0
+    claims:
+      LRD helps Adam: {pairs: [[adam+lrd0.5, adam, 0.27]]}
+"""
+
+
+@pytest.fixture
+def runs(tmp_path):
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def claims(tmp_path):
+    """The claims of a text in the form of conf/claims.yaml."""
+
+    def read(text):
+        path = tmp_path / "claims.yaml"
+        path.write_text(HEAD + textwrap.dedent(text).replace("\n", "\n  "))
+        return read_claims(path)
+
+    return read
+
+
+def pairs_of(runs, base, masked, lasts):
+    """Runs of two arms, one for each pair of last accuracies."""
+    for seed, (first, second) in enumerate(lasts):
+        make_run(runs, base, seed, [50.0, first])
+        make_run(runs, masked, seed, [50.0, second])
+
+
+@pytest.mark.parametrize(
+    ("lasts", "verdict"),
+    [
+        ([(90.0, 91.0), (90.5, 91.6), (89.0, 90.1)], "supported"),
+        ([(91.0, 90.0), (91.6, 90.5), (90.1, 89.0)], "contradicted"),
+        ([(90.0, 91.0), (90.5, 90.1), (89.0, 89.5)], "undecided"),
+        ([(90.0, 99.0)], "undecided"),  # one seed decides nothing
+        ([(90.0, 91.0), (89.0, 90.0)], "undecided"),  # no spread, no test
+        ([], "not run"),
+    ],
+)
+def test_the_interval_decides(runs, claims, lasts, verdict):
+    pairs_of(runs, "adam", "adam+lrd0.5", lasts)
+    (judged,) = judge(claims(ONE), runs, "paper")
+    assert judged.verdict == verdict
+    assert judged.tested[0].result.n == len(lasts)
+
+
+def test_only_seeds_that_both_arms_have_are_compared(runs, claims):
+    pairs_of(runs, "adam", "adam+lrd0.5", [(90.0, 91.0), (90.5, 91.6)])
+    make_run(runs, "adam", 2, [50.0, 10.0])
+    (judged,) = judge(claims(ONE), runs, "paper")
+    assert judged.tested[0].seeds == [0, 1]
+    assert judged.tested[0].differences == pytest.approx([1.0, 1.1])
+
+
+def test_a_run_that_diverged_leaves_its_pair_undecided(runs, claims):
+    """Or the seeds that survive would speak for an arm that does not."""
+    pairs_of(runs, "adam", "adam+lrd0.5", [(90.0, 91.0), (90.5, 91.6), (89.0, 90.1)])
+    make_run(runs, "adam", 3, [50.0, 90.0])
+    make_run(runs, "adam+lrd0.5", 3, [50.0, 10.0], status="diverged")
+    (judged,) = judge(claims(ONE), runs, "paper")
+    assert judged.verdict == "undecided"
+    assert "diverged at seed 3" in verdicts.evidence(judged)
+
+
+def test_a_family_is_corrected_for_all_of_its_claims_run_or_not(runs, claims):
+    """The same three seeds decide a claim alone, and not as one of twenty."""
+    lasts = [(90.0, 91.0), (90.5, 91.6), (89.0, 90.2)]
+    pairs_of(runs, "adam", "adam+lrd0.5", lasts)
+    more = "".join(f"      Claim {p}: {{pairs: [[adam+lrd0.{p}, adam]]}}\n" for p in range(11, 30))
+    alone, among = judge(claims(ONE), runs, "paper"), judge(claims(ONE + more), runs, "paper")
+    p = alone[0].tested[0].result.p
+    assert (alone[0].verdict, alone[0].tested[0].adjusted) == ("supported", p)
+    assert (among[0].verdict, among[0].tested[0].adjusted) == ("undecided", min(1, 20 * p))
+
+
+SEVERAL = """
+  several:
+    sweep: table2
+    experiment: cifar10
+    source: Table 2
+    statistic: last:test_accuracy
+    above: 0
+    claims:
+      Two of three:
+        at_least: 2
+        pairs: [[adam+lrd0.1, adam], [adam+lrd0.5, adam], [adam+lrd0.9, adam]]
+      All three:
+        pairs: [[adam+lrd0.1, adam], [adam+lrd0.5, adam], [adam+lrd0.9, adam]]
+"""
+
+
+@pytest.mark.parametrize(
+    ("gains", "two", "all_three"),
+    [
+        ((1, 1, 1), "supported", "supported"),
+        ((1, 1, -1), "supported", "contradicted"),
+        ((1, -1, -1), "contradicted", "contradicted"),
+        ((1, 1, None), "supported", "undecided"),
+        ((1, None, None), "undecided", "undecided"),
+        ((None, -1, -1), "contradicted", "contradicted"),
+    ],
+)
+def test_a_claim_of_several_pairs(runs, claims, gains, two, all_three):
+    noise = (0.0, 0.01, -0.01)
+    for seed in range(3):
+        make_run(runs, "adam", seed, [50.0], experiment="cifar10")
+        for p, gain in zip((0.1, 0.5, 0.9), gains, strict=True):
+            if gain is not None:
+                last = 50.0 + gain + noise[seed] * (1 + p)
+                make_run(runs, f"adam+lrd{p:g}", seed, [last], experiment="cifar10")
+    assert [each.verdict for each in judge(claims(SEVERAL), runs, "paper")] == [two, all_three]
+
+
+def test_statistics_of_speed(runs, claims):
+    """The base is at its last value, 80, in its third epoch; the other is there in its second."""
+    text = """
+      speed:
+        sweep: table1
+        experiment: mnist
+        source: Figure 5
+        claims:
+          Sooner: {statistic: "reach:train_accuracy", below: 0, pairs: [[adam+lrd0.5, adam]]}
+          Higher: {statistic: "mean:train_accuracy", above: 0, pairs: [[adam+lrd0.5, adam]]}
+          Never: {statistic: "reach:train_accuracy", below: 0, pairs: [[sgdm+lrd0.5, sgdm]]}
+          Loss: {statistic: "reach:train_loss", below: 0, pairs: [[adam+lrd0.5, adam]]}
+    """
+    make_run(runs, "adam", 0, [60.0, 70.0, 85.0, 80.0])
+    make_run(runs, "adam+lrd0.5", 0, [75.0, 82.0, 81.0, 79.0])
+    make_run(runs, "sgdm", 0, [60.0, 70.0, 85.0, 80.0])
+    make_run(runs, "sgdm+lrd0.5", 0, [10.0, 20.0, 30.0, 40.0])
+    judged = {each.claim.text: each.tested[0] for each in judge(claims(text), runs, "paper")}
+    assert judged["Sooner"].differences == [2 - 3]
+    assert judged["Higher"].differences == pytest.approx([(15 + 12 - 4 - 1) / 4])
+    assert judged["Never"].differences == [5 - 3]  # one more than there are epochs
+    assert judged["Loss"].differences == [0]
+
+
+def test_the_mean_of_several_arms_is_compared_seed_by_seed(runs, claims):
+    text = """
+      sets:
+        sweep: table2
+        experiment: mnist
+        source: Table 2
+        statistic: last:test_accuracy
+        above: 0
+        claims:
+          Middle: {pairs: [[[adam+lrd0.3, adam+lrd0.5], [adam+lrd0.1, adam+lrd0.9]]]}
+    """
+    for arm, last in (("0.3", 92.0), ("0.5", 94.0), ("0.1", 90.0), ("0.9", 91.0)):
+        make_run(runs, f"adam+lrd{arm}", 0, [last])
+    assert judge(claims(text), runs, "paper")[0].tested[0].differences == [93.0 - 90.5]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("above: 0", "above: 0\n    below: 1", "must say either above or below"),
+        ("last:test_accuracy", "final:test_accuracy", "statistic must be last, mean or reach"),
+        ("[[adam+lrd0.5, adam, 0.27]]", "[[adam]]", r"a pair is \[arm, arm\]"),
+        ("pairs: [[adam+lrd0.5, adam, 0.27]]", "at_least: 2, pairs: [[a, b]]", "at_least must be"),
+        ("sweep: table1", "sweeps: table1", "unknown keys sweeps"),
+        ("    source: Table 1\n", "", "lacks source"),
+    ],
+)
+def test_a_claim_that_cannot_be_tested_is_refused(claims, old, new, message):
+    assert old in ONE
+    with pytest.raises(ClaimError, match=message):
+        claims(ONE.replace(old, new))
+
+
+def test_published_differences_are_those_of_the_papers_tables():
+    """Every pair that carries a number, worked out from results/paper."""
+    numbers = {}
+    for item in ("table1", "table2", "table3", "table4", "figure8"):
+        for row in published(item).itertuples():
+            name = {"voc_segmentation": "pspnet"}.get(row.experiment, row.experiment)
+            numbers[name, f"last:{row.metric}", row.arm] = row.value
+    checked = 0
+    for claim in read_claims().claims:
+        for pair in claim.pairs:
+            if pair.published is None:
+                continue
+            sides = [
+                sum(numbers[pair.experiment, pair.statistic, arm] for arm in arms) / len(arms)
+                for arms in (pair.arms, pair.than)
+            ]
+            assert pair.published == pytest.approx(sides[0] - sides[1], abs=0.0051), pair.label
+            checked += 1
+    assert checked > 40
+
+
+def test_every_arm_of_a_claim_is_made_by_its_sweep():
+    made = {(each.sweep, each.experiment): set(each.arms) for each in gaps.wanted()}
+    for claim in read_claims().claims:
+        for pair in claim.pairs:
+            assert {*pair.arms, *pair.than} <= made[claim.sweep, pair.experiment], claim.text
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [
+        ("1.01 1.012 1.009", "supported"),
+        ("1.06 1.07 1.065", "contradicted"),
+        ("1.0 1.1", "undecided"),
+    ],
+)
+def test_cost_is_decided_by_the_benchmarks_rounds(tmp_path, ratios, verdict):
+    path = tmp_path / "benchmark.csv"
+    pd.DataFrame({"what": ["epoch"], "ratios": [ratios]}).to_csv(path, index=False)
+    assert judge_cost(Cost("cheap", "Section 4.1", "epoch", 1.03), path, 0.05)[1] == verdict
+    with pytest.raises(ResultError, match="no row"):
+        judge_cost(Cost("cheap", "Section 4.1", "another", 1.03), path, 0.05)
+
+
+def test_files_name_every_run_that_a_number_is_made_of(runs, tmp_path, capsys):
+    pairs_of(runs, "adam", "adam+lrd0.5", [(90.0, 91.0), (90.5, 91.6), (89.0, 90.1)])
+    verdicts.main(["--runs-dir", str(runs), "--out", str(tmp_path)])
+    assert "| LRD improves Adam's test accuracy on MNIST | Table 1 |" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "paper" / "pairs.csv")
+    row = table.query("n > 0 and statistic == 'last:test_accuracy'").iloc[0]
+    assert row["mean"] == pytest.approx(3.2 / 3, abs=1e-5)
+    found = [
+        pd.read_csv(runs / "paper" / folder / "metrics.csv")["test_accuracy"].iloc[-1]
+        for folder in row["runs"].split()
+    ]
+    assert sum(found[:3]) / 3 - sum(found[3:]) / 3 == pytest.approx(row["mean"], abs=1e-5)
