@@ -93,12 +93,10 @@ def fit(
     config: naming.Config, setting: Setting, step: Step, record: Record, interruption: Interruption
 ) -> str:
     """Train from the last checkpoint on, evaluate after each epoch, and close the record."""
-    device, task, train_batches, test_batches, provenance, *parts = setting
-    parts = dict(zip(("model", "optimizer", "schedule"), parts, strict=True))
+    device, task, train_batches, test_batches, provenance, model, *_ = setting
     identity = {"hash": naming.config_hash(config), "data": json.dumps(provenance)}
-    checkpoints = followers.checkpoints(
-        record.folder, parts, identity, config["checkpoint_minutes"]
-    )
+    minutes = config["checkpoint_minutes"]
+    checkpoints = followers.checkpoints(record.folder, setting.parts(), identity, minutes)
     saved = checkpoints.restore(on_first(checkpoints.read))
     record.start(device, provenance, saved)
     epochs, steps = config["epochs"], len(train_batches)
@@ -113,7 +111,7 @@ def fit(
 
     def evaluate() -> dict[str, float]:
         with autocast(config, device):
-            return task.evaluate(setting.model, _guarded(test_batches, pause))
+            return task.evaluate(model, _guarded(test_batches, pause))
 
     with (
         _own_generators(device),
@@ -125,10 +123,7 @@ def fit(
             counts = train_batches.counts(position.step)
             figures = train_epoch(step, batches, counts, position, progress, pause)
             figures |= on_first(evaluate)
-            first_step = (position.epoch - 1) * steps
-            rate = setting.schedule.base_lrs[0] * factor(
-                config["schedule"], first_step, steps, epochs
-            )
+            rate = _rate(config, setting, position.epoch)
             row = {"epoch": position.epoch, "lr": rate, **figures}
             record.add(row, position.seconds)
             tracker.log(row)
@@ -139,11 +134,18 @@ def fit(
         tracker.summarise(status)
     if config["predictions"] and status == "done":
         count = config["predictions"]
-        on_first(lambda: record.save_predictions(task.predict(setting.model, test_batches, count)))
+        on_first(lambda: record.save_predictions(task.predict(model, test_batches, count)))
     spent = round(checkpoints.seconds, 2)
     record.finish(status, epochs=position.epoch - 1, checkpoint_seconds=spent)
     checkpoints.keep_model()
     return status
+
+
+def _rate(config: naming.Config, setting: Setting, epoch: int) -> float:
+    """The learning rate of an epoch's first step."""
+    steps = len(setting.train)
+    scale = factor(config["schedule"], (epoch - 1) * steps, steps, config["epochs"])
+    return setting.schedule.base_lrs[0] * scale
 
 
 def train_epoch(

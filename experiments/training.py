@@ -36,6 +36,10 @@ class Setting(NamedTuple):
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler
 
+    def parts(self) -> dict[str, Any]:
+        """What a checkpoint holds the state of."""
+        return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
+
 
 def prepare(config: naming.Config, device: torch.device, task: Any) -> Setting:
     """Data, net, optimizer and schedule of a configuration, whose lrd.compile it resolves."""
