@@ -106,7 +106,8 @@ def fit(
         """Where a run may be cut: write a checkpoint if it is time, end if asked to."""
         interruption.agree(alone)
         if interruption.requested or checkpoints.due(epoch_ended):
-            checkpoints.save({**position.state(), **record.state()})
+            state = {**position.state(), **record.state(), "tracker": tracker.state()}
+            checkpoints.save(state)
         interruption.check()
 
     def evaluate() -> dict[str, float]:
@@ -115,7 +116,7 @@ def fit(
 
     with (
         _own_generators(device),
-        followers.shown(Tracker, config) as tracker,
+        followers.shown(Tracker, config, saved) as tracker,
         followers.shown(Progress, record.folder, epochs, steps, position.number) as progress,
     ):
         while position.epoch <= epochs and not record.diverged:
@@ -131,7 +132,7 @@ def fit(
             position.next_epoch()
             pause(epoch_ended=True)
         status = "diverged" if record.diverged else "done"
-        tracker.summarise(status)
+        tracker.finish(status, record.state()["rows"])
     if config["predictions"] and status == "done":
         count = config["predictions"]
         on_first(lambda: record.save_predictions(task.predict(model, test_batches, count)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ MODES = ("disabled", "offline", "online")
 class Tracker:
     """One W&B run: grouped by experiment and scale, named by arm and seed; a context manager.
 
-    wandb.mode=offline or online; nothing is imported when it is disabled.
-    It ends with the block, however that ends: wandb.init would go on in a run left open, and a
-    sweep's next run would log into a failed one.
+    wandb.mode=offline or online; nothing is imported when it is disabled. A run that goes on from
+    a checkpoint goes on in the same W&B run: `state` is what `saved`, the checkpoint's position,
+    has of it. It ends with the block, however that ends, or a sweep's next run would log into it.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, saved: dict[str, Any] | None = None) -> None:
         self._run: Any = None
         if config["wandb"]["mode"] == "disabled":
             return
@@ -34,6 +35,8 @@ class Tracker:
             name=f"{arm_name(config)} seed{config['seed']}",
             config=config,
             dir=config["wandb"].get("dir"),
+            id=(saved or {}).get("tracker") or uuid.uuid4().hex[:12],
+            resume="allow",
         )
 
     def __enter__(self) -> Tracker:
@@ -43,14 +46,31 @@ class Tracker:
         if self._run is not None:
             self._run.finish(exit_code=0 if kind is None else 1)
 
+    def state(self) -> str | None:
+        """The W&B run's id, for a checkpoint."""
+        return self._run.id if self._run is not None else None
+
     def log(self, row: dict[str, float]) -> None:
         if self._run is not None:
             self._run.log(row, step=int(row["epoch"]))
 
-    def summarise(self, status: str) -> None:
-        """Show how the run ended: "done" or "diverged"."""
-        if self._run is not None:
-            self._run.summary["status"] = status
+    def finish(self, status: str, rows: list[dict[str, float]]) -> None:
+        """Log how the run ended ("done" or "diverged"), and all its epochs as a table and curves.
+
+        Those before a resumption are among them.
+        """
+        if self._run is None:
+            return
+        import wandb
+
+        names = list(rows[0])
+        table = wandb.Table(columns=names, data=[[row[name] for name in names] for row in rows])
+        shown = [name for name in names if name not in ("epoch", "lr")]
+        curves = {
+            f"curves/{name}": wandb.plot.line(table, "epoch", name, title=name) for name in shown
+        }
+        self._run.log({"metrics": table, **curves}, step=int(rows[-1]["epoch"]))
+        self._run.summary["status"] = status
 
 
 class Progress:

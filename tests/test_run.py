@@ -1,7 +1,9 @@
 """The runner in this process: configuration, optimizers, training, random streams."""
 
+import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -159,6 +161,17 @@ def test_bad_values_are_refused_before_anything_is_made(override, message, tmp_p
 
 
 @pytest.fixture
+def tracked(tmp_path):
+    """The contents of W&B's offline logs, by the id of their run, in the order of their start."""
+
+    def read():
+        logs = sorted((tmp_path / "tracking").glob("wandb/offline-run-*/run-*.wandb"))
+        return [(log.stem.removeprefix("run-"), log.read_bytes()) for log in logs]
+
+    return read
+
+
+@pytest.fixture
 def track(make, tmp_path):
     """Run with W&B offline; returns the contents of the logs that it has written so far."""
     tracking = tmp_path / "tracking"
@@ -177,6 +190,25 @@ def test_a_real_offline_wandb_run(track):
     (content,) = track()
     for part in (b"adam seed0", b"digits-smoke", b"test_accuracy"):
         assert part in content
+
+
+def test_a_resumed_run_goes_on_in_the_same_wandb_run(interrupted_at, tracked, tmp_path):
+    """Its epochs are in two logs of one id, and all of them in the last one's final table."""
+    tracking = tmp_path / "tracking"
+    tracking.mkdir()
+    words = ["wandb.mode=offline", f"+wandb.dir={tracking}", "epochs=3", "checkpoint_minutes=1e-9"]
+    interrupted_at(9, *words, where=tmp_path / "runs")  # in epoch 2
+    interrupted_at(None, *words, where=tmp_path / "runs")
+    (first, before), (second, after) = tracked()
+    assert first == second
+    (table,) = tracking.glob("wandb/offline-run-*/files/media/table/metrics_*.table.json")
+    content = json.loads(table.read_text())
+    assert content["columns"][:2] == ["epoch", "lr"]
+    assert [row[0] for row in content["data"]] == [1, 2, 3]
+    metrics = pd.read_csv(next((tmp_path / "runs").rglob("metrics.csv")))
+    assert [row[5] for row in content["data"]] == metrics["test_accuracy"].tolist()
+    assert b"curves/test_accuracy" in after
+    assert b"curves/test_accuracy" not in before
 
 
 def test_after_a_failed_run_the_next_has_a_wandb_run_of_its_own(track, monkeypatch):
