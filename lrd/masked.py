@@ -49,6 +49,8 @@ class MaskedOptimizer(torch.optim.Optimizer):
 
     def __init_subclass__(cls) -> None:
         """Show torch's signature with our keywords in help() and editors."""
+        if MaskedOptimizer not in cls.__bases__:
+            return  # somebody's subclass of an optimizer of ours, as Lightning Fabric makes them
         ours = inspect.signature(MaskedOptimizer.__init__).parameters
         torch_class = inspect.signature(cls.__mro__[2])
         mask = [ours[name] for name in ("keep_prob", "seed", "compile")]

@@ -84,6 +84,11 @@ class LearningRateDropout(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Let the inner optimizer step, then put dropped parameters back; returns its result."""
+        if torch.compiler.is_compiling():  # inside a compiled training step: not to be traced,
+            return torch.compiler.disable(self._step)(closure)  # or anew for each step's number
+        return self._step(closure)
+
+    def _step(self, closure: Callable[[], Any] | None) -> Any:
         params = [
             param
             for group in self.param_groups
