@@ -33,6 +33,7 @@ from experiments.files import WriteError, write
 from experiments.interruption import Interrupted
 from experiments.naming import Config, arm_name, config_hash, differences, run_folder
 
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # tables read hundreds of files
 _NUMBERS = ("metrics.csv", "timing.csv", "paths.csv")
 _MINE = {"config.yaml", *_NUMBERS, "run.json", "predictions.pt", ".lock"}
 _MY_PREFIXES = ("checkpoint", "tmp-")
@@ -235,7 +236,7 @@ def _read_info(folder: Path) -> dict[str, Any]:
 
 def _read_config(folder: Path) -> Config:
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text())
+        config = yaml.load((folder / "config.yaml").read_text(), Loader=_LOADER)
         config_hash(config)
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder / "config.yaml", error) from error

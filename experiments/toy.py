@@ -81,7 +81,7 @@ def run(config: naming.Config, device: torch.device) -> str:
                     status = "diverged"
                     break
                 interruption.check()
-            tracker.summarise(status)
+            tracker.finish(status, record.state()["rows"])
         record.save_paths(path_rows(torch.stack(trail)))
         record.finish(status, epochs=epoch)
         return status

@@ -72,19 +72,23 @@ def rebuild(results: Results) -> None:
         ]
         if "toy" in there:
             jobs.append((toy_figures.make, runs_dir, *folders, scale))
-        for name, item in TABLES.items():
-            if there & set(item.experiments):
-                make_table(name, runs_dir, folders[1], scale, None)
+        jobs += [
+            (make_table, name, runs_dir, folders[1], scale, None)
+            for name, item in TABLES.items()
+            if there & set(item.experiments)
+        ]
         verdicts.write_verdicts(judged, folders[1], scale, results.claims.level)
-    # spawned: a forked process may hang in the threads of libraries that its parent has used
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
+    # not forks of this process, which may hang in the threads of libraries that it has used
+    workers = get_context("forkserver")
+    workers.set_forkserver_preload(["scripts.report"])
+    with ProcessPoolExecutor(os.cpu_count(), workers) as pool:
         for done in [pool.submit(_draw, *job) for job in jobs]:
             done.result()
 
 
 def _draw(make: Callable[..., Any], *arguments: Any) -> None:
-    """Make a figure. Of pictures that are left as they are, because no run has saved any, the
-    report need not speak."""
+    """Make a figure or table. Of pictures that are left as they are, because no run has saved
+    any, the report need not speak."""
     with mpl.rc_context(STYLE), contextlib.redirect_stderr(io.StringIO()):
         make(*arguments)
 
