@@ -80,7 +80,7 @@ def rebuild(results: Results) -> None:
         verdicts.write_verdicts(judged, folders[1], scale, results.claims.level)
     # not forks of this process, which may hang in the threads of libraries that it has used
     workers = get_context("forkserver")
-    workers.set_forkserver_preload(["scripts.report"])
+    workers.set_forkserver_preload(["scripts.toy_figures", "scripts.voc_figures"])
     with ProcessPoolExecutor(os.cpu_count(), workers) as pool:
         for done in [pool.submit(_draw, *job) for job in jobs]:
             done.result()

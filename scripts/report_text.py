@@ -189,7 +189,6 @@ def _voc_sections(results: Results) -> Iterator[str]:
         experiment = read_experiment(results.folder / "runs", scale, item.experiment, arms)
         yield markdown(voc_figures.summary(item, experiment, scale, name))
         yield _figure(results, name, item.experiment)
-        yield _figure(results, f"{name}-predictions", item.experiment, f"predictions, {title}")
 
 
 def _toy_section(results: Results) -> str:
