@@ -15,6 +15,11 @@ Batch = tuple[Tensor, Tensor]
 Part = Callable[[int], slice]
 
 
+def batch_counts(total: int, size: int, start: int = 0) -> list[int]:
+    """How many of `total` samples each batch from number `start` on has."""
+    return [min(size, total - first) for first in range(start * size, total, size)]
+
+
 class DataError(RuntimeError):
     """Data that is missing or not what it should be; the message says how to get it."""
 
@@ -72,8 +77,7 @@ class Batches:
 
     def counts(self, start: int = 0) -> list[int]:
         """How many samples an epoch's batches from number `start` on have."""
-        size, total = self.batch_size, len(self.labels)
-        return [min(size, total - first) for first in range(start * size, total, size)]
+        return batch_counts(len(self.labels), self.batch_size, start)
 
     def __iter__(self) -> Iterator[Batch]:
         """In the order of the data set."""

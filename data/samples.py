@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from data.batches import Part, batch_counts
+
 Sample = tuple[Any, ...]
 Collate = Callable[[list[Sample]], Sample]
 ToDevice = Callable[[Sample, torch.device], Sample]
-Part = Callable[[int], slice]
 
 
 class SampleBatches:
@@ -40,8 +41,7 @@ class SampleBatches:
 
     def counts(self, start: int = 0) -> list[int]:
         """How many samples an epoch's batches from number `start` on have."""
-        size, total = self._batch_size, len(self._samples)
-        return [min(size, total - first) for first in range(start * size, total, size)]
+        return batch_counts(len(self._samples), self._batch_size, start)
 
     def __iter__(self) -> Iterator[Sample]:
         """In the order of the data set."""

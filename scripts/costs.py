@@ -14,7 +14,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from experiments.training import build
-from scripts.gaps import SEEDS, Wanted
 from scripts.plan import configurations
 
 SUSTAINED = 7e12  # operations a second, of an A100's 19.5e12 in float32: 36 %
@@ -66,8 +65,3 @@ def forward_operations(model: dict[str, Any], shape: tuple[int, ...]) -> int:
         else:
             net(images)
     return counter.get_total_flops() // 2
-
-
-def runs_of(wanted: Wanted) -> int:
-    """Runs that a sweep has on an experiment, with the seeds that the make targets take."""
-    return len(wanted.arms) * len(SEEDS)

@@ -22,6 +22,11 @@ class Wanted(NamedTuple):
     experiment: str
     arms: tuple[str, ...]
 
+    @property
+    def runs(self) -> int:
+        """How many runs it has, with the seeds that the make targets take."""
+        return len(self.arms) * len(SEEDS)
+
     def command(self, scale: str) -> str:
         """The make target that runs what is missing."""
         narrowed = f" EXPERIMENT={self.experiment}" if self.sweep in ("table1", "controls") else ""

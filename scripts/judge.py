@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from experiments.record import Run, read_runs
+from experiments.record import Run
 from scripts.arms import ResultError, gather
 from scripts.claims import Claim, Claims, Cost, Pair
 from scripts.inference import Paired, holm, paired
@@ -39,33 +39,44 @@ class Verdict(NamedTuple):
     verdict: str
 
 
-def judge(claims: Claims, runs_dir: Path, scale: str) -> list[Verdict]:
+def judge(claims: Claims, runs: list[Run]) -> list[Verdict]:
     """Test all claims on the runs of one scale.
 
-    Raises ResultError or RecordError for runs that cannot be compared or read.
+    Raises ResultError for runs that cannot be compared.
     """
-    runs: dict[str, list[Run]] = defaultdict(list)
-    for run in read_runs(runs_dir, scale=scale):
-        runs[run.experiment].append(run)
-    measured = {
-        claim.text: [(pair, *differences(pair, runs[pair.experiment])) for pair in claim.pairs]
-        for claim in claims.claims
-    }
-    results = {
-        text: [paired(found, pair.bound, claims.level) for pair, _, found, _ in each]
-        for text, each in measured.items()
-    }
-    adjusted = _corrected(claims, results)
+    experiments: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        experiments[run.experiment].append(run)
     verdicts = []
-    for claim in claims.claims:
-        tested = [
-            Tested(*each, result, p, _of_pair(each[0], result, each[3], p, claims.level))
-            for each, result, p in zip(
-                measured[claim.text], results[claim.text], adjusted[claim.text], strict=True
-            )
-        ]
-        verdicts.append(Verdict(claim, tested, _of_claim(claim, tested)))
+    for family in dict.fromkeys(claim.family for claim in claims.claims):
+        members = [claim for claim in claims.claims if claim.family == family]
+        # a pair that several claims of a family name is one test, and counts once
+        measured = {
+            _key(pair): differences(pair, experiments[pair.experiment])
+            for claim in members
+            for pair in claim.pairs
+        }
+        results = {
+            pair: paired(found, pair.bound, claims.level)
+            for pair, (_, found, _) in measured.items()
+        }
+        adjusted = dict(zip(results, holm([each.p for each in results.values()]), strict=True))
+        for claim in members:
+            tested = []
+            for pair in claim.pairs:
+                key = _key(pair)
+                seeds, found, diverged = measured[key]
+                verdict = _of_pair(pair, results[key], diverged, adjusted[key], claims.level)
+                tested.append(
+                    Tested(pair, seeds, found, diverged, results[key], adjusted[key], verdict)
+                )
+            verdicts.append(Verdict(claim, tested, _of_claim(claim, tested)))
     return verdicts
+
+
+def _key(pair: Pair) -> Pair:
+    """What is tested, whatever is claimed and was published of it."""
+    return pair._replace(sign=1, published=None)
 
 
 def differences(pair: Pair, runs: list[Run]) -> tuple[list[int], list[float], list[int]]:
@@ -97,35 +108,17 @@ def statistic(name: str, run: Run, base: Run) -> float:
     return float(run.metrics["epoch"][there].min() if there.any() else len(curve) + 1)
 
 
-def _corrected(claims: Claims, results: dict[str, list[Paired]]) -> dict[str, list[float]]:
-    """Holm's p-values, family by family.
-
-    A pair that several claims of a family name is one test, and counts once.
-    """
-    adjusted: dict[str, list[float]] = {}
-    for family in dict.fromkeys(claim.family for claim in claims.claims):
-        p_values = {
-            (pair.statistic, pair.arms, pair.than, pair.experiment, pair.bound): result.p
-            for claim in claims.claims
-            if claim.family == family
-            for pair, result in zip(claim.pairs, results[claim.text], strict=True)
-        }
-        corrected = dict(zip(p_values, holm(list(p_values.values())), strict=True))
-        for claim in claims.claims:
-            if claim.family == family:
-                adjusted[claim.text] = [
-                    corrected[pair.statistic, pair.arms, pair.than, pair.experiment, pair.bound]
-                    for pair in claim.pairs
-                ]
-    return adjusted
-
-
 def _of_pair(pair: Pair, result: Paired, diverged: list[int], p: float, level: float) -> str:
     if not result.n and not diverged:
         return NOT_RUN
-    if diverged or math.isnan(result.p) or p > level:
+    return UNDECIDED if diverged else _side(result, pair.bound, pair.sign, p, level)
+
+
+def _side(result: Paired, bound: float, sign: int, p: float, level: float) -> str:
+    """On which side of the bound the mean is, if that is significant."""
+    if math.isnan(result.p) or p > level:
         return UNDECIDED
-    return SUPPORTED if (result.mean - pair.bound) * pair.sign > 0 else CONTRADICTED
+    return SUPPORTED if (result.mean - bound) * sign > 0 else CONTRADICTED
 
 
 def _of_claim(claim: Claim, tested: list[Tested]) -> str:
@@ -153,6 +146,4 @@ def judge_cost(cost: Cost, benchmark: Path, level: float) -> tuple[Paired, str]:
         raise ResultError(f"{benchmark} has no row {cost.row!r}: run `make benchmark` again")
     ratios = [float(word) for word in str(rows["ratios"].iloc[0]).split()]
     result = paired(ratios, cost.bound, level)
-    if math.isnan(result.p) or result.p > level:
-        return result, UNDECIDED
-    return result, SUPPORTED if result.mean < cost.bound else CONTRADICTED
+    return result, _side(result, cost.bound, -1, result.p, level)

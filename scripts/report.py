@@ -20,7 +20,7 @@ from typing import Any
 import matplotlib as mpl
 
 from experiments.record import FINISHED, RecordError, read_runs
-from scripts import toy_figures, verdicts, voc_figures
+from scripts import costs, toy_figures, verdicts, voc_figures
 from scripts.arms import ResultError, write_whole
 from scripts.claims import ClaimError, read_claims
 from scripts.figures import STYLE, make_curves
@@ -47,7 +47,7 @@ def read_results(folder: Path) -> Results:
     if not scale:
         raise ResultError(f"no finished run in {runs_dir}. Make some with: make reproduce-table1")
     claims = read_claims()
-    judged = {name: judge(claims, runs_dir, name) for name in SCALES if runs[name]}
+    judged = {name: judge(claims, runs[name]) for name in SCALES if runs[name]}
     return Results(folder, runs, scale, claims, judged)
 
 
@@ -82,8 +82,11 @@ def rebuild(results: Results) -> None:
     workers = get_context("forkserver")
     workers.set_forkserver_preload(["scripts.toy_figures", "scripts.voc_figures"])
     with ProcessPoolExecutor(os.cpu_count(), workers) as pool:
-        for done in [pool.submit(_draw, *job) for job in jobs]:
-            done.result()
+        drawn = [pool.submit(_draw, *job) for job in jobs]
+        for experiment in costs.IMAGES:
+            costs.estimate(experiment)  # which the text asks for, while the workers start
+        for each in drawn:
+            each.result()
 
 
 def _draw(make: Callable[..., Any], *arguments: Any) -> None:

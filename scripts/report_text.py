@@ -1,4 +1,4 @@
-"""The text of the report, section by section: verdicts, tables and figures, what is missing."""
+"""The text of the report, section by section."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from experiments.record import FINISHED, Run
-from scripts import costs, gaps, toy_shares, verdicts, voc_figures
-from scripts.arms import read_experiment
-from scripts.claims import Claims
+from scripts import gaps, toy_shares, verdicts, voc_figures
+from scripts.arms import gather
+from scripts.claims import Claims, Cost
 from scripts.items import CURVES, TABLES, TITLES
 from scripts.judge import NOT_RUN, VERDICTS, Verdict, judge_cost
-from scripts.tables import MISSING, layout, markdown
+from scripts.report_gaps import cost_model, missing
+from scripts.tables import MISSING, layout, markdown, pipes
 
 SCALES = ("paper", "lite")  # in the order of preference; smoke runs are no evidence
 # A section for each of the paper's items: its table if it has one, and its figures
@@ -57,9 +58,9 @@ def report(results: Results) -> str:
         *_voc_sections(results),
         _toy_section(results),
         "## What is missing",
-        _missing(results),
+        missing(results.runs, results.scale, SCALES[0]),
         "## What the paper's scale would cost",
-        _costs(),
+        cost_model(),
         "## Speed",
         _speed(results.folder),
         "## Drawings of the method",
@@ -70,9 +71,10 @@ def report(results: Results) -> str:
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    grid = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in grid)
+def _runs(results: Results, experiment: str) -> list[Run]:
+    """An experiment's runs at the scale at which it is shown."""
+    runs = results.runs[results.scale[experiment]]
+    return [run for run in runs if run.experiment == experiment]
 
 
 def _picture(path: str, text: str) -> str:
@@ -81,17 +83,11 @@ def _picture(path: str, text: str) -> str:
 
 def _shown(results: Results) -> list[Verdict]:
     """Each claim's verdict at the scale at which its experiment is shown."""
-    first = next(iter(results.verdicts.values()))
-    by_scale = {
-        scale: {each.claim.text: each for each in judged}
-        for scale, judged in results.verdicts.items()
-    }
-    return [
-        by_scale.get(results.scale.get(each.claim.experiment, ""), {}).get(
-            each.claim.text, Verdict(each.claim, [], NOT_RUN)
-        )
-        for each in first
-    ]
+    found = []
+    for number, claim in enumerate(results.claims.claims):
+        scale = results.scale.get(claim.experiment)
+        found.append(results.verdicts[scale][number] if scale else Verdict(claim, [], NOT_RUN))
+    return found
 
 
 def _summary(results: Results) -> str:
@@ -132,20 +128,23 @@ def _verdict_table(results: Results) -> str:
             scale = results.scale[verdict.claim.experiment]
         cells.insert(header.index("Scale"), scale)
         rows.append(cells)
-    for cost in results.claims.costs:
-        result, verdict = judge_cost(cost, results.folder / "benchmark.csv", results.claims.level)
-        cells = [cost.text, cost.source, verdict, "paper" if result.n else MISSING]
-        cells += [
-            f"{result.n} rounds",
-            f"ratio {result.mean:.3f}" if result.n else "`make benchmark`",
-        ]
-        rows.append([*cells, MISSING, MISSING, MISSING])
+    rows += [_cost_row(results, cost) for cost in results.claims.costs]
     links = ", ".join(
         f"[{scale}](tables/{scale}/verdicts.md) ([every comparison](tables/{scale}/pairs.csv))"
         for scale in results.verdicts
     )
     notes = [*verdicts.notes(results.claims.level), f"By scale: {links}."]
-    return "\n\n".join([_table(header, rows), "\n".join(f"- {note}" for note in notes)])
+    return "\n\n".join([pipes(header, rows), "\n".join(f"- {note}" for note in notes)])
+
+
+def _cost_row(results: Results, cost: Cost) -> list[str]:
+    """A claim about the benchmark, whose rounds stand for seeds."""
+    result, verdict = judge_cost(cost, results.folder / "benchmark.csv", results.claims.level)
+    scale, rounds, found = MISSING, MISSING, "`make benchmark`"
+    if result.n:
+        scale, rounds = SCALES[0], f"{result.n} rounds"
+        found = f"ratio {result.mean:.3f} [{result.low:.3f}, {result.high:.3f}]"
+    return [cost.text, cost.source, verdict, scale, rounds, found, MISSING, MISSING, MISSING]
 
 
 def _section(results: Results, title: str, table: str | None, figures: tuple[str, ...]) -> str:
@@ -154,9 +153,7 @@ def _section(results: Results, title: str, table: str | None, figures: tuple[str
     item = TABLES[table] if table else CURVES[figures[0]].item
     for scale in SCALES:
         names = [name for name in item.experiments if results.scale.get(name) == scale]
-        read = [
-            read_experiment(results.folder / "runs", scale, name, item.arms()) for name in names
-        ]
+        read = [gather(_runs(results, name), name, item.arms()) for name in names]
         if table and read:
             parts.append(markdown(layout(table, item, read, scale, table)))
     parts += [_figure(results, figure, CURVES[figure].experiment) for figure in figures]
@@ -172,7 +169,7 @@ def _figure(results: Results, name: str, experiment: str, text: str = "") -> str
     path = f"figures/{scale}/{name}.png"
     if scale is None or not (results.folder / path).exists():
         return ""
-    number = name.removeprefix("figure")
+    number = name.removeprefix("figure").removesuffix("-basins")
     what = f"Figure {number}" if number.isdecimal() else name.capitalize()
     return _picture(path, f"{what}, {text or TITLES[experiment]}, scale {scale}")
 
@@ -186,7 +183,7 @@ def _voc_sections(results: Results) -> Iterator[str]:
             yield "Not run."
             continue
         arms = voc_figures.ARMS.values()
-        experiment = read_experiment(results.folder / "runs", scale, item.experiment, arms)
+        experiment = gather(_runs(results, item.experiment), item.experiment, arms)
         yield markdown(voc_figures.summary(item, experiment, scale, name))
         yield _figure(results, name, item.experiment)
 
@@ -196,77 +193,11 @@ def _toy_section(results: Results) -> str:
     scale = results.scale.get("toy")
     if scale is None:
         return "\n\n".join([*parts, "Not run."])
-    read = toy_shares.read_rates(results.folder / "runs", scale)
+    read = toy_shares.rates_of(_runs(results, "toy"))
     parts.append(markdown(toy_shares.summary(read, scale)))
     parts.append(_figure(results, "figure4", "toy", "paths over the contour"))
     parts.append(_figure(results, "figure4-basins", "toy", "share of starts by basin"))
     return "\n\n".join(parts)
-
-
-def _missing(results: Results) -> str:
-    """What the tables and figures lack, the command for it, and what that would cost."""
-    rows = []
-    for wanted in gaps.wanted():
-        scale = results.scale.get(wanted.experiment, SCALES[0])
-        for each in dict.fromkeys((scale, SCALES[0])):
-            lacking = wanted.missing(results.runs[each])
-            if not lacking:
-                continue
-            took = gaps.seconds_of_a_run(results.runs[each], wanted.experiment)
-            cost = _cost_of(wanted.experiment, each, len(lacking), took)
-            name = f"{wanted.sweep}, {wanted.experiment}"
-            total = len(wanted.arms) * len(gaps.SEEDS)
-            command = f"`{wanted.command(each)}`"
-            rows.append([name, each, f"{len(lacking)} of {total}", _arms(lacking), cost, command])
-    if not rows:
-        return "Nothing."
-    header = ["Item", "Scale", "Runs missing", "Arms", "Cost", "Command"]
-    note = (
-        "Cost in core-hours is from the mean training time of the experiment's finished runs at "
-        "that scale; in GPU-hours from the model below. Items share runs, which are made once."
-    )
-    return f"{_table(header, rows)}\n\n{note}"
-
-
-def _arms(lacking: list[tuple[str, int]]) -> str:
-    """`adam+sd0.9 (seeds 1, 2), sgdm (0, 1, 2)`, cut after four arms."""
-    by_arm: dict[str, list[str]] = {}
-    for arm, seed in lacking:
-        by_arm.setdefault(arm, []).append(str(seed))
-    words = [f"{arm} (seed {', '.join(seeds)})" for arm, seeds in by_arm.items()]
-    more = f" and {len(words) - 4} more" if len(words) > 4 else ""
-    return ", ".join(words[:4]) + more
-
-
-def _cost_of(experiment: str, scale: str, count: int, took: float | None) -> str:
-    if took is not None:
-        return f"{count * took / 3600:.1f} core-hours"
-    if scale == SCALES[0] and experiment in costs.IMAGES:
-        return f"{count * costs.estimate(experiment).hours:.0f} GPU-hours"
-    return "unknown"
-
-
-def _costs() -> str:
-    """The cost model, by item."""
-    rows, seen, total = [], set(), 0.0
-    for wanted in gaps.wanted():
-        if wanted.experiment not in costs.IMAGES:
-            continue
-        each = costs.estimate(wanted.experiment)
-        new = [arm for arm in wanted.arms if (wanted.experiment, arm) not in seen]
-        seen |= {(wanted.experiment, arm) for arm in new}
-        hours = len(new) * len(gaps.SEEDS) * each.hours
-        total += hours
-        name = f"{wanted.sweep}, {TITLES[wanted.experiment]}"
-        numbers = [f"{each.forward / 1e9:.3g}", f"{each.hours:.2g}"]
-        rows.append([name, *numbers, str(len(new) * len(gaps.SEEDS)), f"{hours:,.0f}"])
-    rows.append(["all", "", "", str(len(seen) * len(gaps.SEEDS)), f"{total:,.0f}"])
-    header = ["Item", "GFLOP an image, forward", "GPU-hours a run", "Runs", "GPU-hours"]
-    return (
-        f"{_table(header, rows)}\n\nAn estimate, not a measurement: {costs.ASSUMED} The seeds are "
-        f"{', '.join(map(str, gaps.SEEDS))}; runs that an item above has already are not counted "
-        "again. `make plan-table1` measures a few steps on the machine at hand instead."
-    )
 
 
 def _speed(folder: Path) -> str:
@@ -285,7 +216,7 @@ def _run_lists(results: Results) -> Iterator[str]:
             header = ["Run", "Status", "Last epoch", "Seconds", "Device", "Commit"]
             title = f"{TITLES.get(experiment, experiment)}, {scale} scale: {len(found)} runs"
             rows = [_run_row(run) for run in found]
-            yield f"<details>\n<summary>{title}</summary>\n\n{_table(header, rows)}\n\n</details>"
+            yield f"<details>\n<summary>{title}</summary>\n\n{pipes(header, rows)}\n\n</details>"
 
 
 def _run_row(run: Run) -> list[str]:
@@ -303,6 +234,5 @@ def _run_row(run: Run) -> list[str]:
 
 
 def _numbers(run: Run) -> str:
-    hidden = ("epoch", "lr")
-    last = run.metrics.drop(columns=[*hidden], errors="ignore").iloc[-1]
+    last = run.metrics.drop(columns=["epoch", "lr"]).iloc[-1]
     return ", ".join(f"{name} {value:.5g}" for name, value in last.items())

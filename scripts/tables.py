@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -179,10 +179,16 @@ def layout(name: str, item: Item, experiments: list[Experiment], scale: str, fil
 
 def markdown(table: Table) -> str:
     """GitHub's Markdown: caption, table, notes as a list."""
-    grid = [table.header, ["---"] * len(table.header), *table.rows]
-    lines = [f"| {' | '.join(text.translate(_MARKDOWN) for text in row)} |" for row in grid]
+    rows = [[text.translate(_MARKDOWN) for text in row] for row in table.rows]
     notes = [f"- {note.translate(_MARKDOWN)}" for note in table.notes]
-    return "\n".join([table.caption.translate(_MARKDOWN), "", *lines, "", *notes, ""])
+    caption = table.caption.translate(_MARKDOWN)
+    return "\n".join([caption, "", pipes(table.header, rows), "", *notes, ""])
+
+
+def pipes(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are Markdown already."""
+    grid = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in grid)
 
 
 def latex(table: Table) -> str:

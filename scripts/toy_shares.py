@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.record import Run
+from experiments.record import Run, read_runs
 from models.toy import BASINS
-from scripts.arms import Arm, Experiment, place, read_experiment, require_runs
+from scripts.arms import Arm, Experiment, gather, place, require_runs
 from scripts.tables import MISSING, Table
 
 RATES = (0.01, 0.05, 0.1)  # the first is the experiment's own
@@ -33,12 +33,14 @@ def arm_of(rate: float, keep_prob: float) -> str:
 
 def read_rates(runs_dir: Path, scale: str) -> Rates:
     """The sweep's arms by learning rate. Raises ResultError if there is no finished run."""
-    read = {
-        rate: read_experiment(runs_dir, scale, "toy", [arm_of(rate, p) for p in KEEP_PROBS])
-        for rate in RATES
-    }
+    read = rates_of(read_runs(runs_dir, scale=scale, experiment="toy"))
     require_runs(list(read.values()), runs_dir, scale, sweep="figure4")
     return read
+
+
+def rates_of(runs: list[Run]) -> Rates:
+    """The sweep's arms among the toy's runs of one scale, by learning rate."""
+    return {rate: gather(runs, "toy", [arm_of(rate, p) for p in KEEP_PROBS]) for rate in RATES}
 
 
 def shares(run: Run) -> dict[str, float]:

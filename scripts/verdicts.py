@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.record import RecordError
+from experiments.record import RecordError, read_runs
 from scripts.arms import ResultError, write_whole
 from scripts.claims import ClaimError, Pair, read_claims
 from scripts.inference import MOST_SEEDS, Paired, needed_seeds
 from scripts.judge import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS, Verdict, judge
-from scripts.tables import MISSING
+from scripts.tables import MISSING, pipes
 
 HEADER = ("Claim", "Source", "Verdict", "n", "Mean difference", "Published", "d", "Seeds needed")
 
@@ -97,10 +97,10 @@ def evidence(verdict: Verdict) -> str:
             text = interval(tested[0].result, digits_of(tested[0].pair))
     else:
         counts = Counter(each.verdict for each in verdict.tested)
-        total, needed = len(verdict.tested), verdict.claim.at_least
+        total, asked = len(verdict.tested), verdict.claim.at_least
         text = (
             f"{counts[SUPPORTED]} of {total} significantly so"
-            + (f" ({needed} needed)" if needed < total else "")
+            + (f" ({asked} needed)" if asked < total else "")
             + f", {counts[CONTRADICTED]} significantly not"
         )
         if tested:
@@ -113,19 +113,11 @@ def evidence(verdict: Verdict) -> str:
 
 def markdown(verdicts: list[Verdict], scale: str, level: float) -> str:
     """The claims' table as Markdown."""
-    grid = [HEADER, ["---"] * len(HEADER), *(row(each, level) for each in verdicts)]
     counts = Counter(verdict.verdict for verdict in verdicts)
+    found = ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word])
+    table = pipes(HEADER, [row(each, level) for each in verdicts])
     return "\n".join(
-        [
-            f"Claims at scale {scale}: "
-            + ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word])
-            + ".",
-            "",
-            *(f"| {' | '.join(cells)} |" for cells in grid),
-            "",
-            *(f"- {note}" for note in notes(level)),
-            "",
-        ]
+        [f"Claims at scale {scale}: {found}.", "", table, "", *(f"- {n}" for n in notes(level)), ""]
     )
 
 
@@ -169,7 +161,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         claims = read_claims()
-        verdicts = judge(claims, options.runs_dir, options.scale)
+        verdicts = judge(claims, read_runs(options.runs_dir, scale=options.scale))
     except (ClaimError, ResultError, RecordError) as error:
         sys.exit(f"error: {error}")
     print(write_verdicts(verdicts, options.out, options.scale, claims.level))

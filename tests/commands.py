@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parent.parent
 CONF = str(ROOT / "conf")
+TESTS = Path(__file__).parent
 
 
 def configure(*overrides, runs_dir):
@@ -58,3 +59,23 @@ def start(*arguments):
 
 def rows(folder):
     return list(csv.DictReader((folder / "metrics.csv").open()))
+
+
+def torchrun(processes, *words):
+    """The command that starts several processes, which end with it."""
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}"]
+    variables = {"PYTHONPATH": f"{ROOT}:{TESTS}", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [*command, *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def complete(process):
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    return output

@@ -100,3 +100,15 @@ def test_slurm_jobs_get_the_resources_of_their_experiment(words, gpus, minutes):
         assert (launcher.gpus_per_node, launcher.timeout_min) == (gpus, minutes)
         assert launcher.max_num_timeout > 0  # a job at its time limit goes on in another
         assert launcher.array_parallelism == 16
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*ConfigStore schema with the same name")
+def test_a_ray_clusters_workers_get_the_resources_of_their_experiment(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    monkeypatch.setenv("LRD_OUTCOMES", "/shared/jobs")
+    words = ["+sweep=table1", "experiment=cifar10", "hydra/launcher=ray_cluster"]
+    with initialize_config_dir(CONF, version_base="1.3"):
+        ray = compose("config", words, return_hydra_config=True).hydra.launcher.ray
+        assert ray.init.address == "head:6379"
+        assert (ray.remote.num_cpus, ray.remote.num_gpus) == (2, 1)
+        assert ray.init.runtime_env.env_vars.LRD_OUTCOMES == "/shared/jobs"

@@ -1,31 +1,22 @@
-"""The toy example: its function and basins, its runs, and what is made of them."""
+"""The toy example: its function and basins, and its runs."""
 
 import csv
-import shutil
-from itertools import combinations, pairwise, product
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from matplotlib.text import Text
 from scipy import ndimage
 
-import lrd
-from commands import configure, sweep_configurations
+from commands import configure
 from experiments import toy as task
 from experiments.checks import ConfigError
 from experiments.interruption import Interrupted
-from experiments.naming import run_folder
 from experiments.record import read_runs
 from experiments.run import run
 from experiments.verify import faults
 from models import toy
 from models.toy import BASINS, basins, objective
-from scripts import method_figures, plan, toy_figures, toy_shares
-from scripts.arms import ResultError
-from scripts.figures import STYLE
 
 
 def point(*coordinates):
@@ -221,188 +212,3 @@ def test_a_function_without_a_bottom_ends_as_diverged(make):
     assert status == "diverged"
     (read,) = read_runs(folder.parents[3], scale="smoke")
     assert faults(read) == []
-
-
-def test_table_and_figures_have_the_arms_of_the_sweep():
-    made = {run_folder(config).parent.name for config in sweep_configurations("figure4")}
-    wanted = {toy_shares.arm_of(r, p) for r in toy_shares.RATES for p in toy_shares.KEEP_PROBS}
-    assert made == wanted
-
-
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory):
-    """All arms of Figure 4 at smoke scale, two seeds; a few steps of a few starts."""
-    root = tmp_path_factory.mktemp("toy")
-    config = configure("experiment=toy", "lrd.enabled=true", runs_dir=root)
-    for rate, p, seed in product(toy_shares.RATES, toy_shares.KEEP_PROBS, (0, 1)):
-        parts = {"optimizer": {**config["optimizer"], "lr": rate}, "lrd": {**config["lrd"], "p": p}}
-        assert run({**config, **parts, "seed": seed}) == "done"
-    return root
-
-
-def test_every_cell_of_the_table_is_filled_and_tells_the_runs_shares(sweep, tmp_path):
-    written = toy_figures.make(sweep, tmp_path / "figures", tmp_path / "tables", "smoke")
-    assert all(path.stat().st_size > 500 for path in written)
-    table = pd.read_csv(tmp_path / "tables/smoke/figure4.csv")
-    assert len(table) == 18
-    assert not table.drop(columns=["seeds"]).isna().any().any()
-    for row in table.itertuples():
-        ends = [
-            pd.read_csv(sweep / f"smoke/toy/{row.arm}/seed{seed}/metrics.csv").iloc[-1]
-            for seed in (0, 1)
-        ]
-        found = [100 * end["global_share"] for end in ends]
-        assert row.global_mean == pytest.approx(np.mean(found), abs=1e-3)
-        assert row.global_std == pytest.approx(np.std(found, ddof=1), abs=1e-3)
-        total = row.global_mean + row.local_mean + row.outside_mean + row.none_mean
-        assert total == pytest.approx(100, abs=1e-2)
-    assert "–" not in (tmp_path / "tables/smoke/figure4.csv").read_text()
-    assert (tmp_path / "tables/smoke/figure4.tex").read_text().isascii()
-
-
-@pytest.mark.slow
-def test_the_same_runs_give_the_same_bytes(sweep, tmp_path):
-    first, second = (
-        toy_figures.make(sweep, tmp_path / name, tmp_path / name, "smoke") for name in "ab"
-    )
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-
-
-def test_differences_are_paired_by_seed(sweep):
-    read = toy_shares.read_rates(sweep, "smoke")[0.1]
-    base, masked = read["adam+lr=0.1"], read["adam+lrd0.5+lr=0.1"]
-    by_hand = [
-        toy_shares.shares(m)["global"] - toy_shares.shares(b)["global"]
-        for m, b in zip(masked.done, base.done, strict=True)
-    ]
-    assert toy_shares.differences(masked, base) == by_hand
-    swapped = type(base)(base.done[::-1])
-    assert toy_shares.differences(masked, swapped) == by_hand
-    assert toy_shares.differences(masked, type(base)(base.done[1:])) == by_hand[1:]
-
-
-def test_smaller_rates_that_have_the_same_mean_step_are_found():
-    assert toy_shares.smaller_steps() == [(0.1, 0.1, 0.01), (0.1, 0.5, 0.05)]
-
-
-def test_what_is_not_run_is_a_dash_and_without_any_run_the_command_is_named(sweep, tmp_path):
-    root = tmp_path / "runs"
-    shutil.copytree(sweep, root)
-    shutil.rmtree(root / "smoke/toy/adam+lrd0.9+lr=0.1")
-    read = toy_shares.read_rates(root, "smoke")
-    row = toy_shares.summary(read, "smoke").rows[-2]
-    assert row == ["", "0.9", "0", "–", "–", "–", "–", "–"]
-    shutil.rmtree(root / "smoke/toy/adam+lrd0.5")
-    with pytest.raises(ResultError, match=r"\+sweep=figure4"):
-        toy_figures.draw_paths(toy_shares.read_rates(root, "smoke")[0.01], "smoke")
-    with pytest.raises(ResultError, match=r"\+sweep=figure4"):
-        toy_shares.read_rates(tmp_path / "none", "smoke")
-
-
-def test_figure_4_draws_the_paths_of_the_record_in_the_box(sweep):
-    experiment = toy_shares.read_rates(sweep, "smoke")[0.01]
-    figure = toy_figures.draw_paths(experiment, "smoke")
-    for axes, arm in zip(figure.axes, ("adam", "adam+lrd0.5"), strict=True):
-        table = paths(sweep / f"smoke/toy/{arm}/seed0")
-        drawn = [line.get_xydata() for line in axes.lines if len(line.get_xdata()) > 1]
-        kept = [path[["x", "y"]].to_numpy() for _, path in table.groupby("start") if len(path) > 2]
-        assert len(drawn) == len(kept) == 9
-        for line, path in zip(drawn, kept, strict=True):
-            np.testing.assert_array_equal(line, path)
-        assert (axes.get_xlim(), axes.get_ylim()) == (toy.X, toy.Y)
-
-
-def test_basins_figure_has_a_line_an_outcome_and_bars_over_seeds(sweep):
-    read = toy_shares.read_rates(sweep, "smoke")
-    figure = toy_figures.draw_basins(read, "smoke")
-    assert len(figure.axes) == 3
-    for axes, experiment in zip(figure.axes, read.values(), strict=True):
-        assert len(axes.containers) == 4
-        line, _, (bars,) = axes.containers[0]
-        values = toy_shares.values(next(iter(experiment.arms.values())), "global")
-        assert len(values) == 2
-        assert list(line.get_xdata()) == list(toy_shares.KEEP_PROBS)
-        low, high = (np.array(bars.get_segments())[:, end, 1] for end in (0, 1))
-        assert (low <= line.get_ydata()).all()
-        assert (line.get_ydata() <= high).all()
-        assert (low < high).any()
-
-
-def test_a_plan_can_be_made_of_the_toy():
-    config, *_ = plan.configurations("figure4", ["scale=smoke", "seed=0"])
-    assert plan.sizes(config) == (20, 0)
-    cost = plan.calibrate([config])
-    assert 0 < plan.hours(config, cost) < 0.01
-
-
-def test_figure_1s_descent_is_trapped_and_with_lrd_it_is_not():
-    trapped, updates, _ = method_figures.saddle_states(masked=False)
-    assert torch.equal(trapped[:, 0], trapped[:, 1])
-    assert 0 < method_figures.saddle(trapped[-1]) < 0.01
-    torch.testing.assert_close(trapped[1:] - trapped[:-1], updates)
-    free, updates, masks = method_figures.saddle_states(masked=True)
-    assert method_figures.saddle(free[-1]) < -0.5
-    torch.testing.assert_close(free[1:] - free[:-1], updates * masks)
-    for step, mask in enumerate(masks):
-        kept = lrd.keep_mask(2, 0.5, seed=method_figures.SADDLE_SEED, step=step, index=0)
-        assert torch.equal(mask, kept)
-
-
-def test_figure_2_draws_the_masks_of_the_package():
-    panels = method_figures.draw_net().axes
-    for step, axes in enumerate(panels[2:]):
-        masks = method_figures.net_masks(step)
-        for layer, mask in enumerate(masks):
-            shape = (method_figures.LAYERS[layer + 1], method_figures.LAYERS[layer])
-            assert torch.equal(mask, lrd.keep_mask(shape, 0.5, seed=0, step=step, index=layer))
-        weights = [line for line in axes.lines if len(line.get_xdata()) == 2]
-        dashed = [line for line in weights if line.is_dashed()]
-        assert len(weights) == sum(mask.numel() for mask in masks)
-        assert len(dashed) == sum((~mask).sum().item() for mask in masks)
-    plain = [line for line in panels[0].lines if len(line.get_xdata()) == 2]
-    assert len(plain) == 36
-    assert not any(line.is_dashed() for line in plain)
-    units = method_figures.unit_masks()
-    between = sum(int(a.sum() * b.sum()) for a, b in pairwise(units))
-    assert len([line for line in panels[1].lines if len(line.get_xdata()) == 2]) == between < 36
-
-
-def test_figure_3_has_eight_paths_that_descend_unless_all_is_dropped():
-    masks, updates, after = method_figures.descent_paths()
-    assert len({tuple(mask) for mask in masks.tolist()}) == 8
-    before = method_figures.cube_loss(torch.tensor(method_figures.CUBE_START))
-    for mask, update, f in zip(masks, updates, after, strict=True):
-        assert torch.equal(update != 0, mask)
-        assert f < before if mask.any() else f == before
-    assert after[0] == after.min()
-
-
-@pytest.mark.parametrize("name", method_figures.FIGURES)
-def test_drawings_are_written_and_the_same_each_time(tmp_path, name):
-    first = method_figures.make(name, tmp_path / "a")
-    second = method_figures.make(name, tmp_path / "b")
-    assert [path.name for path in first] == [f"{name}.png", f"{name}.pdf"]
-    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
-
-
-@pytest.mark.parametrize("name", [*method_figures.FIGURES, "figure4", "basins"])
-def test_no_words_overlap(sweep, name):
-    read = toy_shares.read_rates(sweep, "smoke")
-    with mpl.rc_context(STYLE):
-        if name == "figure4":
-            figure = toy_figures.draw_paths(read[0.01], "smoke")
-        elif name == "basins":
-            figure = toy_figures.draw_basins(read, "smoke")
-        else:
-            figure = method_figures.FIGURES[name]()
-        figure.canvas.draw()
-        texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
-        boxes = {text: text.get_window_extent().shrunk(0.98, 0.9) for text in texts}
-    assert len(texts) > 8
-    ticks = {label for axes in figure.axes for label in tick_labels(axes)}
-    for one, other in combinations([text for text in texts if text not in ticks], 2):
-        assert not boxes[one].overlaps(boxes[other]), (one.get_text(), other.get_text())
-
-
-def tick_labels(axes):
-    return [*axes.get_xticklabels(), *axes.get_yticklabels()]

@@ -1,10 +1,9 @@
 """Claims and their verdicts, on synthetic runs with a known truth."""
 
-import textwrap
-
 import pandas as pd
 import pytest
 
+from experiments.record import read_runs
 from scripts import gaps, verdicts
 from scripts.arms import ResultError, published
 from scripts.claims import ClaimError, Cost, read_claims
@@ -12,16 +11,23 @@ from scripts.judge import judge, judge_cost
 from synthetic import make_run
 
 HEAD = "level: 0.05\ncorrection: holm\ncost: {claims: {}}\nfamilies:\n"
-ONE = """
-  accuracy:
+
+
+def family(claims, experiment="mnist"):
+    """A family's text: accuracies above 0, unless its claims say otherwise."""
+    return f"""
+  family:
     sweep: table1
-    experiment: mnist
+    experiment: {experiment}
     source: Table 1
     statistic: last:test_accuracy
     above: 0
-    claims:
-      LRD helps Adam: {pairs: [[adam+lrd0.5, adam, 0.27]]}
+    claims:{claims}
 """
+
+
+ONE = family("""
+      LRD helps Adam: {pairs: [[adam+lrd0.5, adam, 0.27]]}""")
 
 
 @pytest.fixture
@@ -35,10 +41,16 @@ def claims(tmp_path):
 
     def read(text):
         path = tmp_path / "claims.yaml"
-        path.write_text(HEAD + textwrap.dedent(text).replace("\n", "\n  "))
+        path.write_text(HEAD + text)
         return read_claims(path)
 
     return read
+
+
+@pytest.fixture
+def verdicts_of(claims, runs):
+    """What follows for the claims of a text from the runs that were made."""
+    return lambda text: judge(claims(text), read_runs(runs, scale="paper"))
 
 
 def pairs_of(runs, base, masked, lasts):
@@ -59,56 +71,50 @@ def pairs_of(runs, base, masked, lasts):
         ([], "not run"),
     ],
 )
-def test_the_interval_decides(runs, claims, lasts, verdict):
+def test_the_interval_decides(runs, verdicts_of, lasts, verdict):
     pairs_of(runs, "adam", "adam+lrd0.5", lasts)
-    (judged,) = judge(claims(ONE), runs, "paper")
+    (judged,) = verdicts_of(ONE)
     assert judged.verdict == verdict
     assert judged.tested[0].result.n == len(lasts)
 
 
-def test_only_seeds_that_both_arms_have_are_compared(runs, claims):
+def test_only_seeds_that_both_arms_have_are_compared(runs, verdicts_of):
     pairs_of(runs, "adam", "adam+lrd0.5", [(90.0, 91.0), (90.5, 91.6)])
     make_run(runs, "adam", 2, [50.0, 10.0])
-    (judged,) = judge(claims(ONE), runs, "paper")
+    (judged,) = verdicts_of(ONE)
     assert judged.tested[0].seeds == [0, 1]
     assert judged.tested[0].differences == pytest.approx([1.0, 1.1])
 
 
-def test_a_run_that_diverged_leaves_its_pair_undecided(runs, claims):
+def test_a_run_that_diverged_leaves_its_pair_undecided(runs, verdicts_of):
     """Or the seeds that survive would speak for an arm that does not."""
     pairs_of(runs, "adam", "adam+lrd0.5", [(90.0, 91.0), (90.5, 91.6), (89.0, 90.1)])
     make_run(runs, "adam", 3, [50.0, 90.0])
     make_run(runs, "adam+lrd0.5", 3, [50.0, 10.0], status="diverged")
-    (judged,) = judge(claims(ONE), runs, "paper")
+    (judged,) = verdicts_of(ONE)
     assert judged.verdict == "undecided"
     assert "diverged at seed 3" in verdicts.evidence(judged)
 
 
-def test_a_family_is_corrected_for_all_of_its_claims_run_or_not(runs, claims):
+def test_a_family_is_corrected_for_all_of_its_claims_run_or_not(runs, verdicts_of):
     """The same three seeds decide a claim alone, and not as one of twenty."""
     lasts = [(90.0, 91.0), (90.5, 91.6), (89.0, 90.2)]
     pairs_of(runs, "adam", "adam+lrd0.5", lasts)
-    more = "".join(f"      Claim {p}: {{pairs: [[adam+lrd0.{p}, adam]]}}\n" for p in range(11, 30))
-    alone, among = judge(claims(ONE), runs, "paper"), judge(claims(ONE + more), runs, "paper")
+    more = (f"      Claim {p}: {{pairs: [[adam+lrd0.{p}, adam]]}}\n" for p in range(11, 30))
+    alone, among = verdicts_of(ONE), verdicts_of(ONE + "".join(more))
     p = alone[0].tested[0].result.p
     assert (alone[0].verdict, alone[0].tested[0].adjusted) == ("supported", p)
     assert (among[0].verdict, among[0].tested[0].adjusted) == ("undecided", min(1, 20 * p))
 
 
-SEVERAL = """
-  several:
-    sweep: table2
-    experiment: cifar10
-    source: Table 2
-    statistic: last:test_accuracy
-    above: 0
-    claims:
+SEVERAL = family(
+    """
       Two of three:
         at_least: 2
-        pairs: [[adam+lrd0.1, adam], [adam+lrd0.5, adam], [adam+lrd0.9, adam]]
-      All three:
-        pairs: [[adam+lrd0.1, adam], [adam+lrd0.5, adam], [adam+lrd0.9, adam]]
-"""
+        pairs: &pairs [[adam+lrd0.1, adam], [adam+lrd0.5, adam], [adam+lrd0.9, adam]]
+      All three: {pairs: *pairs}""",
+    experiment="cifar10",
+)
 
 
 @pytest.mark.parametrize(
@@ -122,7 +128,7 @@ SEVERAL = """
         ((None, -1, -1), "contradicted", "contradicted"),
     ],
 )
-def test_a_claim_of_several_pairs(runs, claims, gains, two, all_three):
+def test_a_claim_of_several_pairs(runs, verdicts_of, gains, two, all_three):
     noise = (0.0, 0.01, -0.01)
     for seed in range(3):
         make_run(runs, "adam", seed, [50.0], experiment="cifar10")
@@ -130,47 +136,33 @@ def test_a_claim_of_several_pairs(runs, claims, gains, two, all_three):
             if gain is not None:
                 last = 50.0 + gain + noise[seed] * (1 + p)
                 make_run(runs, f"adam+lrd{p:g}", seed, [last], experiment="cifar10")
-    assert [each.verdict for each in judge(claims(SEVERAL), runs, "paper")] == [two, all_three]
+    assert [each.verdict for each in verdicts_of(SEVERAL)] == [two, all_three]
 
 
-def test_statistics_of_speed(runs, claims):
+def test_statistics_of_speed(runs, verdicts_of):
     """The base is at its last value, 80, in its third epoch; the other is there in its second."""
-    text = """
-      speed:
-        sweep: table1
-        experiment: mnist
-        source: Figure 5
-        claims:
-          Sooner: {statistic: "reach:train_accuracy", below: 0, pairs: [[adam+lrd0.5, adam]]}
-          Higher: {statistic: "mean:train_accuracy", above: 0, pairs: [[adam+lrd0.5, adam]]}
-          Never: {statistic: "reach:train_accuracy", below: 0, pairs: [[sgdm+lrd0.5, sgdm]]}
-          Loss: {statistic: "reach:train_loss", below: 0, pairs: [[adam+lrd0.5, adam]]}
-    """
+    text = family("""
+      Sooner: {statistic: "reach:train_accuracy", below: 0, pairs: [[adam+lrd0.5, adam]]}
+      Higher: {statistic: "mean:train_accuracy", pairs: [[adam+lrd0.5, adam]]}
+      Never: {statistic: "reach:train_accuracy", below: 0, pairs: [[sgdm+lrd0.5, sgdm]]}
+      Loss: {statistic: "reach:train_loss", below: 0, pairs: [[adam+lrd0.5, adam]]}""")
     make_run(runs, "adam", 0, [60.0, 70.0, 85.0, 80.0])
     make_run(runs, "adam+lrd0.5", 0, [75.0, 82.0, 81.0, 79.0])
     make_run(runs, "sgdm", 0, [60.0, 70.0, 85.0, 80.0])
     make_run(runs, "sgdm+lrd0.5", 0, [10.0, 20.0, 30.0, 40.0])
-    judged = {each.claim.text: each.tested[0] for each in judge(claims(text), runs, "paper")}
+    judged = {each.claim.text: each.tested[0] for each in verdicts_of(text)}
     assert judged["Sooner"].differences == [2 - 3]
     assert judged["Higher"].differences == pytest.approx([(15 + 12 - 4 - 1) / 4])
     assert judged["Never"].differences == [5 - 3]  # one more than there are epochs
     assert judged["Loss"].differences == [0]
 
 
-def test_the_mean_of_several_arms_is_compared_seed_by_seed(runs, claims):
-    text = """
-      sets:
-        sweep: table2
-        experiment: mnist
-        source: Table 2
-        statistic: last:test_accuracy
-        above: 0
-        claims:
-          Middle: {pairs: [[[adam+lrd0.3, adam+lrd0.5], [adam+lrd0.1, adam+lrd0.9]]]}
-    """
+def test_the_mean_of_several_arms_is_compared_seed_by_seed(runs, verdicts_of):
+    text = family("""
+      Middle: {pairs: [[[adam+lrd0.3, adam+lrd0.5], [adam+lrd0.1, adam+lrd0.9]]]}""")
     for arm, last in (("0.3", 92.0), ("0.5", 94.0), ("0.1", 90.0), ("0.9", 91.0)):
         make_run(runs, f"adam+lrd{arm}", 0, [last])
-    assert judge(claims(text), runs, "paper")[0].tested[0].differences == [93.0 - 90.5]
+    assert verdicts_of(text)[0].tested[0].differences == [93.0 - 90.5]
 
 
 @pytest.mark.parametrize(
