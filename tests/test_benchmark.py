@@ -31,8 +31,8 @@ def test_what_is_compared_takes_turns():
 
 def test_ratio_is_the_median_of_the_rounds_ratios():
     """Not the ratio of the medians: a slow round slows both of its sides."""
-    result = compare("step", "a / b", 1.0, [1.0, 4.0, 30.0], [2.0, 4.0, 10.0])
-    assert (result.ours, result.other, result.value) == (4000.0, 4000.0, 1.0)
+    result = compare("step", "a / b", 1.0, [1.0, 4.0, 30.0], [2.0, 10.0, 5.0])
+    assert (result.ours, result.other, result.value) == (4000.0, 5000.0, 0.5)
 
 
 @pytest.mark.parametrize(("value", "met"), [(1.05, "yes"), (1.0501, "no")])
