@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
@@ -123,13 +124,31 @@ def usual_epoch(root: str, masked: bool) -> Callable[[], None]:
 
 def resnet_steps(rounds: int) -> Iterator[Result]:
     """A training step of ResNet-34 at full width: bfloat16 and channels-last against float32."""
-    timers = {name: timed(_resnet_step(name == "bf16")) for name in ("bf16", "fp32")}
-    for timer in timers.values():
-        timer()
-    seconds = measure(timers, rounds)
+    steps = {"bf16": _resnet_step(True), "fp32": _resnet_step(False)}
+    with FlopCounterMode(display=False) as counter:
+        steps["fp32"]()
+    steps["bf16"]()
+    seconds = measure({name: timed(step) for name, step in steps.items()}, rounds)
     what = f"ResNet-34 CIFAR step, batch {BATCH}: bf16 and channels-last / fp32"
-    note = "forward, backward and fused Adam; the net is not compiled"
+    operations = counter.get_total_flops()
+    rates = {"bf16": _product_rate(torch.bfloat16), "fp32": _product_rate(torch.float32)}
+    limits = [
+        f"{operations / rate * 1e3:.0f} ms in {name} ({rate / 1e9:.0f} GFLOP/s)"
+        for name, rate in rates.items()
+    ]
+    note = (
+        "forward, backward and fused Adam; the net is not compiled; limit: its "
+        f"{operations / 1e9:.0f} GFLOP, at the rate of this machine's large matrix products, take "
+        + " and ".join(limits)
+    )
     yield compare("epoch", what, 0.45, seconds["bf16"], seconds["fp32"], note)
+
+
+def _product_rate(dtype: torch.dtype) -> float:
+    """Operations a second of a product of two large matrices: what convolutions could reach."""
+    a, b = torch.randn(2, 2048, 2048).to(dtype)
+    timer = timed(lambda: a @ b)
+    return 2 * len(a) ** 3 / min(timer() for _ in range(7))
 
 
 def _resnet_step(fast: bool) -> Callable[[], None]:

@@ -13,7 +13,8 @@ import os
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -78,15 +79,21 @@ def rebuild(results: Results) -> None:
             if there & set(item.experiments)
         ]
         verdicts.write_verdicts(judged, folders[1], scale, results.claims.level)
-    # not forks of this process, which may hang in the threads of libraries that it has used
-    workers = get_context("forkserver")
-    workers.set_forkserver_preload(["scripts.toy_figures", "scripts.voc_figures"])
-    with ProcessPoolExecutor(os.cpu_count(), workers) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), _server()) as pool:
         drawn = [pool.submit(_draw, *job) for job in jobs]
         for experiment in costs.IMAGES:
             costs.estimate(experiment)  # which the text asks for, while the workers start
         for each in drawn:
             each.result()
+
+
+def _server() -> BaseContext:
+    """What the workers are forked from, begun if it does not run yet. Not this process, whose
+    forks may hang in the threads of libraries that it has used."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["scripts.toy_figures", "scripts.voc_figures"])
+    forkserver.ensure_running()
+    return context
 
 
 def _draw(make: Callable[..., Any], *arguments: Any) -> None:
@@ -101,6 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=Path("results"))
     options = parser.parse_args(arguments)
     try:
+        _server()  # which loads its libraries while the runs are read
         results = read_results(options.results)
         rebuild(results)
         text = report(results)
