@@ -20,14 +20,18 @@ _FILES = {  # bytes and md5 of the uncompressed files
 }
 
 
-def standardise(pixels: Tensor) -> Tensor:
-    """Pixels 0–255 (N, 28, 28) to standardised float32 (N, 1, 28, 28)."""
-    return ((pixels.float() / 255 - MEAN) / STD)[:, None]
+def scaled(pixels: Tensor, standardised: bool = True) -> Tensor:
+    """Pixels 0–255 (N, 28, 28) to float32 (N, 1, 28, 28): standardised, or in [0, 1]."""
+    images = pixels.float() / 255
+    return ((images - MEAN) / STD if standardised else images)[:, None]
 
 
-def mnist(root: str, subset: int | None = None, test_subset: int | None = None) -> Dataset:
+def mnist(
+    root: str, subset: int | None = None, test_subset: int | None = None, standardised: bool = True
+) -> Dataset:
     """60,000 training and 10,000 test digits, or the first `subset` and `test_subset` of them.
 
+    Their pixels are standardised, or else left in [0, 1].
     Read from `root`/MNIST/raw, downloaded there when absent. Raises DataError when a file is
     missing and cannot be downloaded, is truncated, or is not MNIST's.
     """
@@ -39,9 +43,9 @@ def mnist(root: str, subset: int | None = None, test_subset: int | None = None) 
         _check(raw / name)
     train, test = MNIST(root, train=True), MNIST(root, train=False)
     dataset = Dataset(
-        standardise(train.data),
+        scaled(train.data, standardised),
         train.targets,
-        standardise(test.data),
+        scaled(test.data, standardised),
         test.targets,
         {"name": "MNIST", "format": "idx", "md5": _FILES["train-images-idx3-ubyte"][1]},
     )

@@ -37,6 +37,7 @@ def check(config: Config) -> None:
     for key in ("subset", "test_subset"):
         count = config["data"].get(key)
         _require(count is None or _integer(count), f"data.{key}", count, "null or a number")
+    _check_scaling(config["data"])
     _check_device(config["device"])
     for package in ("base", "lrd"):
         more = sorted(set(config["optimizer"][package]) - {"_target_", "fused", "foreach"})
@@ -70,6 +71,20 @@ def check(config: Config) -> None:
         run_folder(config)
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def _check_scaling(data: Config) -> None:
+    standardised = data.get("standardised", True)
+    right = isinstance(standardised, bool)
+    _require(right, "data.standardised", standardised, "true or false")
+    name = data.get("_target_")
+    if standardised:
+        return
+    if not name or "standardised" not in signature(get_method(name)).parameters:
+        raise ConfigError(
+            f"data.standardised=false: {name or 'a task without data'} cannot leave pixels in "
+            "[0, 1], mnist and digits can"
+        )
 
 
 def _check_device(name: Any) -> None:

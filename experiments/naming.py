@@ -23,6 +23,7 @@ REQUIRED = object()
 HASHED: dict[str, Any] = {
     "model": REQUIRED,
     "data": REQUIRED,
+    "data.standardised": True,
     "optimizer": REQUIRED,
     "task": REQUIRED,
     "epochs": REQUIRED,
@@ -73,6 +74,8 @@ def arm_name(config: Config) -> str:
         for key, suffix in _SUFFIXES.items()
         if regularizer.get(key, neutral := HASHED[f"regularizer.{key}"]) != neutral
     ]
+    if not config["data"].get("standardised", True):
+        parts.append("standardised=false")
     standard = _standard_optimizer(optimizer["name"], config["experiment"])
     for key, value in sorted(optimizer.items()):
         if key not in ("name", "base", "lrd") and standard.get(key) != value:
@@ -129,6 +132,7 @@ def hashed_part(config: Config) -> Config:
         key: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
         for key, value in sorted(part.items())
         if not any(key == name or key.startswith(f"{name}.") for name in _NOT_HASHED)
+        and value != HASHED.get(key, REQUIRED)  # a group's key at its default
     }
 
 

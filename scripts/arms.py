@@ -18,7 +18,9 @@ PAPER = Path(__file__).parent.parent / "results" / "paper"
 
 # Runs that share a key may differ in these configuration keys only: seeds of one arm, methods on
 # one optimizer, optimizers of one experiment.
-_METHOD = ("seed:", "lrd.", "lr_scale:", "regularizer.")
+_METHOD = (
+    "seed:", "lrd.", "lr_scale:", "regularizer.", "optimizer.weight_decay:", "data.standardised:"
+)  # fmt: skip
 _COMPARABLE: tuple[tuple[Callable[[Run], str], tuple[str, ...]], ...] = (
     (lambda run: run.arm, ("seed:",)),
     (lambda run: run.config["optimizer"]["name"], _METHOD),
@@ -178,11 +180,6 @@ def conditions(experiment: Experiment) -> str:
         f"device: {among(device)}, threads: {among(lambda run: str(run.info['threads']))}, "
         f"torch {among(lambda run: run.info['versions']['torch'])}"
     )
-
-
-def has_published(item: str) -> bool:
-    """Whether the paper has numbers for a table or figure."""
-    return (PAPER / f"{item}.csv").exists()
 
 
 def published(item: str) -> pd.DataFrame:

@@ -28,6 +28,9 @@ SECTIONS = {
     "Table 4 and Figure 13: standard dropout": ("table4", ("figure13",)),
     "Not in the paper: is it the mask, or the smaller mean step?": ("controls", ("controls",)),
     "Not in the paper: RMSprop as its authors released it": ("authors", ("authors",)),
+    "Not in the paper: settings that could explain numbers unlike the published ones": (
+        "settings", ("settings",),
+    ),
 }  # fmt: skip
 METHOD_FIGURES = {
     "figure1": "Figure 1: a saddle point, without and with learning rate dropout",
@@ -155,7 +158,7 @@ def _section(results: Results, title: str, table: str | None, figures: tuple[str
         names = [name for name in item.experiments if results.scale.get(name) == scale]
         read = [gather(_runs(results, name), name, item.arms()) for name in names]
         if table and read:
-            parts.append(markdown(layout(table, item, read, scale, table)))
+            parts.append(markdown(layout(item, read, scale, table)))
     parts += [_figure(results, figure, CURVES[figure].experiment) for figure in figures]
     absent = [TITLES[name] for name in item.experiments if name not in results.scale]
     if absent:

@@ -22,7 +22,6 @@ from scripts.arms import (
     Experiment,
     ResultError,
     conditions,
-    has_published,
     place,
     published,
     read_experiment,
@@ -98,18 +97,19 @@ def cell(arm: Arm, statistic: str) -> str:
     return ", ".join(part for part in (text, divergence) if part) or MISSING
 
 
-def paper_values(name: str, experiment: Experiment) -> pd.Series:
-    """The published test accuracies of a table's arms; empty where the paper has none."""
-    if not has_published(name):
+def paper_values(item: Item, experiment: Experiment) -> pd.Series:
+    """The published test accuracies of an item's arms; empty where the paper has none."""
+    if item.published is None:
         return pd.Series(dtype=float)
-    return published(name).query("experiment == @experiment.name").set_index("arm")["value"]
+    values = published(item.published).query("experiment == @experiment.name")
+    return values.set_index("arm")["value"]
 
 
-def frame_of(name: str, item: Item, experiments: list[Experiment], scale: str) -> pd.DataFrame:
+def frame_of(item: Item, experiments: list[Experiment], scale: str) -> pd.DataFrame:
     """A row per experiment, optimizer and method, with n = 0 for arms that were not run."""
     rows = []
     for experiment in experiments:
-        paper = paper_values(name, experiment)
+        paper = paper_values(item, experiment)
         for optimizer, (method, suffix) in product(item.optimizers, item.methods.items()):
             arm = experiment[optimizer + suffix]
             row = {
@@ -130,13 +130,13 @@ def frame_of(name: str, item: Item, experiments: list[Experiment], scale: str) -
     return pd.DataFrame(rows).astype({"epochs": "Int64"})
 
 
-def rows_of(name: str, item: Item, experiment: Experiment) -> Iterator[list[str]]:
+def rows_of(item: Item, experiment: Experiment) -> Iterator[list[str]]:
     """A row a method, per statistic and for the published numbers where there are some.
 
     Of an experiment without runs, the last epoch's dashes say enough; so short that they have no
     last ten epochs, nothing is said of those.
     """
-    paper = paper_values(name, experiment)
+    paper = paper_values(item, experiment)
     wanted = ["last", *([] if paper.empty else ["published"])]
     wanted += ["best"] if experiment.runs else []
     wanted += ["last10"] if any(values(arm, "last10") for arm in experiment.arms.values()) else []
@@ -144,8 +144,11 @@ def rows_of(name: str, item: Item, experiment: Experiment) -> Iterator[list[str]
     for statistic in wanted:
         label = LABELS.get(statistic, statistic)
         for method, suffix in item.methods.items():
+            arms = [optimizer + suffix for optimizer in item.optimizers]
+            if statistic == "published" and not paper.index.isin(arms).any():
+                continue
             cells = []
-            for arm in (optimizer + suffix for optimizer in item.optimizers):
+            for arm in arms:
                 if statistic == "published":
                     cells.append(f"{paper[arm]:.2f}" if arm in paper else MISSING)
                 else:
@@ -154,7 +157,7 @@ def rows_of(name: str, item: Item, experiment: Experiment) -> Iterator[list[str]
             title = label = ""
 
 
-def layout(name: str, item: Item, experiments: list[Experiment], scale: str, file: str) -> Table:
+def layout(item: Item, experiments: list[Experiment], scale: str, file: str) -> Table:
     """A table with the conditions of its runs, and what is not in its means, as notes."""
     caption = (
         f"{item.caption}, scale {scale}: mean ± sample standard deviation over seeds (number of "
@@ -165,15 +168,16 @@ def layout(name: str, item: Item, experiments: list[Experiment], scale: str, fil
         "* The mean over seeds of each run's best epoch, which is chosen on the test set and "
         "therefore too high; the last epoch is the result."
     )
-    if any(not paper_values(name, each).empty for each in experiments):
-        notes.append(f"published: the paper's Table {name[-1]}, at the paper's scale.")
+    if any(not paper_values(item, each).empty for each in experiments):
+        number = item.published.removeprefix("table")
+        notes.append(f"published: the paper's Table {number}, at the paper's scale.")
     notes.append(f"{MISSING}: not run, or diverged.")
     if diverged := [place(run) for e in experiments for run in e.runs if run.status == "diverged"]:
         notes.append(f"Diverged, not in the means: {', '.join(diverged)}.")
     if unfinished := [place(run) for each in experiments for run in each.unfinished]:
         notes.append(f"Not counted, because they did not finish: {', '.join(unfinished)}.")
     header = ["Data, net", "Epoch", "Method", *(OPTIMIZERS[each] for each in item.optimizers)]
-    rows = [row for experiment in experiments for row in rows_of(name, item, experiment)]
+    rows = [row for experiment in experiments for row in rows_of(item, experiment)]
     return Table(file, caption, header, rows, notes)
 
 
@@ -240,8 +244,8 @@ def make_table(name: str, runs_dir: Path, out: Path, scale: str, experiment: str
     ]
     asked = [each for each in experiments if experiment in (None, each.name)]
     require_runs(asked, runs_dir, scale, item.sweep)
-    table = layout(name, item, experiments, scale, file)
-    frame = frame_of(name, item, experiments, scale)
+    table = layout(item, experiments, scale, file)
+    frame = frame_of(item, experiments, scale)
     files = {
         "csv": frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"),
         "md": markdown(table),
@@ -249,7 +253,7 @@ def make_table(name: str, runs_dir: Path, out: Path, scale: str, experiment: str
     }
     for kind, text in files.items():
         write_whole(out / scale / f"{file}.{kind}", text.encode())
-    return markdown(layout(name, item, asked, scale, file))
+    return markdown(layout(item, asked, scale, file))
 
 
 def main(arguments: list[str] | None = None) -> None:

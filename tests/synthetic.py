@@ -52,6 +52,11 @@ def make_run(
         "optimizer": standard | own.get("optimizer", {}),
     }
     for method in methods:
+        if "=" in method:
+            key, value = method.split("=")
+            group = "data" if key == "standardised" else "optimizer"
+            config[group][key] = yaml.safe_load(value)
+            continue
         kind, number = re.fullmatch(r"([a-z]+)([\d.]*)", method).groups()
         if kind == "lrd":
             config["lrd"] |= {"enabled": True, "p": float(number)}

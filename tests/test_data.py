@@ -23,6 +23,15 @@ def test_digits_are_balanced_disjoint_and_standardised():
     assert not any(image.numpy().tobytes() in train for image in data.test_images)
 
 
+def test_pixels_that_are_not_standardised_are_the_same_ones_in_0_to_1():
+    plain, standardised = digits(standardised=False), digits()
+    for part in ("train_images", "test_images"):
+        images = getattr(plain, part)
+        assert images.min() == 0
+        assert images.max() == 1
+        torch.testing.assert_close((images - 0.1307) / 0.3081, getattr(standardised, part))
+
+
 def test_digits_labels_fit_their_images():
     """A nearest class mean classifier gets most right, and would not with shuffled labels."""
     data = digits()

@@ -61,6 +61,8 @@ def changed(**dotted):
         (dict(optimizer__weight_decay=0.0005), "adam+weight_decay=0.0005"),
         (dict(optimizer__name="rmsprop", lrd__enabled=True, lrd__authors=True),
          "rmsprop+lrd0.5+authors"),
+        (dict(data__standardised=True), "adam"),
+        (dict(data__standardised=False), "adam+standardised=false"),
     ],
 )  # fmt: skip
 def test_an_arm_is_named_by_what_differs(changes, name):
@@ -90,6 +92,7 @@ def test_the_folder_is_found_by_scale_experiment_arm_and_seed():
         dict(epochs=100.0),
         dict(lrd__rescale=False),
         dict(regularizer={}),
+        dict(data__standardised=True),
         dict(launcher="ray"),
     ],
 )
@@ -105,6 +108,7 @@ def test_what_cannot_change_a_base_arms_numbers_is_not_hashed(changes):
         dict(threads=2),
         dict(model__hidden=999),
         dict(data__subset=100),
+        dict(data__standardised=False),
         dict(optimizer__lr=0.01),
         dict(lr_scale=0.5),
         dict(precision="bf16"),

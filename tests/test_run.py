@@ -144,6 +144,8 @@ def test_a_forked_stream_leaves_the_global_generator_alone():
         ("schedule.name=steps +schedule.at=[2]", "schedule.at must be a list of fractions"),
         ("regularizer.p_sd=0", "regularizer.p_sd must be a number in (0, 1]"),
         ("regularizer.p_sd=0.9", "models.fcnet.fcnet has no standard dropout"),
+        ("data.standardised=no-idea", "data.standardised must be true or false, got 'no-idea'"),
+        ("experiment=toy +data.standardised=false", "a task without data cannot leave pixels"),
         ("regularizer.noisy_label=1.5", "regularizer.noisy_label must be a number in [0, 1]"),
         ("regularizer.noisy_gradient=-1", "regularizer.noisy_gradient must be a variance"),
         ("regularizer.dropout_gradient=0", "regularizer.dropout_gradient must be a number"),
