@@ -99,8 +99,11 @@ def seeds_line(arms: dict[str, Arm]) -> str:
     parts = [f"n = {'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}"] if counts else []
     parts += [f"{method} {arm.divergence()}" for method, arm in arms.items() if arm.diverged]
     missing = [method for method, arm in arms.items() if not arm.done and not arm.diverged]
-    if missing:
-        parts.append("not run" if len(missing) == len(arms) else f"not run: {', '.join(missing)}")
+    if len(missing) == len(arms):
+        parts.append("not run")
+    elif missing:  # a panel's title has room for one name
+        few = missing[0] if len(missing) == 1 else f"{len(missing)} of {len(arms)}"
+        parts.append(f"not run: {few}")
     return "\n".join(parts)
 
 
@@ -149,7 +152,8 @@ def learning_curves(curves: Curves, experiment: Experiment, scale: str) -> Figur
         if curves.optimizers_across and metric == LOSS and optimizer != item.optimizers[0]:
             axes.tick_params(labelleft=False)
     _name_panels(grid, cells, arms, curves.optimizers_across)
-    released = curves.item.sweep == "table1" and experiment.name == "cifar10"
+    # a smaller net's or a shorter training's curves have nothing in common with it
+    released = curves.item.sweep == "table1" and experiment.name == "cifar10" and scale == "paper"
     _legend(figure, curves, _draw_released(grid, curves, experiment) if released else [])
     caption = (
         f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "

@@ -104,6 +104,20 @@ def test_figure_6_shows_the_curve_that_the_authors_released(runs):
     assert "authors released" in figure.legends[0].get_texts()[-1].get_text()
 
 
+def test_the_released_curve_does_not_stand_beside_smaller_nets(runs, tmp_path):
+    make_run(runs, "sgdm+lrd0.5", 0, [40.0, 45.0], experiment="cifar10", scale="lite")
+    read = read_experiment(runs, "lite", "cifar10", CURVES["figure6"].item.arms())
+    figure = figures.learning_curves(CURVES["figure6"], read, "lite")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["base", "LRD"]
+    assert [len(axes.lines) for axes in figure.axes[::5]] == [1, 1, 1]
+
+
+def test_several_methods_that_were_not_run_are_counted(runs):
+    make_run(runs, "adam", 0, [40.0, 45.0])
+    figure, _ = draw(runs, "settings", (3, 3))
+    assert figure.axes[1].get_title() == "Adam\nn = 1\nnot run: 2 of 3"
+
+
 def test_another_experiments_curves_have_a_name_of_their_own(runs, tmp_path):
     make_run(runs, "adam", 0, [97.0, 98.0], experiment="digits")
     written = figures.make_curves("figure5", runs, tmp_path, "paper", "digits")
