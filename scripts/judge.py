@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from experiments.record import Run
@@ -19,13 +19,21 @@ SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN = "supported", "contradicted", "unde
 VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN)
 
 
+class Measured(NamedTuple):
+    """A pair's runs: the seeds that both sides have, and what they differ by at each."""
+
+    seeds: list[int]
+    first: float  # the statistic's mean over the seeds; NaN without any
+    second: float
+    differences: list[float]
+    diverged: list[int]  # seeds at which a run of either side did
+
+
 class Tested(NamedTuple):
     """A pair, what its seeds say, and what follows at the corrected level."""
 
     pair: Pair
-    seeds: list[int]
-    differences: list[float]
-    diverged: list[int]  # seeds at which a run of either side did
+    measured: Measured
     result: Paired
     adjusted: float  # Holm's p-value
     verdict: str
@@ -52,24 +60,22 @@ def judge(claims: Claims, runs: list[Run]) -> list[Verdict]:
         members = [claim for claim in claims.claims if claim.family == family]
         # a pair that several claims of a family name is one test, and counts once
         measured = {
-            _key(pair): differences(pair, experiments[pair.experiment])
+            _key(pair): measure(pair, experiments[pair.experiment])
             for claim in members
             for pair in claim.pairs
         }
         results = {
-            pair: paired(found, pair.bound, claims.level)
-            for pair, (_, found, _) in measured.items()
+            pair: paired(found.differences, pair.bound, claims.level)
+            for pair, found in measured.items()
         }
         adjusted = dict(zip(results, holm([each.p for each in results.values()]), strict=True))
         for claim in members:
             tested = []
             for pair in claim.pairs:
                 key = _key(pair)
-                seeds, found, diverged = measured[key]
-                verdict = _of_pair(pair, results[key], diverged, adjusted[key], claims.level)
-                tested.append(
-                    Tested(pair, seeds, found, diverged, results[key], adjusted[key], verdict)
-                )
+                found, result, p = measured[key], results[key], adjusted[key]
+                verdict = _of_pair(pair, result, found.diverged, p, claims.level)
+                tested.append(Tested(pair, found, result, p, verdict))
             verdicts.append(Verdict(claim, tested, _of_claim(claim, tested)))
     return verdicts
 
@@ -79,20 +85,21 @@ def _key(pair: Pair) -> Pair:
     return pair._replace(sign=1, published=None)
 
 
-def differences(pair: Pair, runs: list[Run]) -> tuple[list[int], list[float], list[int]]:
-    """Seeds that both sides have, the difference at each, and the seeds at which a run diverged."""
+def measure(pair: Pair, runs: list[Run]) -> Measured:
+    """The statistic of both sides at every seed that both have. Raises ResultError for runs that
+    cannot be compared."""
     experiment = gather(runs, pair.experiment, (*pair.arms, *pair.than))
     done = [{run.seed: run for run in experiment[arm].done} for arm in (*pair.arms, *pair.than)]
     seeds = sorted(set.intersection(*map(set, done)))
     lost = {run.seed for arm in experiment.arms.values() for run in arm.diverged}
-    found = []
-    for seed in seeds:
+    sides = np.empty((len(seeds), 2))
+    for row, seed in zip(sides, seeds, strict=True):
         of_seed = [each[seed] for each in done]
         base = of_seed[-1]
         values = [statistic(pair.statistic, run, base) for run in of_seed]
-        first, second = values[: len(pair.arms)], values[len(pair.arms) :]
-        found.append(statistics.fmean(first) - statistics.fmean(second))
-    return seeds, found, sorted(lost)
+        row[:] = [np.mean(values[: len(pair.arms)]), np.mean(values[len(pair.arms) :])]
+    first, second = sides.mean(0) if seeds else (math.nan, math.nan)
+    return Measured(seeds, first, second, (sides[:, 0] - sides[:, 1]).tolist(), sorted(lost))
 
 
 def statistic(name: str, run: Run, base: Run) -> float:

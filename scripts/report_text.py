@@ -136,7 +136,16 @@ def _verdict_table(results: Results) -> str:
         f"[{scale}](tables/{scale}/verdicts.md) ([every comparison](tables/{scale}/pairs.csv))"
         for scale in results.verdicts
     )
-    notes = [*verdicts.notes(results.claims.level), f"By scale: {links}."]
+    at_scale = [
+        verdict
+        for verdict in _shown(results)
+        if results.scale.get(verdict.claim.experiment) == SCALES[0]
+    ]
+    notes = [
+        *verdicts.notes(results.claims.level),
+        *verdicts.unlike(at_scale, SCALES[0]),
+        f"By scale: {links}.",
+    ]
     return "\n\n".join([pipes(header, rows), "\n".join(f"- {note}" for note in notes)])
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.record import RecordError, read_runs
-from scripts.arms import ResultError, write_whole
+from scripts.arms import ResultError, published, write_whole
 from scripts.claims import ClaimError, Pair, read_claims
 from scripts.inference import MOST_SEEDS, Paired, needed_seeds
 from scripts.judge import CONTRADICTED, NOT_RUN, SUPPORTED, VERDICTS, Verdict, judge
@@ -37,19 +37,20 @@ def frames(verdicts: list[Verdict], scale: str) -> tuple[pd.DataFrame, pd.DataFr
             | {word.replace(" ", "_"): counts[word] for word in VERDICTS}
         )
         for each in verdict.tested:
-            pair, result = each.pair, each.result
+            pair, found = each.pair, each.measured
             folders = [
                 f"{pair.experiment}/{arm}/seed{seed}"
                 for arm in (*pair.arms, *pair.than)
-                for seed in each.seeds
+                for seed in found.seeds
             ]
             pairs.append(
                 {**head, "pair": pair.label, "statistic": pair.statistic}
                 | {"claimed": f"{'above' if pair.sign > 0 else 'below'} {pair.bound:g}"}
                 | {"verdict": each.verdict, "published": pair.published}
-                | result._asdict()
-                | {"p_holm": each.adjusted, "diverged": " ".join(map(str, each.diverged))}
-                | {"differences": " ".join(f"{value:.6g}" for value in each.differences)}
+                | {"first": found.first, "second": found.second}
+                | each.result._asdict()
+                | {"p_holm": each.adjusted, "diverged": " ".join(map(str, found.diverged))}
+                | {"differences": " ".join(f"{value:.6g}" for value in found.differences)}
                 | {"runs": " ".join(folders)}
             )
     return pd.DataFrame(claims), pd.DataFrame(pairs)
@@ -107,7 +108,7 @@ def evidence(verdict: Verdict) -> str:
             digits = digits_of(tested[0].pair)
             means = [each.result.mean for each in tested]
             text += f"; means {min(means):+.{digits}f} to {max(means):+.{digits}f}"
-    lost = sorted({seed for each in verdict.tested for seed in each.diverged})
+    lost = sorted({seed for each in verdict.tested for seed in each.measured.diverged})
     return text + (f"; diverged at seed {', '.join(map(str, lost))}" if lost else "")
 
 
@@ -116,8 +117,9 @@ def markdown(verdicts: list[Verdict], scale: str, level: float) -> str:
     counts = Counter(verdict.verdict for verdict in verdicts)
     found = ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word])
     table = pipes(HEADER, [row(each, level) for each in verdicts])
+    lines = [*notes(level), *unlike(verdicts, scale)]
     return "\n".join(
-        [f"Claims at scale {scale}: {found}.", "", table, "", *(f"- {n}" for n in notes(level)), ""]
+        [f"Claims at scale {scale}: {found}.", "", table, "", *(f"- {line}" for line in lines), ""]
     )
 
 
@@ -125,7 +127,7 @@ def row(verdict: Verdict, level: float) -> list[str]:
     """A claim's cells."""
     alone = verdict.tested[0] if len(verdict.tested) == 1 else None
     pairs = verdict.claim.pairs
-    published = pairs[0].published if len(pairs) == 1 else None
+    difference = pairs[0].published if len(pairs) == 1 else None
     effect = alone.result.effect if alone else math.nan
     return [
         verdict.claim.text,
@@ -133,7 +135,7 @@ def row(verdict: Verdict, level: float) -> list[str]:
         verdict.verdict,
         MISSING if verdict.verdict == NOT_RUN else seeds_of(verdict),
         evidence(verdict),
-        MISSING if published is None else f"{published:+g}",
+        MISSING if difference is None else f"{difference:+g}",
         MISSING if math.isnan(effect) else f"{effect:+.1f}",
         needed(effect, level),
     ]
@@ -151,6 +153,31 @@ def notes(level: float) -> list[str]:
         "Seeds needed: for a power of 80 % without correction, if the effect were what these "
         "seeds show; from few seeds it is no more than a hint.",
     ]
+
+
+def unlike(verdicts: list[Verdict], scale: str) -> list[str]:
+    """Claims whose base ends so far from the published value that theirs is another comparison.
+
+    So far: by more than ten times the published difference. Only at the paper's scale: others are
+    not expected to come near it.
+    """
+    lines = []
+    for verdict in verdicts if scale == "paper" else []:
+        for each in verdict.tested:
+            pair, base = each.pair, each.measured.second
+            if pair.published is None or len(pair.than) != 1:
+                continue
+            paper = published(verdict.claim.sweep).set_index(["experiment", "metric", "arm"])
+            column = pair.statistic.removeprefix("last:")
+            value = paper["value"][pair.experiment, column, pair.than[0]]
+            if abs(base - value) > 10 * abs(pair.published):
+                digits = digits_of(pair)
+                lines.append(
+                    f"{verdict.claim.text}: not the comparison that the paper made. The base, "
+                    f"{pair.than[0]}, ends at {base:.{digits}f} here and at {value:.{digits}f} "
+                    "there."
+                )
+    return lines
 
 
 def main(arguments: list[str] | None = None) -> None:
