@@ -13,6 +13,7 @@ from experiments.schedule import NAMES
 from experiments.tracking import MODES
 
 PRECISIONS = ("fp32", "bf16")
+_GROUPS = ("lrd", "regularizer", "schedule", "wandb")  # Hydra itself asks for the others
 _REGULARIZERS = {
     "p_sd": (lambda p: 0 < p <= 1, "a number in (0, 1], the share of units kept"),
     "noisy_label": (lambda rate: 0 <= rate <= 1, "a number in [0, 1], the share of labels drawn"),
@@ -27,6 +28,9 @@ class ConfigError(ValueError):
 
 def check(config: Config) -> None:
     """Raise ConfigError for the first value out of its range."""
+    for key in _GROUPS:
+        group = config[key]
+        _require(isinstance(group, dict), key, group, f"a group, set as {key}.<key>=<value>")
     p = config["lrd"]["p"]
     _require(_number(p) and 0 < p <= 1, "lrd.p", p, "a number in (0, 1], the share of updates kept")
     enabled = config["lrd"]["enabled"]

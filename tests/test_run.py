@@ -141,6 +141,7 @@ def test_a_forked_stream_leaves_the_global_generator_alone():
         ("+optimizer.base.weight_decay=0.5", "set optimizer.weight_decay for both"),
         ("precision=fp8", "precision must be fp32 or bf16, got 'fp8'"),
         ("schedule.name=cosine", "schedule.name must be constant or steps or poly"),
+        ("schedule=null", "schedule must be a group"),
         ("schedule.name=steps +schedule.at=[2]", "schedule.at must be a list of fractions"),
         ("regularizer.p_sd=0", "regularizer.p_sd must be a number in (0, 1]"),
         ("regularizer.p_sd=0.9", "models.fcnet.fcnet has no standard dropout"),
