@@ -183,10 +183,11 @@ def _legend(figure: Figure, curves: Curves, more: list[Line2D]) -> None:
     """One legend for all panels."""
     lines = zip(curves.item.methods, LINES, strict=False)
     handles = [Line2D([], [], label=method, **style) for method, style in lines] + more
+    long = sum(len(str(each.get_label())) for each in handles) > 60
     figure.legend(
         handles=handles,
         loc="outside upper center",
-        ncols=min(len(handles), 4),
+        ncols=min(len(handles), 3 if long else 4),
         frameon=False,
         handlelength=4,
     )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -116,6 +117,18 @@ def test_several_methods_that_were_not_run_are_counted(runs):
     make_run(runs, "adam", 0, [40.0, 45.0])
     figure, _ = draw(runs, "settings", (3, 3))
     assert figure.axes[1].get_title() == "Adam\nn = 1\nnot run: 4 of 5"
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_the_legend_stays_inside(runs, name):
+    experiment = CURVES[name].experiment
+    make_run(runs, CURVES[name].item.arms()[0], 0, [40.0, 45.0], experiment=experiment)
+    read = read_experiment(runs, "paper", experiment, CURVES[name].item.arms())
+    with mpl.rc_context(figures.STYLE):
+        figure = figures.learning_curves(CURVES[name], read, "paper")
+        figure.draw_without_rendering()
+    width = figure.legends[0].get_window_extent().width
+    assert width < figure.bbox.width
 
 
 def test_another_experiments_curves_have_a_name_of_their_own(runs, tmp_path):
