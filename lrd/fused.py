@@ -6,6 +6,7 @@ time. Kernels check nothing: the plan prepares arguments of exactly the compiled
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import chain, groupby
 from operator import is_
 from typing import Any, NamedTuple
@@ -24,7 +25,8 @@ from lrd.kernel import (
     scalar_dtype,
 )
 from lrd.mask import BLOCK, parameter_words, step_words, threshold
-from lrd.rules import Row, scalars
+from lrd.rules import Group, Row, Rule, check_gradient, scalars
+from lrd.shards import local
 
 
 class _Piece(NamedTuple):
@@ -41,9 +43,8 @@ class _Piece(NamedTuple):
 class _Call(NamedTuple):
     """One call of a kernel on up to TENSORS_PER_CALL pieces."""
 
-    pieces: list[_Piece]
     arguments: list[Any]  # of which gradients, words and h are renewed at each step
-    gradients: list[int]  # their places
+    gradients: list[tuple[int, int, slice | None]]  # their places, rows, and parts of these
 
 
 class _Batch(NamedTuple):
@@ -58,16 +59,28 @@ class _Batch(NamedTuple):
 class Plan:
     """The calls that make up a fused step, with views of all that stays between steps.
 
-    Made once and used for as long as the same tensors come in (`fits`): a step then costs a few
-    small tensor operations besides its kernels. Step counters become views of one tensor.
+    Made once and used for as long as a step is over the same tensors (`fits`). Step counters
+    become views of one tensor. `rest` are the rows that are left to the caller: the mask goes by
+    the element's index and the kernel by memory, and in another layout (channels-last weights, or
+    a part cut out of a parameter along an inner dimension) the two differ.
     """
 
-    def __init__(self, rows: list[Row]) -> None:
-        self._counts = [float(row.state["step"]) for row in rows]
+    def __init__(
+        self, groups: list[Group], rules: list[Rule], states: Iterable[Any], rows: list[Row]
+    ) -> None:
+        self.rest = [row for row in rows if not _in_line(row)]
+        self._rows = [row for row in rows if _in_line(row)]
+        self._counts = [float(row.state["step"]) for row in self._rows]
         self._steps = torch.tensor(self._counts)
-        for row, step in zip(rows, self._steps, strict=True):
+        for row, step in zip(self._rows, self._steps, strict=True):
             row.state["step"] = step
-        self._tensors, self._numbers = _identity(rows)
+        self._own_states = [row.state for row in rows]
+        self._whole, self._shared = [], []  # tensors whose address must stay, by what tells it
+        for row in rows:
+            tensors = [row.param, *(row.state[name] for name in row.rule.state)]
+            (self._whole if row.part is None else self._shared).extend(tensors)
+        self._objects = self._objects_of(groups, rules, states)
+        self._numbers = self._numbers_of(groups)
 
         def kind(numbered: tuple[int, Row]) -> tuple[Any, ...]:
             number, row = numbered
@@ -75,62 +88,79 @@ class Plan:
             return row.group_index, str(W.device), str(W.dtype), self._counts[number]
 
         # in descending size, so that a call's tensors are alike
-        numbered = sorted(enumerate(rows), key=lambda pair: -pair[1].W.numel())
+        numbered = sorted(enumerate(self._rows), key=lambda pair: -pair[1].W.numel())
         self._batches = []
         for _, alike in groupby(sorted(numbered, key=kind), key=kind):
             pieces = [piece for number, row in alike for piece in _pieces(number, row)]
             if pieces:  # a parameter may be empty
                 self._batches.append(_batch(pieces))
 
-    def fits(self, rows: list[Row]) -> bool:
-        """Whether `rows` are the tensors that the plan was made for, at the steps it left."""
-        tensors, numbers = _identity(rows)
+    def fits(self, groups: list[Group], rules: list[Rule], states: Iterable[Any]) -> bool:
+        """Whether a step would be over the tensors that the plan was made for, as it left them."""
+        objects = self._objects_of(groups, rules, states)
         return (
-            len(tensors) == len(self._tensors)
-            and all(map(is_, tensors, self._tensors))
-            and numbers == self._numbers
+            len(objects) == len(self._objects)
+            and all(map(is_, objects, self._objects))
+            and self._numbers_of(groups) == self._numbers
             and self._steps.tolist() == self._counts
         )
 
+    def _objects_of(
+        self, groups: list[Group], rules: list[Rule], states: Iterable[Any]
+    ) -> list[Any]:
+        """What must be the same objects: parameters, whether they lack a gradient, and state."""
+        params = [param for group in groups for param in group["params"]]
+        lacking = [param.grad is None for param in params]
+        own = chain.from_iterable(state.values() for state in self._own_states)
+        return [*params, *lacking, *groups, *rules, *states, *own]
+
+    def _numbers_of(self, groups: list[Group]) -> list[int]:
+        """And what must be the same numbers: seeds, lengths of groups, and addresses."""
+        numbers = [group["seed"] for group in groups] + [len(group["params"]) for group in groups]
+        numbers += [tensor.data_ptr() for tensor in self._whole]
+        return numbers + [local(tensor).data_ptr() for tensor in self._shared]
+
     def step(self) -> None:
-        """Update every parameter of the plan."""
+        """Update every parameter of the plan but `rest`.
+
+        Python's work for all calls comes before the first: kernels drive out of the cache what it
+        needs, and each call would wait for memory anew.
+        """
+        gradients = [_gradient(row) for row in self._rows]
         self._steps += 1
-        self._counts = self._steps.tolist()
+        self._counts = [count + 1 for count in self._counts]
+        prepared = []
         for kernel, lead, words, calls in self._batches:
             step_share, h = _step_tensors(lead.row, int(self._counts[lead.number]), lead.W)
             words_place, h_place = kernel.words, kernel.h
             for call, share in zip(calls, (words ^ step_share).unbind(), strict=True):
                 arguments = call.arguments.copy()
                 arguments[words_place], arguments[h_place] = share, h
-                for place, piece in zip(call.gradients, call.pieces, strict=True):
-                    arguments[place] = _gradient(piece)
-                kernel.function(*arguments)
+                for place, number, part in call.gradients:
+                    grad = gradients[number]
+                    arguments[place] = grad if part is None else grad.view(-1)[part]
+                prepared.append((kernel.function, arguments))
+        for function, arguments in prepared:
+            function(*arguments)
 
 
-def _identity(rows: list[Row]) -> tuple[list[Any], list[int]]:
-    """What must stay the same for a plan to hold: objects; addresses of tensors, and seeds."""
-    objects = list(chain.from_iterable((row.param, row.rule, *row.state.values()) for row in rows))
-    numbers = [row.group["seed"] for row in rows]
-    for row in rows:
-        if row.part is None:  # without the properties, which cost as much as all the rest
-            numbers.append(row.param.data_ptr())
-            numbers += [row.state[name].data_ptr() for name in row.rule.state]
-        else:
-            numbers += [tensor.data_ptr() for tensor in (row.W, *row.tensors)]
-    return objects, numbers
+def _in_line(row: Row) -> bool:
+    """Whether the elements lie in memory in the order of their indices, without a gap in these."""
+    if row.part is None:
+        return row.param.is_contiguous()
+    return row.part.start is not None and row.W.is_contiguous()
 
 
-def _gradient(piece: _Piece) -> Tensor:
-    """The gradient's part, of the dtype and the layout that the kernel takes for granted.
+def _gradient(row: Row) -> Tensor:
+    """The gradient, of the dtype and the layout that the kernel takes for granted.
 
     In the parameter's own shape: the kernel goes by the sizes that it is handed.
     """
-    grad = piece.row.param.grad if piece.row.part is None else piece.row.G
-    if grad.dtype != piece.W.dtype:
-        grad = grad.to(piece.W.dtype)
-    if not grad.is_contiguous():
-        grad = grad.contiguous()
-    return grad if piece.part is None else grad.view(-1)[piece.part]
+    grad = row.param.grad if row.part is None else row.G
+    check_gradient(grad)
+    if grad.dtype != row.param.dtype:
+        grad = grad.to(row.param.dtype)
+    return grad if grad.is_contiguous() else grad.contiguous()
 
 
 def _pieces(number: int, row: Row) -> list[_Piece]:
@@ -211,8 +241,10 @@ def _call(kernel: Kernel, pieces: list[_Piece]) -> _Call:
         column_numbers(str(W.device)),
         [[piece.state[place] for piece in pieces] + padding for place in states],
     )
-    gradients = [kernel.gradient(number) for number in range(len(pieces))]
-    return _Call(pieces, kernel.arguments(matrices), gradients)
+    gradients = [
+        (kernel.gradient(place), piece.number, piece.part) for place, piece in enumerate(pieces)
+    ]
+    return _Call(kernel.arguments(matrices), gradients)
 
 
 def _step_tensors(row: Row, t: int, W: Tensor) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from torch.optim.optimizer import ParamsT
 from lrd.fused import Plan
 from lrd.kernel import CompilationError
 from lrd.mask import check_keep_prob, check_seed
-from lrd.rules import Group, Row, Rule, masked_step, scalars
+from lrd.rules import Group, Row, Rule, check_gradient, masked_step, scalars
 from lrd.shards import local_mask, part_of
 
 Compile = bool | Literal["auto"]
@@ -95,49 +95,40 @@ class MaskedOptimizer(torch.optim.Optimizer):
         return loss
 
     def _update(self) -> None:
-        rows = self._rows()
-        if self._compiles():
-            # The mask goes by the element's index, the kernel by memory: in another layout
-            # (channels-last weights) the two differ, and it is the eager step that knows both;
-            # as they do in a part that is cut out of a parameter along an inner dimension.
-            fusable = [row for row in rows if _in_line(row)]
-            try:
-                self._fused_update(fusable)
-            except CompilationError as error:
-                if self._compile is True:
-                    raise
-                warnings.warn(f"{error}. Going on with the eager step", stacklevel=2)
-                self._compile = False
-            else:
-                done = len(fusable) == len(rows)
-                rows = [] if done else [row for row in rows if not _in_line(row)]
+        rules = [self._rule(group) for group in self.param_groups]
+        states = self.state.values()
+        if self._plan is None or not self._plan.fits(self.param_groups, rules, states):
+            rows = self._rows(rules)
+            self._plan = self._planned(rules, rows) if self._compiles() else None
+        if self._plan is not None:
+            self._plan.step()
+            rows = self._plan.rest
         for row in rows:
             _eager_update(row)
+
+    def _planned(self, rules: list[Rule], rows: list[Row]) -> Plan | None:
+        """A plan of the fused step, or None, said once, where there is no compiler."""
+        try:
+            return Plan(self.param_groups, rules, self.state.values(), rows)
+        except CompilationError as error:
+            if self._compile is True:
+                raise
+            warnings.warn(f"{error}. Going on with the eager step", stacklevel=2)
+            self._compile = False
+            return None
 
     def _compiles(self) -> bool:
         if self._compile != "auto":
             return bool(self._compile)
         return worth_compiling(sum(p.numel() for g in self.param_groups for p in g["params"]))
 
-    def _fused_update(self, rows: list[Row]) -> None:
-        if not rows:
-            return
-        if self._plan is None or not self._plan.fits(rows):
-            self._plan = Plan(rows)
-        self._plan.step()
-
-    def _rows(self) -> list[Row]:
+    def _rows(self, rules: list[Rule]) -> list[Row]:
         """The parameters that have a gradient, with their state, made where it is missing."""
         rows, index = [], 0
-        for number, group in enumerate(self.param_groups):
-            rule = self._rule(group)
+        for number, (group, rule) in enumerate(zip(self.param_groups, rules, strict=True)):
             for param in group["params"]:
                 if param.grad is not None:
-                    if param.grad.layout is not torch.strided:
-                        raise RuntimeError(
-                            f"lrd does not support gradients of layout {param.grad.layout}: "
-                            "make them dense, for an Embedding with sparse=False"
-                        )
+                    check_gradient(param.grad)
                     state = self.state[param]
                     if len(state) != 1 + len(rule.state):
                         _fill_state(state, param, rule)
@@ -167,13 +158,6 @@ def _fill_state(state: dict[str, Any], param: Tensor, rule: Rule) -> None:
     for name in rule.state:
         if state.get(name) is None:
             state[name] = torch.zeros_like(param, memory_format=torch.preserve_format)
-
-
-def _in_line(row: Row) -> bool:
-    """Whether the elements lie in memory in the order of their indices, without a gap in these."""
-    if row.part is None:
-        return row.param.is_contiguous()
-    return row.part.start is not None and row.W.is_contiguous()
 
 
 def _eager_update(row: Row) -> None:

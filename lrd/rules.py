@@ -67,6 +67,15 @@ class Row(NamedTuple):
         return self.param.grad if self.part is None else local_gradient(self.param)
 
 
+def check_gradient(grad: Tensor) -> None:
+    """RuntimeError for a sparse gradient."""
+    if grad.layout is not torch.strided:
+        raise RuntimeError(
+            f"lrd does not support gradients of layout {grad.layout}: "
+            "make them dense, for an Embedding with sparse=False"
+        )
+
+
 def scalars(rule: Rule, group: Group, t: int) -> list[Any]:
     """α, λ and the rule's own scalars of update number t = 1, 2, …; α may be a tensor.
 

@@ -218,3 +218,45 @@ def test_a_plan_is_made_anew_for_another_seed_and_for_moved_state():
             optimizer.step()
         weights.append(W.detach())
     torch.testing.assert_close(*weights)
+
+
+def test_a_plan_serves_as_long_as_the_same_tensors_come_in_in_any_layout():
+    sides = []
+    for compile in (False, True):
+        torch.manual_seed(0)
+        params = [
+            nn.Parameter(torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last)),
+            nn.Parameter(torch.randn(300)),
+            nn.Parameter(torch.randn(7)),
+        ]
+        groups = [{"params": params[:2]}, {"params": params[2:]}]
+        sides.append((params, lrd.Adam(groups, compile=compile)))
+    plans = []
+    for number in range(5):
+        if number == 3:  # the same parameters in the same order, one of them in another group
+            for _, optimizer in sides:
+                first, second = optimizer.param_groups
+                second["params"].insert(0, first["params"].pop())
+                second["lr"] = 0.5
+        step(sides, number)
+        plans.append(sides[1][1]._plan)
+    assert plans[0] is plans[1] is plans[2]
+    assert plans[3] is not plans[2]
+    assert plans[3] is plans[4]
+    for a, b in zip(sides[0][0], sides[1][0], strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("compile", [False, True])
+def test_a_sparse_gradient_is_refused_before_anything_moves(compile):
+    params = [nn.Parameter(torch.ones(300)), nn.Parameter(torch.ones(300))]
+    optimizer = lrd.Adam(params, compile=compile)
+    for param in params:
+        param.grad = torch.ones(300)
+    optimizer.step()
+    before = [param.detach().clone() for param in params]
+    params[1].grad = torch.ones(300).to_sparse()
+    with pytest.raises(RuntimeError, match="sparse"):
+        optimizer.step()
+    assert all(torch.equal(a, b) for a, b in zip(params, before, strict=True))
+    assert all(int(optimizer.state[param]["step"]) == 1 for param in params)
