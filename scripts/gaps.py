@@ -13,6 +13,7 @@ from scripts.items import CURVES, TABLES
 from scripts.toy_shares import KEEP_PROBS, RATES, arm_of
 
 SEEDS = (0, 1, 2)  # that the make targets run unless told otherwise
+TOY_ARMS = tuple(arm_of(rate, keep_prob) for rate, keep_prob in product(RATES, KEEP_PROBS))
 
 
 class Wanted(NamedTuple):
@@ -48,8 +49,7 @@ def wanted() -> list[Wanted]:
     ]
     for name, item in voc_figures.ITEMS.items():
         found.append(Wanted(name, item.experiment, tuple(voc_figures.ARMS.values())))
-    toy = tuple(arm_of(rate, keep_prob) for rate, keep_prob in product(RATES, KEEP_PROBS))
-    return [*found, Wanted("figure4", "toy", toy)]
+    return [*found, Wanted("figure4", "toy", TOY_ARMS)]
 
 
 def seconds_of_a_run(runs: Iterable[Run], experiment: str) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,11 +12,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.record import Run
-from scripts.arms import ResultError, gather
+from scripts.arms import ResultError, gather, published
 from scripts.claims import Claim, Claims, Cost, Pair
 from scripts.inference import Paired, holm, paired
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN = "supported", "contradicted", "undecided", "not run"
+PUBLISHED = ("table1", "table2", "table3", "table4", "figure8")  # in results/paper
+MAIN_METRICS = ("test_accuracy", "mean_iou")
 VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN)
 
 
@@ -26,7 +29,8 @@ class Measured(NamedTuple):
     first: float  # the statistic's mean over the seeds; NaN without any
     second: float
     differences: list[float]
-    diverged: list[int]  # seeds at which a run of either side did
+    diverged: dict[str, list[int]]  # by arm, at seeds at which all of them ended
+    mixed: list[int]  # seeds whose runs were made on different processors
 
 
 class Tested(NamedTuple):
@@ -39,12 +43,21 @@ class Tested(NamedTuple):
     verdict: str
 
 
+class Unlike(NamedTuple):
+    """An arm that a claim compares with, and that ends far from what the paper has for it."""
+
+    arm: str
+    here: float
+    there: float
+
+
 class Verdict(NamedTuple):
     """A claim's verdict, and the pairs from which it follows."""
 
     claim: Claim
     tested: list[Tested]
     verdict: str
+    unlike: list[Unlike]
 
 
 def judge(claims: Claims, runs: list[Run]) -> list[Verdict]:
@@ -55,6 +68,7 @@ def judge(claims: Claims, runs: list[Run]) -> list[Verdict]:
     experiments: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         experiments[run.experiment].append(run)
+    far = _far_from_published(claims.another_base, experiments)
     verdicts = []
     for family in dict.fromkeys(claim.family for claim in claims.claims):
         members = [claim for claim in claims.claims if claim.family == family]
@@ -76,7 +90,11 @@ def judge(claims: Claims, runs: list[Run]) -> list[Verdict]:
                 found, result, p = measured[key], results[key], adjusted[key]
                 verdict = _of_pair(pair, result, found.diverged, p, claims.level)
                 tested.append(Tested(pair, found, result, p, verdict))
-            verdicts.append(Verdict(claim, tested, _of_claim(claim, tested)))
+            bases = dict.fromkeys(
+                (pair.experiment, arm) for pair in claim.pairs for arm in pair.than
+            )
+            unlike = [far[base] for base in bases if base in far]
+            verdicts.append(Verdict(claim, tested, _of_claim(claim, tested), unlike))
     return verdicts
 
 
@@ -91,7 +109,14 @@ def measure(pair: Pair, runs: list[Run]) -> Measured:
     experiment = gather(runs, pair.experiment, (*pair.arms, *pair.than))
     done = [{run.seed: run for run in experiment[arm].done} for arm in (*pair.arms, *pair.than)]
     seeds = sorted(set.intersection(*map(set, done)))
-    lost = {run.seed for arm in experiment.arms.values() for run in arm.diverged}
+    diverged = {
+        arm: {run.seed for run in experiment[arm].diverged} for arm in (*pair.arms, *pair.than)
+    }
+    ended = set.intersection(
+        *({*of_arm, *lost} for of_arm, lost in zip(done, diverged.values(), strict=True))
+    )
+    lost = {arm: sorted(seeds & ended) for arm, seeds in diverged.items() if seeds & ended}
+    mixed = [seed for seed in seeds if len({each[seed].info.get("cpu") for each in done}) > 1]
     sides = np.empty((len(seeds), 2))
     for row, seed in zip(sides, seeds, strict=True):
         of_seed = [each[seed] for each in done]
@@ -99,7 +124,31 @@ def measure(pair: Pair, runs: list[Run]) -> Measured:
         values = [statistic(pair.statistic, run, base) for run in of_seed]
         row[:] = [np.mean(values[: len(pair.arms)]), np.mean(values[len(pair.arms) :])]
     first, second = sides.mean(0) if seeds else (math.nan, math.nan)
-    return Measured(seeds, first, second, (sides[:, 0] - sides[:, 1]).tolist(), sorted(lost))
+    return Measured(seeds, first, second, (sides[:, 0] - sides[:, 1]).tolist(), lost, mixed)
+
+
+def _far_from_published(
+    limits: dict[str, float], experiments: dict[str, list[Run]]
+) -> dict[tuple[str, str], Unlike]:
+    """Arms at the paper's scale whose mean last value is farther than the limit from the paper's.
+
+    Of other scales nobody expects it.
+    """
+    found = {}
+    for item in PUBLISHED:
+        for row in published(item).itertuples():
+            limit = limits.get(row.experiment)
+            lasts = [
+                float(run.metrics[row.metric].iloc[-1])
+                for run in experiments.get(row.experiment, [])
+                if (run.arm, run.scale, run.status) == (row.arm, "paper", "done")
+            ]
+            if limit is None or not lasts or row.metric not in MAIN_METRICS:
+                continue
+            if abs(np.mean(lasts) - row.value) > limit:
+                here = float(np.mean(lasts))
+                found[row.experiment, row.arm] = Unlike(row.arm, here, row.value)
+    return found
 
 
 def statistic(name: str, run: Run, base: Run) -> float:
@@ -115,7 +164,9 @@ def statistic(name: str, run: Run, base: Run) -> float:
     return float(run.metrics["epoch"][there].min() if there.any() else len(curve) + 1)
 
 
-def _of_pair(pair: Pair, result: Paired, diverged: list[int], p: float, level: float) -> str:
+def _of_pair(
+    pair: Pair, result: Paired, diverged: dict[str, list[int]], p: float, level: float
+) -> str:
     if not result.n and not diverged:
         return NOT_RUN
     return UNDECIDED if diverged else _side(result, pair.bound, pair.sign, p, level)
@@ -148,7 +199,7 @@ def judge_cost(cost: Cost, benchmark: Path, level: float) -> tuple[Paired, str]:
     table = pd.read_csv(benchmark) if benchmark.exists() else pd.DataFrame()
     if "ratios" not in table:
         return paired([]), NOT_RUN
-    rows = table.query("what == @cost.row")
+    rows = table[[fnmatchcase(what, cost.row) for what in table["what"]]]
     if len(rows) != 1:
         raise ResultError(f"{benchmark} has no row {cost.row!r}: run `make benchmark` again")
     ratios = [float(word) for word in str(rows["ratios"].iloc[0]).split()]

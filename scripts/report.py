@@ -39,17 +39,11 @@ def read_results(folder: Path) -> Results:
     """
     runs_dir = folder / "runs"
     runs = {scale: read_runs(runs_dir, scale=scale) for scale in SCALES}
-    scale = {
-        run.experiment: name
-        for name in reversed(SCALES)
-        for run in runs[name]
-        if run.status in FINISHED
-    }
-    if not scale:
+    if not any(run.status in FINISHED for found in runs.values() for run in found):
         raise ResultError(f"no finished run in {runs_dir}. Make some with: make reproduce-table1")
     claims = read_claims()
     judged = {name: judge(claims, runs[name]) for name in SCALES if runs[name]}
-    return Results(folder, runs, scale, claims, judged)
+    return Results(folder, runs, claims, judged)
 
 
 def rebuild(results: Results) -> None:

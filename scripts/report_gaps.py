@@ -8,14 +8,14 @@ from scripts.items import TITLES
 from scripts.tables import pipes
 
 
-def missing(runs: dict[str, list[Run]], shown: dict[str, str], whole: str) -> str:
-    """What the tables and figures lack at the scale at which each experiment is shown and at the
-    `whole` one, the command for it, and its cost. `runs` are by scale, `shown` by experiment."""
+def missing(runs: dict[str, list[Run]], whole: str) -> str:
+    """What the tables and figures lack at the `whole` scale, and at others at which they have been
+    begun, the command for it, and its cost. `runs` are by scale."""
     rows = []
     for wanted in gaps.wanted():
-        for scale in dict.fromkeys((shown.get(wanted.experiment, whole), whole)):
+        for scale in sorted(runs, key=lambda scale: scale == whole):
             lacking = wanted.missing(runs[scale])
-            if lacking:
+            if lacking and (scale == whole or len(lacking) < wanted.runs):
                 took = gaps.seconds_of_a_run(runs[scale], wanted.experiment)
                 rows.append(
                     [
@@ -33,7 +33,8 @@ def missing(runs: dict[str, list[Run]], shown: dict[str, str], whole: str) -> st
     return (
         f"{pipes(header, rows)}\n\nCost in core-hours is from the mean training time of the "
         "experiment's finished runs at that scale; in GPU-hours from the model below. Items share "
-        "runs, which are made once."
+        "runs, which are made once. What would take more than a day on a machine without a GPU "
+        "begins with YES=1 only, which is to be added to the command."
     )
 
 

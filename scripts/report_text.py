@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +11,9 @@ from experiments.record import FINISHED, Run
 from scripts import gaps, toy_shares, verdicts, voc_figures
 from scripts.arms import gather
 from scripts.claims import Claims, Cost
+from scripts.inference import Paired
 from scripts.items import CURVES, TABLES, TITLES
-from scripts.judge import NOT_RUN, VERDICTS, Verdict, judge_cost
+from scripts.judge import NOT_RUN, UNDECIDED, VERDICTS, Verdict, judge_cost
 from scripts.report_gaps import cost_model, missing
 from scripts.tables import MISSING, layout, markdown, pipes
 
@@ -40,11 +41,10 @@ METHOD_FIGURES = {
 
 
 class Results(NamedTuple):
-    """What the report is made of; `scale` is the one at which each experiment is shown."""
+    """What the report is made of."""
 
     folder: Path
     runs: dict[str, list[Run]]  # by scale
-    scale: dict[str, str]  # by experiment; none for those that were never run
     claims: Claims
     verdicts: dict[str, list[Verdict]]  # by scale
 
@@ -61,7 +61,7 @@ def report(results: Results) -> str:
         *_voc_sections(results),
         _toy_section(results),
         "## What is missing",
-        missing(results.runs, results.scale, SCALES[0]),
+        missing(results.runs, SCALES[0]),
         "## What the paper's scale would cost",
         cost_model(),
         "## Speed",
@@ -74,28 +74,45 @@ def report(results: Results) -> str:
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
-def _runs(results: Results, experiment: str) -> list[Run]:
-    """An experiment's runs at the scale at which it is shown."""
-    runs = results.runs[results.scale[experiment]]
-    return [run for run in runs if run.experiment == experiment]
+def _runs(results: Results, experiment: str, scale: str) -> list[Run]:
+    return [run for run in results.runs[scale] if run.experiment == experiment]
+
+
+def _scales(results: Results, experiment: str, arms: Iterable[str]) -> list[str]:
+    """The scales at which some arms of an experiment are shown: the first at which they have been
+    run, and the next as well while one of them is missing there."""
+    wanted, found = set(arms), []
+    for scale in SCALES:
+        runs = _runs(results, experiment, scale)
+        there = {run.arm for run in runs if run.status in FINISHED} & wanted
+        found += [scale] if there else []
+        if there == wanted:
+            break
+    return found
 
 
 def _picture(path: str, text: str) -> str:
     return f"![{text}]({path})"
 
 
-def _shown(results: Results) -> list[Verdict]:
-    """Each claim's verdict at the scale at which its experiment is shown."""
+def _shown(results: Results) -> list[tuple[str | None, Verdict]]:
+    """Each claim's verdict, at the first scale at which all that it compares has been run, else
+    at the first at which some of it has; None if none of it has been."""
     found = []
     for number, claim in enumerate(results.claims.claims):
-        scale = results.scale.get(claim.experiment)
-        found.append(results.verdicts[scale][number] if scale else Verdict(claim, [], NOT_RUN))
+        at_scale = [(scale, each[number]) for scale, each in results.verdicts.items()]
+        run = [(scale, each) for scale, each in at_scale if each.verdict != NOT_RUN]
+        whole = [
+            (scale, each)
+            for scale, each in run
+            if all(tested.verdict != NOT_RUN for tested in each.tested)
+        ]
+        found.append(next(iter([*whole, *run]), (None, Verdict(claim, [], NOT_RUN, []))))
     return found
 
 
 def _summary(results: Results) -> str:
     runs = [run for each in results.runs.values() for run in each if run.status in FINISHED]
-    counts = Counter(each.verdict for each in _shown(results))
     scales = [
         f"{sum(run.status in FINISHED for run in found)} at {scale} scale"
         for scale, found in results.runs.items()
@@ -105,15 +122,48 @@ def _summary(results: Results) -> str:
     return (
         "LRD is learning rate dropout with p = 0.5, unless it says otherwise; the base is the "
         "same optimizer without it, at the same seed: the same initial weights, order and "
-        f"augmentation. Of {sum(counts.values())} claims of the paper and questions of our own: "
-        + ", ".join(f"**{counts[word]} {word}**" for word in VERDICTS)
-        + f". Made from {len(runs)} finished runs ({', '.join(scales)}) on "
-        f"{' and '.join(machines)}; every number comes from a run folder, listed at the end with "
-        "its commit, and `make report` makes this page anew from them. An experiment is shown at "
-        "the paper's scale where it was run at that, else at lite scale: the same code with "
-        "narrower nets, fewer images and fewer epochs, which can suggest what happens at full "
-        "size and cannot prove it."
+        f"augmentation. {_counts(results)} An experiment is shown at the paper's scale where it "
+        "was run at that, else at lite scale: the same code with narrower nets, fewer images and "
+        "fewer epochs, which can suggest what happens at full size and cannot prove it.\n\n"
+        f"Made from {len(runs)} finished runs ({', '.join(scales)}) on {' and '.join(machines)}; "
+        "every number comes from a run folder, listed at the end with its processor and commit, "
+        "and `make report` makes this page anew from them. Links lead into the repository's "
+        "`results` folder. Two runs of one seed on different processors differ by rounding, which "
+        "training amplifies: where the sides of a pair were run on different ones, that is in the "
+        "spread of the differences."
     )
+
+
+def _counts(results: Results) -> str:
+    """How many claims have which verdict, at each scale."""
+    shown = _shown(results)
+    costs = [_judged(results, cost)[1] for cost in results.claims.costs]
+    total = len(shown) + len(costs)
+    lines = []
+    for scale in SCALES:
+        at_scale = [verdict for name, verdict in shown if name == scale]
+        counts = Counter(each.verdict for each in at_scale)
+        words = [
+            f"**{counts[word]} {word}**{_other_bases(at_scale, word)}"
+            for word in VERDICTS
+            if word != NOT_RUN
+        ]
+        if at_scale:
+            lines.append(f"{len(at_scale)} at {scale} scale: {', '.join(words)}")
+    counts = Counter(costs)
+    words = [f"**{counts[word]} {word}**" for word in VERDICTS if counts[word]]
+    lines.append(f"{len(costs)} about the cost of a step or epoch: {', '.join(words)}")
+    if never := sum(name is None for name, _ in shown):
+        lines.append(f"**{never} not run**")
+    return f"There are {total} claims of the paper and questions of our own: {'; '.join(lines)}."
+
+
+def _other_bases(verdicts: list[Verdict], word: str) -> str:
+    """How many of the verdicts of a kind that decides are against another base than the paper's."""
+    count = sum(each.verdict == word and bool(each.unlike) for each in verdicts)
+    if not count or word == UNDECIDED:
+        return ""
+    return f" ({count} of them against another base than the paper's)"
 
 
 def _verdict_table(results: Results) -> str:
@@ -121,65 +171,66 @@ def _verdict_table(results: Results) -> str:
     header.insert(header.index("n"), "Scale")
     commands = {(each.sweep, each.experiment): each.command(SCALES[0]) for each in gaps.wanted()}
     rows = []
-    for verdict in _shown(results):
+    for scale, verdict in _shown(results):
         cells = verdicts.row(verdict, results.claims.level)
         if verdict.verdict == NOT_RUN:
-            scale = MISSING
             command = commands[verdict.claim.sweep, verdict.claim.experiment]
             cells[verdicts.HEADER.index("Mean difference")] = f"`{command}`"
-        else:
-            scale = results.scale[verdict.claim.experiment]
-        cells.insert(header.index("Scale"), scale)
+        cells.insert(header.index("Scale"), scale or MISSING)
         rows.append(cells)
     rows += [_cost_row(results, cost) for cost in results.claims.costs]
     links = ", ".join(
         f"[{scale}](tables/{scale}/verdicts.md) ([every comparison](tables/{scale}/pairs.csv))"
         for scale in results.verdicts
     )
-    at_scale = [
-        verdict
-        for verdict in _shown(results)
-        if results.scale.get(verdict.claim.experiment) == SCALES[0]
-    ]
     notes = [
         *verdicts.notes(results.claims.level),
-        *verdicts.unlike(at_scale, SCALES[0]),
+        *verdicts.unlike(verdict for _, verdict in _shown(results)),
         f"By scale: {links}.",
     ]
     return "\n\n".join([pipes(header, rows), "\n".join(f"- {note}" for note in notes)])
 
 
+def _judged(results: Results, cost: Cost) -> tuple[Paired, str]:
+    return judge_cost(cost, results.folder / "benchmark.csv", results.claims.level)
+
+
 def _cost_row(results: Results, cost: Cost) -> list[str]:
     """A claim about the benchmark, whose rounds stand for seeds."""
-    result, verdict = judge_cost(cost, results.folder / "benchmark.csv", results.claims.level)
-    scale, rounds, found = MISSING, MISSING, "`make benchmark`"
+    result, verdict = _judged(results, cost)
+    rounds, found = MISSING, "`make benchmark`"
     if result.n:
-        scale, rounds = SCALES[0], f"{result.n} rounds"
+        rounds = f"{result.n} rounds"
         found = f"ratio {result.mean:.3f} [{result.low:.3f}, {result.high:.3f}]"
-    return [cost.text, cost.source, verdict, scale, rounds, found, MISSING, MISSING, MISSING]
+    return [cost.text, cost.source, verdict, MISSING, rounds, found, MISSING, MISSING, MISSING]
 
 
 def _section(results: Results, title: str, table: str | None, figures: tuple[str, ...]) -> str:
     """An item's tables, one for each scale at which its experiments are shown, and its figures."""
     parts = [f"### {title}"]
     item = TABLES[table] if table else CURVES[figures[0]].item
+    at = {name: _scales(results, name, item.arms()) for name in item.experiments}
     for scale in SCALES:
-        names = [name for name in item.experiments if results.scale.get(name) == scale]
-        read = [gather(_runs(results, name), name, item.arms()) for name in names]
+        read = [
+            gather(_runs(results, name, scale), name, item.arms())
+            for name, scales in at.items()
+            if scale in scales
+        ]
         if table and read:
             parts.append(markdown(layout(item, read, scale, table)))
-    parts += [_figure(results, figure, CURVES[figure].experiment) for figure in figures]
-    absent = [TITLES[name] for name in item.experiments if name not in results.scale]
+    for figure in figures:
+        experiment = CURVES[figure].experiment
+        parts += [_figure(results, figure, experiment, scale) for scale in at[experiment]]
+    absent = [TITLES[name] for name, scales in at.items() if not scales]
     if absent:
         parts.append(f"Not run: {', '.join(absent)}.")
     return "\n\n".join(part for part in parts if part)
 
 
-def _figure(results: Results, name: str, experiment: str, text: str = "") -> str:
-    """A figure of an experiment at the scale at which it is shown; nothing if it was not run."""
-    scale = results.scale.get(experiment)
+def _figure(results: Results, name: str, experiment: str, scale: str, text: str = "") -> str:
+    """A figure of an experiment at a scale; nothing if there is none."""
     path = f"figures/{scale}/{name}.png"
-    if scale is None or not (results.folder / path).exists():
+    if not (results.folder / path).exists():
         return ""
     number = name.removeprefix("figure").removesuffix("-basins")
     what = f"Figure {number}" if number.isdecimal() else name.capitalize()
@@ -190,26 +241,26 @@ def _voc_sections(results: Results) -> Iterator[str]:
     for name, item in voc_figures.ITEMS.items():
         number, title = name.removeprefix("figure"), TITLES[item.experiment]
         yield f"### Figure {number}: {title}"
-        scale = results.scale.get(item.experiment)
-        if scale is None:
-            yield "Not run."
-            continue
         arms = voc_figures.ARMS.values()
-        experiment = gather(_runs(results, item.experiment), item.experiment, arms)
-        yield markdown(voc_figures.summary(item, experiment, scale, name))
-        yield _figure(results, name, item.experiment)
+        scales = _scales(results, item.experiment, arms)
+        for scale in scales:
+            runs = _runs(results, item.experiment, scale)
+            experiment = gather(runs, item.experiment, arms)
+            yield markdown(voc_figures.summary(item, experiment, scale, name))
+            yield _figure(results, name, item.experiment, scale)
+        if not scales:
+            yield "Not run."
 
 
 def _toy_section(results: Results) -> str:
     parts = ["### Figure 4: the toy example"]
-    scale = results.scale.get("toy")
-    if scale is None:
-        return "\n\n".join([*parts, "Not run."])
-    read = toy_shares.rates_of(_runs(results, "toy"))
-    parts.append(markdown(toy_shares.summary(read, scale)))
-    parts.append(_figure(results, "figure4", "toy", "paths over the contour"))
-    parts.append(_figure(results, "figure4-basins", "toy", "share of starts by basin"))
-    return "\n\n".join(parts)
+    scales = _scales(results, "toy", gaps.TOY_ARMS)
+    for scale in scales:
+        read = toy_shares.rates_of(_runs(results, "toy", scale))
+        parts.append(markdown(toy_shares.summary(read, scale)))
+        parts.append(_figure(results, "figure4", "toy", scale, "paths over the contour"))
+        parts.append(_figure(results, "figure4-basins", "toy", scale, "share of starts by basin"))
+    return "\n\n".join(parts if scales else [*parts, "Not run."])
 
 
 def _speed(folder: Path) -> str:
@@ -234,7 +285,9 @@ def _run_lists(results: Results) -> Iterator[str]:
 def _run_row(run: Run) -> list[str]:
     last = "" if run.metrics.empty else _numbers(run)
     folder = f"{run.scale}/{run.experiment}/{run.arm}/seed{run.seed}"
-    device = f"{run.info['device']}, {run.info['threads']} thread" if "device" in run.info else ""
+    info, device = run.info, ""
+    if "device" in info:
+        device = f"{info.get('cpu') or info['device']}, {info['threads']} thread"
     return [
         f"[{run.arm}, seed {run.seed}](runs/{folder})",
         run.status,

@@ -31,11 +31,11 @@ from scripts.arms import (
 from scripts.items import OPTIMIZERS, TABLES, TEST, Item
 
 MISSING = "–"
-# Each takes one run's test accuracies, epoch by epoch.
+# Each takes one run's test accuracies, epoch by epoch. The last ten of ten epochs are all of them.
 STATISTICS: dict[str, Callable[[pd.Series], float]] = {
     "last": lambda curve: curve.iloc[-1],
     "best": lambda curve: curve.max(),
-    "last10": lambda curve: curve.iloc[-10:].mean() if len(curve) >= 10 else np.nan,
+    "last10": lambda curve: curve.iloc[-10:].mean() if len(curve) > 10 else np.nan,
 }
 LABELS = {"last": "last epoch", "best": "best epoch*", "last10": "mean of last 10"}
 _MARKDOWN = str.maketrans({"*": r"\*", "|": r"\|"})

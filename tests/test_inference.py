@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from scripts.inference import BOOTSTRAP_FROM, holm, needed_seeds, paired, power
+from scripts.inference import BOOTSTRAP_FROM, hedges, holm, needed_seeds, paired, power
 
 
 def test_interval_and_p_are_the_paired_t_tests():
@@ -16,7 +16,18 @@ def test_interval_and_p_are_the_paired_t_tests():
     assert result.mean == pytest.approx(1.58)
     assert (result.low, result.high) == pytest.approx((0.7001, 2.4599), abs=1e-3)
     assert result.p == pytest.approx(0.00283, abs=1e-5)
-    assert result.effect * math.sqrt(10) == pytest.approx(4.0621, abs=1e-4)
+    assert result.effect == pytest.approx(0.9139 * 4.0621 / math.sqrt(10), abs=1e-4)
+
+
+@pytest.mark.parametrize(("n", "factor"), [(3, 0.5642), (5, 0.7979), (10, 0.9139), (31, 0.9748)])
+def test_effects_are_corrected_as_hedges_table_has_it(n, factor):
+    assert hedges(n) == pytest.approx(factor, abs=1e-4)
+
+
+def test_two_seeds_have_an_interval_and_no_effect_size():
+    result = paired([1.0, 1.1])
+    assert math.isnan(result.effect)
+    assert result.low < 1.0 < result.high
 
 
 @pytest.mark.parametrize("n", [2, 3, 5])

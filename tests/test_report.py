@@ -11,6 +11,7 @@ from scripts.arms import ResultError
 from scripts.report import read_results, rebuild
 from scripts.report_page import page
 from scripts.report_text import report
+from scripts.verdicts import write_verdicts
 from synthetic import ROOT, make_run
 
 RESULTS = ROOT / "results"
@@ -39,8 +40,8 @@ def cells(text: str, start: str) -> list[str]:
 
 def test_a_claim_shows_its_verdict_scale_seeds_and_interval(results):
     row = cells(report(read_results(results)), "LRD improves Adam's test accuracy on MNIST")
-    assert row[1:5] == ["Table 1", "undecided", "paper", "2"]
-    assert row[5] == "+0.60 [-0.67, +1.87]"  # 0.5 and 0.7: ± 12.706 · 0.1
+    assert row[1:5] == ["Table 1", "undecided, other base", "paper", "2"]
+    assert row[5] == "+0.60 [-0.67, +1.87] points"  # 0.5 and 0.7: ± 12.706 · 0.1
     assert row[6] == "+0.27"
 
 
@@ -65,6 +66,30 @@ def test_paper_scale_is_preferred_and_lite_is_marked(results):
     assert cells(text, "LRD improves Adam's test accuracy on CIFAR-10")[3] == "lite"
 
 
+@pytest.mark.parametrize("status", ["done", "diverged"])
+def test_a_run_at_paper_scale_does_not_hide_what_lite_scale_has(tmp_path, status):
+    """Each claim and table is shown where it was run; half run at paper scale, at both."""
+    for seed, (base, masked) in enumerate([(40.0, 41.0), (42.0, 43.1), (41.0, 42.2)]):
+        make_run(tmp_path / "runs", "adam", seed, [base], scale="lite", experiment="cifar10")
+        make_run(
+            tmp_path / "runs", "adam+lrd0.5", seed, [masked], scale="lite", experiment="cifar10"
+        )
+    make_run(tmp_path / "runs", "sgdm", 0, [95.0], experiment="cifar10", status=status)
+    text = report(read_results(tmp_path))
+    row = cells(text, "LRD improves Adam's test accuracy on CIFAR-10")
+    assert (row[3], row[4]) == ("lite", "3")
+    table = text[text.index("### Table 1") : text.index("### Table 2")]
+    assert "scale paper" in table
+    assert "41.00 ± 1.00 (3)" in table
+
+
+def test_the_summary_counts_every_row_of_the_verdicts(results):
+    text = report(read_results(results))
+    total = int(re.search(r"There are (\d+) claims", text)[1])
+    table = text[text.index("## Verdicts") : text.index("- n: seeds")]
+    assert total == table.count("\n| ") - 2  # less the header and its rule
+
+
 def test_smoke_runs_are_no_evidence(tmp_path):
     make_run(tmp_path / "runs", "adam", 0, [50.0], scale="smoke")
     with pytest.raises(ResultError, match="make reproduce-table1"):
@@ -85,6 +110,17 @@ def test_rebuild_makes_tables_figures_and_verdicts_anew(results):
 @pytest.mark.slow
 def test_the_committed_report_is_what_the_committed_runs_give(committed):
     assert (RESULTS / "REPORT.md").read_text() == committed
+    assert (RESULTS / "report.html").read_text() == page(committed, RESULTS)
+
+
+@pytest.mark.slow
+def test_the_committed_verdicts_are_what_the_committed_runs_give(tmp_path):
+    read = read_results(RESULTS)
+    for scale, judged in read.verdicts.items():
+        write_verdicts(judged, tmp_path, scale, read.claims.level)
+        for name in ("verdicts.md", "verdicts.csv", "pairs.csv"):
+            ours, theirs = (folder / scale / name for folder in (RESULTS / "tables", tmp_path))
+            assert ours.read_text() == theirs.read_text(), name
 
 
 @pytest.mark.slow
@@ -110,11 +146,12 @@ def test_numbers_trace_to_the_run_folders_that_the_report_links(committed):
 
 def test_the_page_holds_its_pictures_and_needs_nothing_else(tmp_path):
     (tmp_path / "a.png").write_bytes(b"\x89PNG")
-    text = "# Title & more\n\n![A](a.png)\n\n| a | b |\n| --- | --- |\n| x | supported |\n"
+    text = "# Title & more\n\n![A picture](a.png)\n\n| a | b |\n| --- | --- |\n| x | supported |\n"
     html = page(text, tmp_path)
     assert "<title>Title &amp; more</title>" in html
     assert 'src="data:image/png;base64,iVBORw==' in html
     assert '<td class="verdict supported">' in html
+    assert "<figcaption>A picture</figcaption>" in html
     assert not re.search(r"<script|<link|src=\"(?!data:)|url\(|@import", html)
 
 
@@ -145,6 +182,10 @@ def test_the_page_opens_in_a_browser_at_the_width_of_a_phone(tmp_path):
         assert view.evaluate(colour) == "rgb(255, 255, 255)"
         view.emulate_media(color_scheme="dark")
         assert view.evaluate(colour) == "rgb(22, 22, 22)"
-        assert view.pdf(format="A4").startswith(b"%PDF")  # as print shows it
+        view.emulate_media(media="print", color_scheme="dark")  # paper is white, runs are listed
+        assert view.evaluate(colour) == "rgb(255, 255, 255)"
+        closed = "[...document.querySelectorAll('details td')].some(each => !each.offsetHeight)"
+        assert not view.evaluate(closed)
+        assert view.pdf(format="A4").startswith(b"%PDF")
         assert errors == []
         browser.close()

@@ -1,5 +1,8 @@
 """Claims and their verdicts, on synthetic runs with a known truth."""
 
+import dataclasses
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,7 +13,12 @@ from scripts.claims import ClaimError, Cost, read_claims
 from scripts.judge import judge, judge_cost, statistic
 from synthetic import make_run
 
-HEAD = "level: 0.05\ncorrection: holm\ncost: {claims: {}}\nfamilies:\n"
+HEAD = """level: 0.05
+correction: holm
+another_base: {mnist: 0.5, cifar10: 1}
+cost: {claims: {}}
+families:
+"""
 
 
 def family(claims, experiment="mnist"):
@@ -93,22 +101,77 @@ def test_a_run_that_diverged_leaves_its_pair_undecided(runs, verdicts_of):
     make_run(runs, "adam+lrd0.5", 3, [50.0, 10.0], status="diverged")
     (judged,) = verdicts_of(ONE)
     assert judged.verdict == "undecided"
-    assert "diverged at seed 3" in verdicts.evidence(judged)
+    assert "diverged: adam+lrd0.5 at seed 3" in verdicts.evidence(judged)
 
 
-def test_a_base_far_from_the_published_one_is_said(runs, verdicts_of):
-    """A collapsed base makes any method look good: published are 97.88 and +0.27."""
+def test_a_run_that_diverged_without_a_partner_voids_nothing(runs, verdicts_of):
+    pairs_of(runs, "adam", "adam+lrd0.5", [(90.0, 91.0), (90.5, 91.6), (89.0, 90.1)])
+    make_run(runs, "adam", 7, [50.0, 10.0], status="diverged")
+    (judged,) = verdicts_of(ONE)
+    assert judged.verdict == "supported"
+    assert "diverged" not in verdicts.evidence(judged)
+
+
+SPEED_AND_ACCURACY = family("""
+      Higher: {statistic: "mean:train_accuracy", pairs: [[adam+lrd0.5, adam]]}
+      Last: {pairs: [[adam+lrd0.5, adam]]}""")
+
+
+def test_a_base_far_from_the_published_one_is_said_of_every_claim(runs, verdicts_of):
+    """A collapsed base makes any method look good: published is 97.88."""
     pairs_of(runs, "adam", "adam+lrd0.5", [(20.0, 91.0), (22.0, 91.6), (21.0, 90.1)])
-    far = verdicts_of(ONE)
-    (line,) = verdicts.unlike(far, "paper")
-    assert "adam, ends at 21.00 here and at 97.88 there" in line
-    assert line in verdicts.markdown(far, "paper", 0.05)
-    assert not verdicts.unlike(far, "lite")
+    far = verdicts_of(SPEED_AND_ACCURACY)
+    (line,) = verdicts.unlike(far)
+    assert "adam 21 (97.88)" in line
+    text = verdicts.markdown(far, "paper", 0.05)
+    assert line in text
+    assert [verdicts.word(each) for each in far] == ["supported, other base"] * 2
+    assert text.count("supported, other base") == 2
 
 
-def test_a_base_near_the_published_one_is_not(runs, verdicts_of):
-    pairs_of(runs, "adam", "adam+lrd0.5", [(98.3, 98.4), (98.4, 98.6)])
-    assert not verdicts.unlike(verdicts_of(ONE), "paper")
+@pytest.mark.parametrize(("base", "scale"), [(97.6, "paper"), (98.3, "paper"), (21.0, "lite")])
+def test_a_base_near_the_published_one_or_at_another_scale_is_not(runs, claims, base, scale):
+    for seed in range(2):
+        make_run(runs, "adam", seed, [base + 0.01 * seed], scale=scale)
+        make_run(runs, "adam+lrd0.5", seed, [base + 0.1], scale=scale)
+    judged = judge(claims(ONE), read_runs(runs, scale=scale))
+    assert not verdicts.unlike(judged)
+    assert verdicts.word(judged[0]) == "supported"
+
+
+def test_seeds_on_different_processors_are_named(runs, verdicts_of, monkeypatch):
+    monkeypatch.setattr("scripts.arms.faults", lambda run: [])  # the digest, which is changed
+    pairs_of(runs, "adam", "adam+lrd0.5", [(90.0, 91.0), (90.5, 91.6)])
+    record = runs / "paper" / "mnist" / "adam" / "seed1" / "run.json"
+    record.write_text(record.read_text().replace("Some CPU", "Another CPU"))
+    (judged,) = verdicts_of(ONE)
+    (pair,) = judged.tested
+    assert pair.measured.mixed == [1]
+
+
+def test_an_effect_against_the_claim_says_so(runs, verdicts_of):
+    """Of accuracy, claimed to rise, and of epochs, claimed to fall."""
+    text = family("""
+      Higher: {pairs: [[adam+lrd0.5, adam]]}
+      Lower: {below: 0, pairs: [[adam+lrd0.5, adam]]}""")
+    pairs_of(runs, "adam", "adam+lrd0.5", [(90.0, 91.0), (90.5, 91.6), (89.0, 90.1)])
+    higher, lower = (verdicts.row(each, 0.05) for each in verdicts_of(text))
+    assert higher[6].startswith("+")
+    assert lower[6] == higher[6].replace("+", "-")
+    assert "against" in lower[7]
+    assert "against" not in higher[7]
+
+
+def test_pairs_that_were_not_run_are_counted(runs, verdicts_of):
+    for seed in range(2):
+        make_run(runs, "adam", seed, [50.0], experiment="cifar10")
+        make_run(runs, "adam+lrd0.5", seed, [51.0 + seed], experiment="cifar10")
+    assert "2 not run" in verdicts.evidence(verdicts_of(SEVERAL)[0])
+
+
+def test_a_claim_that_stands_twice_is_refused(claims):
+    with pytest.raises(ClaimError, match="duplicate key"):
+        claims(ONE + ONE)
 
 
 def test_a_family_is_corrected_for_all_of_its_claims_run_or_not(runs, verdicts_of):
@@ -213,7 +276,9 @@ def test_published_differences_are_those_of_the_papers_tables():
                 sum(numbers[pair.experiment, pair.statistic, arm] for arm in arms) / len(arms)
                 for arms in (pair.arms, pair.than)
             ]
-            assert pair.published == pytest.approx(sides[0] - sides[1], abs=0.0051), pair.label
+            # two decimals of percent, or three of a fraction
+            tolerance = 0.0006 if pair.experiment == "pspnet" else 0.0051
+            assert pair.published == pytest.approx(sides[0] - sides[1], abs=tolerance), pair.label
             checked += 1
     assert checked > 40
 
@@ -237,8 +302,38 @@ def test_cost_is_decided_by_the_benchmarks_rounds(tmp_path, ratios, verdict):
     path = tmp_path / "benchmark.csv"
     pd.DataFrame({"what": ["epoch"], "ratios": [ratios]}).to_csv(path, index=False)
     assert judge_cost(Cost("cheap", "Section 4.1", "epoch", 1.03), path, 0.05)[1] == verdict
+    assert judge_cost(Cost("cheap", "Section 4.1", "e*h", 1.03), path, 0.05)[1] == verdict
     with pytest.raises(ResultError, match="no row"):
         judge_cost(Cost("cheap", "Section 4.1", "another", 1.03), path, 0.05)
+
+
+def test_without_any_effect_a_whole_family_is_seldom_decided(claims, tmp_path, monkeypatch):
+    """Synthetic runs whose arms are alike, through all of it: at most one family in twenty errs.
+
+    A hundred families of five claims on accuracy, and on epochs to reach the base's.
+    """
+    arms = [f"adam+lrd0.{p}" for p in (1, 3, 5, 7, 9)]
+    lines = [f"      {arm} last: {{pairs: [[{arm}, adam]]}}\n" for arm in arms]
+    lines += [
+        f"      {arm} sooner: {{statistic: reach:train_accuracy, below: 0, pairs: [[{arm}, adam]]}}"
+        "\n"
+        for arm in arms
+    ]
+    read = claims(family("\n" + "".join(lines)))
+    monkeypatch.setattr("scripts.arms.faults", lambda run: [])  # these are not on disk
+    random, wrong = np.random.default_rng(0), 0
+    make_run(tmp_path / "runs", "adam", 0, [50.0] * 12)
+    (template,) = read_runs(tmp_path / "runs", scale="paper")
+    for _ in range(100):
+        runs = []
+        for arm in ("adam", *arms):
+            for seed in range(3):
+                curve = np.sort(random.normal(90.0, 3.0, 12)) + random.normal(0.0, 0.3)
+                metrics = pd.DataFrame({"epoch": range(1, 13), "test_accuracy": curve})
+                metrics["train_accuracy"] = curve
+                runs.append(dataclasses.replace(template, arm=arm, seed=seed, metrics=metrics))
+        wrong += any(each.verdict in ("supported", "contradicted") for each in judge(read, runs))
+    assert wrong <= 11  # of 100, if one in twenty errs: more than 11 come once in 200 times
 
 
 def test_files_name_every_run_that_a_number_is_made_of(runs, tmp_path, capsys):
