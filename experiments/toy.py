@@ -24,7 +24,10 @@ from experiments.tracking import Progress, Tracker
 from experiments.training import build, make_optimizer
 from models.toy import BASINS, Toy, basins, objective
 
-_APART = 0.02  # between the points of a path that are kept
+# Between the points of a path that are kept. Adam at a high rate never comes to rest, so that
+# distance alone would keep points without end: of the steps so far, a share lies between as well.
+_APART = 0.03
+_SHARE = 1 / 100
 
 
 def loss(model: Toy, _: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -65,12 +68,14 @@ def run(config: naming.Config, device: torch.device) -> str:
         if is_finished(config):  # by another process, since
             return "skipped"
         record.start(device, {**source, "train": len(model.points), "test": 0}, None)
-        trail, status = [model.points.detach().clone()], "done"
+        starts, whole, status = model.points.detach().clone(), shown(len(model.points)), "done"
+        trail = [starts[whole]]
         with Tracker(config) as tracker, Progress(record.folder, epochs, steps, 0) as progress:
             for epoch in range(1, epochs + 1):
                 rate, begin = schedule.get_last_lr()[0], time.perf_counter()
                 for number in range((epoch - 1) * steps, epoch * steps):
-                    trail.append(step(number))
+                    step(number)
+                    trail.append(model.points.detach()[whole])
                     progress.advance()
                 row = {"epoch": epoch, "lr": rate, **evaluate(model)}
                 seconds = time.perf_counter() - begin
@@ -82,43 +87,47 @@ def run(config: naming.Config, device: torch.device) -> str:
                     break
                 interruption.check()
             tracker.finish(status, record.state()["rows"])
-        record.save_paths(path_rows(torch.stack(trail)))
+        record.save_paths(path_rows(starts, torch.stack(trail), model.points.detach()))
         record.finish(status, epochs=epoch)
         return status
 
 
 def make_step(
     config: naming.Config, model: Toy, optimizer: torch.optim.Optimizer, schedule: LRScheduler
-) -> Callable[[int], Tensor]:
-    """A step of all starts by its number, from 0, to the points after it."""
+) -> Callable[[int], None]:
+    """A step of all starts, by its number, from 0."""
     change = rivals.gradient_change(config)
 
-    def step(number: int) -> Tensor:
+    def step(number: int) -> None:
         optimizer.zero_grad(set_to_none=True)
         loss(model)[0].backward()
         if change is not None:
             change([model.points.grad], number)
         optimizer.step()
         schedule.step()
-        return model.points.detach().clone()
 
     return step
 
 
-def path_rows(trail: Tensor) -> list[dict[str, float]]:
-    """The rows of paths.csv from the points after 0, 1, … steps, (steps + 1, N, 2).
+def path_rows(starts: Tensor, trail: Tensor, ends: Tensor) -> list[dict[str, float]]:
+    """The rows of paths.csv: of all starts the first and last point, of those in `shown` the path.
 
-    Of the starts in `shown`, each point that lies apart from the last one kept; of all, the first
-    and the last point. Six decimals.
+    `trail` is where these were after 0, 1, … steps, (steps + 1, number shown, 2), `starts` and
+    `ends` are the places of all, (N, 2). The path is the points that `kept_steps` gives. Six
+    decimals.
     """
-    trail = trail.double().cpu()
-    values = objective(trail)
-    whole = shown(trail.shape[1])
+    trail, last = trail.double().cpu(), len(trail) - 1
+    pairs = torch.stack((starts, ends)).double().cpu()
+    column = {start: number for number, start in enumerate(shown(len(starts)))}
     rows = []
-    for start in range(trail.shape[1]):
-        last = len(trail) - 1
-        for step in _apart(trail[:, start]) if start in whole else [0, last]:
-            (x, y), f = trail[step, start].tolist(), values[step, start].item()
+    for start in range(len(starts)):
+        if start in column:
+            path = trail[:, column[start]]
+            steps = kept_steps(path)
+            points = path[steps]
+        else:
+            steps, points = [0, last], pairs[:, start]
+        for step, (x, y), f in zip(steps, points.tolist(), objective(points).tolist(), strict=True):
             point = {"x": round(x, 6), "y": round(y, 6), "f": round(f, 6)}
             rows.append({"start": start, "step": step, **point})
     return rows
@@ -131,11 +140,14 @@ def shown(starts: int) -> list[int]:
     return [row * side + column for row in lines for column in lines]
 
 
-def _apart(path: Tensor) -> list[int]:
-    """Of a path (steps + 1, 2), the first and last step, and those apart from the one before."""
+def kept_steps(path: Tensor) -> list[int]:
+    """Of a path (steps + 1, 2), the first and last step, and those apart from the one before.
+
+    Apart by `_APART`, and by `_SHARE` of the steps so far: at first any step, later ever fewer.
+    """
     kept, place = [0], path[0].tolist()
     for step, point in enumerate(path.tolist()):
-        if math.dist(point, place) > _APART:
+        if step - kept[-1] >= step * _SHARE and math.dist(point, place) > _APART:
             kept.append(step)
             place = point
     last = len(path) - 1

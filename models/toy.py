@@ -29,7 +29,9 @@ def basins(points: Tensor) -> Tensor:
 
     Where f is below the saddle's value, its level set falls into one part for each minimum, which
     the saddle's y and the line x = 0, along which f is 14.2, keep apart; "outside" is the minimum
-    of x > 0, which the box has not. Above that value a descent may still go either way: "none".
+    of x > 0, which the box has not. Above that value a descent may still go either way, or without
+    end along x = 0 to y = −∞, where f falls to 7.3: "none". A descent is meant whose steps are
+    short; a long one, of Adam at a high rate, may climb out of a basin again.
     """
     x, y = points.unbind(-1)
     below = objective(points) < BARRIER

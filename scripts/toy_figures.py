@@ -95,23 +95,24 @@ def draw_paths(experiment: Experiment, scale: str) -> Figure:
         )
     figure = Figure(figsize=(7.1, 4.3), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(arms), sharey=True)
+    panels, drawn = figure.subplots(1, len(arms), sharey=True), set()
     for axes, title, runs in zip(panels, arms, by_seed, strict=True):
         run = runs[common[0]]
         draw_contour(axes)
-        count = draw_run(axes, run)
-        axes.set_title(
-            f"{title}\n{shares(run)['global']:.1f} % of all starts end in the star's basin"
-        )
+        outcomes = draw_run(axes, run)
+        drawn.update(outcomes)
+        found = shares(run)
+        there = f"{found['global']:.1f} % end in the star's basin"
+        axes.set_title(f"{title}\n{there}, {found['none']:.1f} % in none yet")
         axes.set_xlabel("x")
     panels[0].set_ylabel("y")
-    _legend(figure)
+    _legend(figure, drawn)
     run = by_seed[0][common[0]]
     starts = run.config["model"]["side"] ** 2
     caption = (
         f"Scale {scale}, seed {run.seed}, learning rate {RATES[0]:g} (the paper gives none), "
-        f"{steps_of(run):,} steps; {count} of the {starts:,} starts, the same in both. "
-        "Lines of the contour: f from 0.1 to 100,000, three a decade."
+        f"{steps_of(run):,} steps; {len(outcomes)} of the {starts:,} starts, the same in both; "
+        "percentages: of all starts. Lines of the contour: f from 0.1 to 100,000, three a decade."
     )
     figure.supxlabel(textwrap.fill(caption, 115), fontsize=7)
     return figure
@@ -131,31 +132,39 @@ def draw_contour(axes: Axes) -> None:
     axes.set(xlim=X, ylim=Y)
 
 
-def draw_run(axes: Axes, run: Run) -> int:
-    """The whole paths of a run, each in the colour of the basin where it ends; their number."""
+def draw_run(axes: Axes, run: Run) -> list[str]:
+    """The whole paths of a run, each in the colour of the basin where it ends; these basins."""
     table = pd.read_csv(run.folder / "paths.csv")
     paths = [path for _, path in table.groupby("start") if len(path) > 2]
+    outcomes = []
     for path in paths:
         points = path[["x", "y"]].to_numpy()
         outcome = BASINS[int(basins(torch.from_numpy(points[-1])))]
+        outcomes.append(outcome)
         line = {key: STYLES[outcome][key] for key in ("color", "linestyle")}
         axes.plot(*points.T, linewidth=1.3, zorder=3, **line)
         axes.plot(*points[0], "o", mfc="white", mec=line["color"], markersize=5, zorder=4)
-    return len(paths)
+    return outcomes
 
 
-def _legend(figure: Figure) -> None:
-    """What the marks and the paths' lines mean."""
+def _legend(figure: Figure, drawn: set[str]) -> None:
+    """What the marks mean, and the lines of the paths that are drawn."""
     mark = {"color": "black", "linestyle": "none"}
     handles = [
         Line2D([], [], marker="o", mfc="white", mec="black", linestyle="none", label="start"),
         Line2D([], [], marker="*", markersize=11, label="global minimum", **mark),
         Line2D([], [], marker="X", markersize=7, label="bad local minimum", **mark),
     ]
-    for outcome in ("global", "local", "none"):
-        line = {key: STYLES[outcome][key] for key in ("color", "linestyle")}
-        end = "has not settled" if outcome == "none" else f"ends in the {outcome} basin"
-        handles.append(Line2D([], [], label=f"path that {end}", **line))
+    ends = {
+        "global": "path that ends in the global basin",
+        "local": "path that ends in the local basin",
+        "outside": "path that ends beyond x = 0",
+        "none": "path that has not settled",
+    }
+    for outcome, label in ends.items():
+        if outcome in drawn:
+            line = {key: STYLES[outcome][key] for key in ("color", "linestyle")}
+            handles.append(Line2D([], [], label=label, **line))
     figure.legend(
         handles=handles, loc="outside upper center", ncols=3, frameon=False, handlelength=3.5
     )

@@ -22,6 +22,7 @@ OUTCOMES = {
     "outside": "minimum beyond x = 0",
     "none": "none yet",
 }
+UNSETTLED = 1.0  # percent of starts in no basin yet above which the table's notes name an arm
 Rates = dict[float, Experiment]
 
 
@@ -43,10 +44,10 @@ def rates_of(runs: list[Run]) -> Rates:
     return {rate: gather(runs, "toy", [arm_of(rate, p) for p in KEEP_PROBS]) for rate in RATES}
 
 
-def shares(run: Run) -> dict[str, float]:
-    """Percent of the run's starts that are in each basin at its end."""
-    last = run.metrics.iloc[-1]
-    found = {name: 100 * last[f"{name}_share"] for name in BASINS if name != "none"}
+def shares(run: Run, row: int = -1) -> dict[str, float]:
+    """Percent of the run's starts that are in each basin at its end, or at that of another row."""
+    there = run.metrics.iloc[row]
+    found = {name: 100 * there[f"{name}_share"] for name in BASINS if name != "none"}
     return found | {"none": max(0.0, 100 - sum(found.values()))}
 
 
@@ -55,10 +56,29 @@ def values(arm: Arm, outcome: str) -> list[float]:
     return [shares(run)[outcome] for run in arm.done]
 
 
-def differences(arm: Arm, base: Arm) -> list[float]:
-    """The global minimum's share less that of `base` at the same seed, and so the same starts."""
-    paired = {run.seed: shares(run)["global"] for run in base.done}
-    return [shares(run)["global"] - paired[run.seed] for run in arm.done if run.seed in paired]
+def differences(arm: Arm, base: Arm, row: int = -1) -> list[float]:
+    """The global minimum's share less that of `base` at the same seed, and so the same starts.
+
+    At the runs' end, or at that of another row of their metrics.
+    """
+    paired = {run.seed: shares(run, row)["global"] for run in base.done}
+    return [shares(run, row)["global"] - paired[run.seed] for run in arm.done if run.seed in paired]
+
+
+def course(arm: Arm, base: Arm) -> list[float]:
+    """The mean of `differences` at each row of the runs' metrics; nothing without a pair.
+
+    What a share owes to the step at which the runs stop shows here.
+    """
+    if not differences(arm, base):
+        return []
+    rows = len(arm.done[0].metrics)
+    return [float(np.mean(differences(arm, base, row))) for row in range(rows)]
+
+
+def quarters(rows: int) -> list[int]:
+    """The rows at which a quarter, half, three quarters and all of a run's steps are done."""
+    return [max(1, rows * part // 4) - 1 for part in (1, 2, 3, 4)]
 
 
 def frame(read: Rates, scale: str) -> pd.DataFrame:
@@ -111,20 +131,66 @@ def _notes(read: Rates) -> list[str]:
     notes = [
         f"{setting(read)}. The paper gives no learning rate, number of steps or share.",
         "global, less base's: paired, over the seeds that both have; a seed's starts are the same "
-        "in all arms. none yet: f is still above its value at the saddle between the minima.",
+        "in all arms.",
+        *_stopping_notes(read),
     ]
     for rate, keep_prob, smaller in smaller_steps():
-        masked = read[rate][arm_of(rate, keep_prob)]
-        found = differences(masked, read[smaller][arm_of(smaller, 1)])
+        masked, base = read[rate][arm_of(rate, keep_prob)], read[smaller][arm_of(smaller, 1)]
+        found = course(masked, base)
+        ends = f" (at the quarters of the steps: {_at_quarters(found)})" if found else ""
         notes.append(
             f"Is it the mask, or the smaller mean step? p = {keep_prob:g} at rate {rate:g} less "
-            f"Adam alone at rate {smaller:g}, global minimum, paired: {cell(found, '+')}."
+            f"Adam alone at rate {smaller:g}, global minimum, paired: "
+            f"{cell(differences(masked, base), '+')}{ends}."
         )
     notes.append(f"{MISSING}: not run, or diverged.")
     unfinished = [place(run) for each in read.values() for run in each.unfinished]
     if unfinished:
         notes.append(f"Not counted, because they did not finish: {', '.join(unfinished)}.")
     return notes
+
+
+def _stopping_notes(read: Rates) -> list[str]:
+    """What the shares owe to the steps at which the runs stop."""
+    unsettled = ", ".join(
+        f"{np.mean(found):.1f} % at rate {rate:g}, p = {keep_prob:g}"
+        for rate, experiment in read.items()
+        for keep_prob in KEEP_PROBS
+        if (found := values(experiment[arm_of(rate, keep_prob)], "none"))
+        and np.mean(found) > UNSETTLED
+    )
+    return [
+        "none yet: f is above its value at the saddle between the minima. Such a start has not "
+        "failed: it is on its way, or in a valley without end where f falls to 7.3 as y "
+        f"falls, or a long step threw it out of a basin. More than {UNSETTLED:g} % of the "
+        f"starts: {unsettled or 'in no arm'}.",
+        *_courses(read),
+    ]
+
+
+def _courses(read: Rates) -> list[str]:
+    """How the difference of p = 0.5 came about, and how far those of all p still move."""
+    courses, widths = [], []
+    for rate, experiment in read.items():
+        base = experiment[arm_of(rate, 1)]
+        found = {p: each for p in KEEP_PROBS if (each := course(experiment[arm_of(rate, p)], base))}
+        if 0.5 in found:
+            courses.append(f"{_at_quarters(found[0.5])} at rate {rate:g}")
+        if found:
+            ends = [each[-1 - len(each) // 4 :] for each in found.values()]
+            widths.append(f"{max(max(end) - min(end) for end in ends):.1f} at rate {rate:g}")
+    if not courses:
+        return []
+    return [
+        "Does it matter when the runs stop? global, less base's, for p = 0.5, after a quarter, "
+        f"half, three quarters and all of the steps: {'; '.join(courses)}. Over the last quarter "
+        f"it varies, for any p, by at most {', '.join(widths)}. What does not come to rest are "
+        "starts that long steps go on carrying from one basin to another."
+    ]
+
+
+def _at_quarters(found: list[float]) -> str:
+    return ", ".join(f"{found[row]:+.1f}" for row in quarters(len(found)))
 
 
 def smaller_steps() -> list[tuple[float, float, float]]:

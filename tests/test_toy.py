@@ -115,13 +115,70 @@ def test_paths_begin_at_the_starts_and_end_where_the_metrics_say(make):
     assert last["train_loss"] == pytest.approx(ends["f"].mean(), rel=1e-3)
 
 
-def test_a_kept_path_has_no_gap_that_a_step_does_not_make(make):
+def test_the_level_set_below_the_saddle_lies_inside_that_grid():
+    """However far a long run goes, there is no basin that the grid above has not."""
+    places = []
+    for y in np.concatenate((np.linspace(-30, 30, 3001), np.geomspace(30, 1e3, 50) * [[-1], [1]]),
+                            axis=None):  # fmt: skip
+        terms = [np.poly1d([-1.0, y**k, c]) for k, c in ((1, 1.5), (2, 2.25), (3, 2.625))]
+        roots = (sum((term**2 for term in terms), np.poly1d([-toy.BARRIER]))).roots
+        places += [(root.real, y) for root in roots if abs(root.imag) < 1e-9]
+    x, y = np.array(places).T
+    assert len(x) > 50
+    assert -6 < x.min() < x.max() < 4
+    assert -5 < y.min() < y.max() < 6
+
+
+def test_in_the_valley_along_x_0_a_descent_goes_on_without_a_basin():
+    y = -torch.tensor([5.0, 20.0, 100.0], dtype=torch.float64)
+    valley = torch.stack((-2.625 / y**3, y), dim=-1)
+    values = objective(valley)
+    assert (values.diff() < 0).all()
+    assert values[-1] == pytest.approx(1.5**2 + 2.25**2, abs=0.2)
+    assert [BASINS[number] for number in basins(valley)] == ["none"] * 3
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 100, 5000])
+@pytest.mark.parametrize("length", [0.0, 0.01, 0.05, 3.0])
+def test_of_a_path_the_first_and_last_steps_are_kept_whatever_it_does(steps, length):
+    path = torch.zeros(steps + 1, 2, dtype=torch.float64)
+    path[:, 0] = length * torch.arange(steps + 1)
+    path[1::2, 1] = length
+    kept = task.kept_steps(path)
+    assert (kept[0], kept[-1]) == (0, steps)
+    assert kept == sorted(set(kept))
+
+
+def test_a_path_that_never_rests_is_kept_step_by_step_at_first_and_ever_thinner_later():
+    path = torch.zeros(12_001, 2, dtype=torch.float64)
+    path[1::2] = 1.0  # from one side to the other at each step
+    kept = task.kept_steps(path)
+    assert kept[:101] == list(range(101))
+    assert len(kept) < 700
+    late = [step for step in kept if step > 5000]
+    assert 0.009 < max(np.diff(late)) / late[-1] < 0.02
+
+
+def test_a_path_that_rests_is_its_two_ends():
+    assert task.kept_steps(torch.full((500, 2), 0.3, dtype=torch.float64)) == [0, 499]
+
+
+def test_a_kept_path_has_no_gap_that_its_steps_do_not_make(make):
     _, folder = make("experiment=toy", "lrd.enabled=true", "data.steps=200")
     for _, path in paths(folder).groupby("start"):
         if len(path) > 2:
+            steps = path["step"].to_numpy()
             gaps = np.hypot(*np.diff(path[["x", "y"]].to_numpy(), axis=0).T)
-            assert gaps[:-1].min() > 0.0199  # but for the last point, kept wherever it is
-            assert gaps.max() < 0.02 + 0.045  # at 0.01, Adam's steps are at most so long
+            assert gaps[:-1].min() > 0.0299  # but for the last point, kept wherever it is
+            # at 0.01, Adam's steps are at most 0.045 long, and up to step 400 each fourth may do
+            assert gaps.max() < 0.03 + 4 * 0.045
+            assert (np.diff(steps)[:-1] >= steps[1:-1] / 100).all()
+
+
+def test_runs_are_long_enough_for_all_arms_to_settle():
+    """At rate 0.01 and p = 0.1 it takes 9,000 steps; with 2,000, half of the starts were left."""
+    config = configure("experiment=toy", "scale=paper", runs_dir="x")
+    assert config["epochs"] * config["data"]["steps"] >= 9_000
 
 
 def test_each_start_moves_as_if_it_were_alone(make):

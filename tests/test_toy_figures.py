@@ -1,12 +1,14 @@
 """Figure 4: its table, pictures and plan, from runs of the toy."""
 
 import shutil
+from dataclasses import replace
 from itertools import product
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from commands import configure, sweep_configurations
 from experiments.naming import run_folder
@@ -53,6 +55,56 @@ def test_every_cell_of_the_table_is_filled_and_tells_the_runs_shares(sweep, tmp_
         assert total == pytest.approx(100, abs=1e-2)
     assert "–" not in (tmp_path / "tables/smoke/figure4.csv").read_text()
     assert (tmp_path / "tables/smoke/figure4.tex").read_text().isascii()
+
+
+def test_starts_in_no_basin_yet_are_shown_and_their_arms_named(sweep):
+    """Else a run that stops too early would look like one whose starts went elsewhere."""
+    read = toy_shares.read_rates(sweep, "smoke")
+    settled, early = "adam+lr=0.05", "adam+lrd0.5+lr=0.05"
+    for arm, local in ((settled, 0.58), (early, 0.28)):
+        shares = {"global_share": 0.4, "local_share": local, "outside_share": 0.02}
+        runs = [replace(run, metrics=run.metrics.assign(**shares)) for run in read[0.05][arm].done]
+        read[0.05].arms[arm] = replace(read[0.05][arm], done=runs)
+    table = toy_shares.summary(read, "smoke")
+    column = table.header.index("none yet")
+    cells = {row[1]: row[column] for row in table.rows[6:12]}
+    assert (cells["0.5"], cells["1 (Adam alone)"]) == ("30.0 ± 0.0", "0.0 ± 0.0")
+    (note,) = [note for note in table.notes if note.startswith("none yet")]
+    assert "30.0 % at rate 0.05, p = 0.5" in note.partition("More than 1 % of the starts: ")[2]
+    assert "rate 0.05, p = 1" not in note
+    frame = toy_shares.frame(read, "smoke").set_index("arm")
+    assert frame.loc[early, "none_mean"] == pytest.approx(30)
+    assert frame.loc[settled, "none_mean"] == pytest.approx(0)
+
+
+def test_the_table_tells_how_the_difference_depends_on_when_the_runs_stop(sweep):
+    read = toy_shares.read_rates(sweep, "smoke")
+    arms = read[0.1]
+    found = toy_shares.course(arms["adam+lrd0.5+lr=0.1"], arms["adam+lr=0.1"])
+    by_hand = [
+        np.mean([
+            100 * (masked.metrics["global_share"][row] - base.metrics["global_share"][row])
+            for masked, base in zip(
+                arms["adam+lrd0.5+lr=0.1"].done, arms["adam+lr=0.1"].done, strict=True
+            )
+        ])
+        for row in (0, 1)
+    ]  # fmt: skip
+    assert found == pytest.approx(by_hand)
+    (note,) = [
+        note
+        for note in toy_shares.summary(read, "smoke").notes
+        if note.startswith("Does it matter when the runs stop?")
+    ]
+    first, last = (f"{value:+.1f}" for value in found)
+    assert f"{first}, {first}, {first}, {last} at rate 0.1." in note
+    assert toy_shares.course(type(arms["adam+lr=0.1"])([]), arms["adam+lr=0.1"]) == []
+
+
+def test_quarters_of_a_run_are_its_rows():
+    assert toy_shares.quarters(20) == [4, 9, 14, 19]
+    assert toy_shares.quarters(2) == [0, 0, 0, 1]
+    assert toy_shares.quarters(1) == [0, 0, 0, 0]
 
 
 @pytest.mark.slow
@@ -105,6 +157,15 @@ def test_figure_4_draws_the_paths_of_the_record_in_the_box(sweep):
         for line, path in zip(drawn, kept, strict=True):
             np.testing.assert_array_equal(line, path)
         assert (axes.get_xlim(), axes.get_ylim()) == (toy.X, toy.Y)
+    (legend,) = figure.legends
+    named = [text.get_text() for text in legend.get_texts() if text.get_text().startswith("path")]
+    outcomes = set()
+    for arm in ("adam", "adam+lrd0.5"):
+        ends = pd.read_csv(sweep / f"smoke/toy/{arm}/seed0/paths.csv").groupby("start")
+        whole = [path.iloc[-1] for _, path in ends if len(path) > 2]
+        places = torch.tensor([[end["x"], end["y"]] for end in whole])
+        outcomes |= set(toy.basins(places).tolist())
+    assert len(named) == len(outcomes)
 
 
 def test_basins_figure_has_a_line_an_outcome_and_bars_over_seeds(sweep):
