@@ -1,7 +1,7 @@
 """Benchmarks that want a process of their own: memory, and the first step's compilation.
 
-As a command it is such a process: `python -m scripts.bench_process memory|first <optimizer>`
-prints one JSON object.
+As a command it is such a process: `python -m scripts.bench_process memory|first <optimizer>
+<threads>` reads the parameters' shapes from standard input, as JSON, and prints one JSON object.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from typing import Any
 import torch
 
 import lrd
-from models.resnet import resnet34
-from scripts.bench import Result, random_parameters
+from scripts.bench import Result
 
 
 def memory(threads: int) -> Iterator[Result]:
@@ -61,9 +60,15 @@ def compilation(threads: int, rounds: int) -> Iterator[Result]:
 
 
 def _run(what: str, optimizer: str, threads: int, cache: str | None = None) -> dict[str, Any]:
+    # the shapes are handed over, since the net's own import brings much of the compiler's
+    from models.resnet import resnet34
+
+    shapes = json.dumps([list(param.shape) for param in resnet34().parameters()])
     command = [sys.executable, "-m", "scripts.bench_process", what, optimizer, str(threads)]
     environment = {**os.environ, **({"TORCHINDUCTOR_CACHE_DIR": cache} if cache else {})}
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment, text=True)
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, env=environment, text=True, input=shapes
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -117,7 +122,9 @@ def main() -> None:
     parser.add_argument("threads", type=int)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    params = random_parameters(resnet34())
+    params = [torch.nn.Parameter(torch.randn(shape)) for shape in json.load(sys.stdin)]
+    for param in params:
+        param.grad = torch.randn_like(param)
     if options.optimizer == "lrd":
         optimizer: torch.optim.Optimizer = lrd.Adam(params, compile=True)
     else:
