@@ -10,7 +10,7 @@ import yaml
 from omegaconf import OmegaConf
 
 CLAIMS = Path(__file__).parent.parent / "conf" / "claims.yaml"
-_STATISTIC = re.compile(r"(last|mean|reach):\w+")
+_STATISTIC = re.compile(r"(last|last10|mean|reach):\w+")
 _SIDES = {"above", "below"}
 _FAMILY = {"sweep", "experiment", "source", "statistic", "claims"} | _SIDES
 _CLAIM = {"experiment", "source", "statistic", "at_least", "pairs"} | _SIDES
@@ -107,7 +107,7 @@ def _claim(text: str, family: str, node: dict[str, Any]) -> Claim:
         raise ClaimError(f"{text!r} lacks {', '.join(sorted(missing))}")
     if not _STATISTIC.fullmatch(node["statistic"]):
         raise ClaimError(
-            f"{text!r}: statistic must be last, mean or reach and a column, as "
+            f"{text!r}: statistic must be last, last10, mean or reach and a column, as "
             f"last:test_accuracy, got {node['statistic']!r}"
         )
     sides = node.keys() & _SIDES

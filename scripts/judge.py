@@ -157,6 +157,8 @@ def statistic(name: str, run: Run, base: Run) -> float:
     curve = run.metrics[column]
     if kind == "last":
         return float(curve.iloc[-1])
+    if kind == "last10":
+        return float(curve.iloc[-10:].mean())
     if kind == "mean":
         return float(curve.mean())
     goal = base.metrics[column].iloc[-1]

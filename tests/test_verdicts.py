@@ -234,6 +234,9 @@ def test_statistics_of_speed(runs, verdicts_of):
     assert judged["Never"].measured.differences == [5 - 3]  # one more than there are epochs
     (run, *_) = read_runs(runs, scale="paper")
     assert statistic("reach:train_loss", run, run) == 4  # it falls until the last epoch
+    make_run(runs, "rmsprop", 0, [50.0, *range(80, 90)])
+    *_, long = (each for each in read_runs(runs, scale="paper") if each.arm == "rmsprop")
+    assert statistic("last10:test_accuracy", long, long) == 84.5
 
 
 def test_the_mean_of_several_arms_is_compared_seed_by_seed(runs, verdicts_of):
@@ -248,7 +251,11 @@ def test_the_mean_of_several_arms_is_compared_seed_by_seed(runs, verdicts_of):
     ("old", "new", "message"),
     [
         ("above: 0", "above: 0\n    below: 1", "must say either above or below"),
-        ("last:test_accuracy", "final:test_accuracy", "statistic must be last, mean or reach"),
+        (
+            "last:test_accuracy",
+            "final:test_accuracy",
+            "statistic must be last, last10, mean",
+        ),
         ("[[adam+lrd0.5, adam, 0.27]]", "[[adam]]", r"a pair is \[arm, arm\]"),
         ("pairs: [[adam+lrd0.5, adam, 0.27]]", "at_least: 2, pairs: [[a, b]]", "at_least must be"),
         ("sweep: table1", "sweeps: table1", "unknown keys sweeps"),
