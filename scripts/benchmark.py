@@ -24,7 +24,7 @@ from scripts.bench import PARTS, Result
 from scripts.bench_figure import draw
 
 HEAD = "| what | ours, ms | other, ms | measured | goal, at most | met | more |"
-EPOCH_ROUNDS = 5  # an epoch's round takes over a minute
+EPOCH_ROUNDS = 3  # an epoch's round takes over a minute
 TITLES = {
     "step": "One step with LRD over the fastest that torch has without",
     "masks": "Other ways to mask, and the slower ways of this package",
