@@ -10,6 +10,12 @@ JOBS ?= 2
 EXPERIMENT ?=
 YES ?=
 
+# A misspelled variable would be a run of something else
+KNOWN = SCALE SEEDS LAUNCHER JOBS EXPERIMENT YES VENV PYTHON
+UNKNOWN := $(strip $(foreach word,$(filter-out $(addsuffix =%,$(KNOWN)),$(MAKEOVERRIDES)),\
+	$(if $(findstring =,$(word)),$(word))))
+$(if $(UNKNOWN),$(error unknown variable: $(UNKNOWN); known are $(KNOWN)))
+
 # Names the environment that a set-up has gone through in, so that another VENV is set up anew.
 STAMP = $(VENV)/.lrd-installed
 RUN = $(VENV)/bin/python -m
@@ -61,7 +67,7 @@ help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9%-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  SCALE=$(SCALE) (paper, lite, smoke)  SEEDS=$(SEEDS)  EXPERIMENT=$(EXPERIMENT) (empty: all)  YES=$(YES)"
-	@echo "  LAUNCHER=$(LAUNCHER) (basic, joblib, ray, submitit_slurm, ...)  JOBS=$(JOBS) (runs or tests at a time)  VENV=$(VENV)  PYTHON=$(PYTHON)"
+	@echo "  LAUNCHER=$(LAUNCHER) (basic, joblib, ray, submitit_slurm, ...)  JOBS=$(JOBS) (tests, and runs but with basic, at a time)  VENV=$(VENV)  PYTHON=$(PYTHON)"
 
 setup: $(STAMP)  ## Install the pinned environment into VENV, once
 
