@@ -223,3 +223,11 @@ def test_reproduce_runs_every_sweep_and_then_the_report(calls):
     assert sweeps.keys() == {path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml")}
     assert {name for name, scale in sweeps.items() if scale == "paper"} == {"figure4"}
     assert lines[-1] == "-m scripts.report"
+
+
+def test_a_misspelled_variable_is_refused_before_anything_runs(calls):
+    done = make("reproduce-table2", "SCLAE=lite")
+    assert done.returncode != 0
+    assert "unknown variable: SCLAE=lite" in done.stderr
+    assert "SCALE" in done.stderr
+    assert calls("report", "SCALE=lite")[0] == 0
