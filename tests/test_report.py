@@ -90,6 +90,12 @@ def test_the_summary_counts_every_row_of_the_verdicts(results):
     assert total == table.count("\n| ") - 2  # less the header and its rule
 
 
+def test_the_demos_runs_leave_the_report_as_it_is(results):
+    before = report(read_results(results))
+    make_run(results / "runs", "adam", 0, [95.0], experiment="digits")
+    assert report(read_results(results)) == before
+
+
 def test_smoke_runs_are_no_evidence(tmp_path):
     make_run(tmp_path / "runs", "adam", 0, [50.0], scale="smoke")
     with pytest.raises(ResultError, match="make reproduce-table1"):
