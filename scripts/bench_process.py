@@ -1,7 +1,7 @@
 """Benchmarks that want a process of their own: memory, and the first step's compilation.
 
-As a command it is such a process: `python -m scripts.bench_process memory|first <optimizer>
-<threads>` reads the parameters' shapes from standard input, as JSON, and prints one JSON object.
+As a command it is such a process: `python -m scripts.bench_process memory|first <optimizer>`
+prints one JSON object.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch._dynamo.utils import calculate_time_spent
 
 import lrd
-from scripts.bench import Result
+from models.resnet import resnet34
+from scripts.bench import Result, random_parameters
 
 
 def memory(threads: int) -> Iterator[Result]:
@@ -60,26 +62,20 @@ def compilation(threads: int, rounds: int) -> Iterator[Result]:
 
 
 def _run(what: str, optimizer: str, threads: int, cache: str | None = None) -> dict[str, Any]:
-    # the shapes are handed over, since the net's own import brings much of the compiler's
-    from models.resnet import resnet34
-
-    shapes = json.dumps([list(param.shape) for param in resnet34().parameters()])
     command = [sys.executable, "-m", "scripts.bench_process", what, optimizer, str(threads)]
     environment = {**os.environ, **({"TORCHINDUCTOR_CACHE_DIR": cache} if cache else {})}
-    done = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, env=environment, text=True, input=shapes
-    )
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def first_step(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Seconds of a process's first step, all imports and compilations in it, and of its parts."""
+    """Seconds of a process's first step, with all compilations, and of its parts.
+
+    torch's tracer is loaded before: constructing any of torch's optimizers imports it.
+    """
     begin = time.perf_counter()
     optimizer.step()
     seconds = time.perf_counter() - begin
-    # not before: the step's own import of the compiler is part of what is measured
-    from torch._dynamo.utils import calculate_time_spent
-
     spent = calculate_time_spent()
     whole, compiler = spent["entire_frame_compile"], spent["backend_compile"]
     return {
@@ -122,9 +118,7 @@ def main() -> None:
     parser.add_argument("threads", type=int)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    params = [torch.nn.Parameter(torch.randn(shape)) for shape in json.load(sys.stdin)]
-    for param in params:
-        param.grad = torch.randn_like(param)
+    params = random_parameters(resnet34())
     if options.optimizer == "lrd":
         optimizer: torch.optim.Optimizer = lrd.Adam(params, compile=True)
     else:

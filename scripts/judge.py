@@ -15,6 +15,7 @@ from experiments.record import Run
 from scripts.arms import ResultError, gather, published
 from scripts.claims import Claim, Claims, Cost, Pair
 from scripts.inference import Paired, holm, paired
+from scripts.tables import STATISTICS
 
 SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN = "supported", "contradicted", "undecided", "not run"
 PUBLISHED = ("table1", "table2", "table3", "table4", "figure8")  # in results/paper
@@ -155,10 +156,8 @@ def statistic(name: str, run: Run, base: Run) -> float:
     """A statistic of a run (see conf/claims.yaml); `base` is the run that `reach` compares with."""
     kind, column = name.split(":")
     curve = run.metrics[column]
-    if kind == "last":
-        return float(curve.iloc[-1])
-    if kind == "last10":
-        return float(curve.iloc[-10:].mean())
+    if kind in STATISTICS:
+        return float(STATISTICS[kind](curve))
     if kind == "mean":
         return float(curve.mean())
     goal = base.metrics[column].iloc[-1]

@@ -29,7 +29,8 @@ from scripts.gaps import wanted
 from scripts.items import CURVES, TABLES
 from scripts.judge import judge
 from scripts.report_page import page
-from scripts.report_text import SCALES, Results, report
+from scripts.report_text import report
+from scripts.report_verdicts import SCALES, Results
 from scripts.tables import make_table
 
 

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from experiments.record import FINISHED, Run
-from scripts import gaps, toy_shares, verdicts, voc_figures
+from scripts import gaps, toy_shares, voc_figures
 from scripts.arms import gather
-from scripts.claims import Claims, Cost
-from scripts.inference import Paired
 from scripts.items import CURVES, TABLES, TITLES
-from scripts.judge import NOT_RUN, UNDECIDED, VERDICTS, Verdict, judge_cost
 from scripts.report_gaps import cost_model, missing
-from scripts.tables import MISSING, layout, markdown, pipes
+from scripts.report_verdicts import SCALES, Results, verdict_counts, verdict_table
+from scripts.tables import layout, markdown, pipes
 
-SCALES = ("paper", "lite")  # in the order of preference; smoke runs are no evidence
 # A section for each of the paper's items: its table if it has one, and its figures
 SECTIONS = {
     "Table 1 and Figures 5 to 7: learning rate dropout and five optimizers": (
@@ -40,22 +35,13 @@ METHOD_FIGURES = {
 }
 
 
-class Results(NamedTuple):
-    """What the report is made of."""
-
-    folder: Path
-    runs: dict[str, list[Run]]  # by scale
-    claims: Claims
-    verdicts: dict[str, list[Verdict]]  # by scale
-
-
 def report(results: Results) -> str:
     """The report as Markdown, with paths relative to the results folder."""
     parts = [
         "# What holds of Learning Rate Dropout",
         _summary(results),
         "## Verdicts",
-        _verdict_table(results),
+        verdict_table(results),
         "## Results beside the published numbers",
         *(_section(results, title, *item) for title, item in SECTIONS.items()),
         *_voc_sections(results),
@@ -95,22 +81,6 @@ def _picture(path: str, text: str) -> str:
     return f"![{text}]({path})"
 
 
-def _shown(results: Results) -> list[tuple[str | None, Verdict]]:
-    """Each claim's verdict, at the first scale at which all that it compares has been run, else
-    at the first at which some of it has; None if none of it has been."""
-    found = []
-    for number, claim in enumerate(results.claims.claims):
-        at_scale = [(scale, each[number]) for scale, each in results.verdicts.items()]
-        run = [(scale, each) for scale, each in at_scale if each.verdict != NOT_RUN]
-        whole = [
-            (scale, each)
-            for scale, each in run
-            if all(tested.verdict != NOT_RUN for tested in each.tested)
-        ]
-        found.append(next(iter([*whole, *run]), (None, Verdict(claim, [], NOT_RUN, []))))
-    return found
-
-
 def _summary(results: Results) -> str:
     runs = [run for each in results.runs.values() for run in each if run.status in FINISHED]
     scales = [
@@ -122,9 +92,10 @@ def _summary(results: Results) -> str:
     return (
         "LRD is learning rate dropout with p = 0.5, unless it says otherwise; the base is the "
         "same optimizer without it, at the same seed: the same initial weights, order and "
-        f"augmentation. {_counts(results)} An experiment is shown at the paper's scale where it "
-        "was run at that, else at lite scale: the same code with narrower nets, fewer images and "
-        "fewer epochs, which can suggest what happens at full size and cannot prove it.\n\n"
+        f"augmentation. {verdict_counts(results)} An experiment is shown at the paper's scale "
+        "where it was run at that, else at lite scale: the same code with narrower nets, fewer "
+        "images and fewer epochs, which can suggest what happens at full size and cannot prove "
+        "it.\n\n"
         f"Made from {len(runs)} finished runs ({', '.join(scales)}) on {' and '.join(machines)}; "
         "every number comes from a run folder, listed at the end with its processor and commit, "
         "and `make report` makes this page anew from them. Links lead into the repository's "
@@ -132,77 +103,6 @@ def _summary(results: Results) -> str:
         "training amplifies: where the sides of a pair were run on different ones, that is in the "
         "spread of the differences."
     )
-
-
-def _counts(results: Results) -> str:
-    """How many claims have which verdict, at each scale."""
-    shown = _shown(results)
-    costs = [_judged(results, cost)[1] for cost in results.claims.costs]
-    total = len(shown) + len(costs)
-    lines = []
-    for scale in SCALES:
-        at_scale = [verdict for name, verdict in shown if name == scale]
-        counts = Counter(each.verdict for each in at_scale)
-        words = [
-            f"**{counts[word]} {word}**{_other_bases(at_scale, word)}"
-            for word in VERDICTS
-            if word != NOT_RUN
-        ]
-        if at_scale:
-            lines.append(f"{len(at_scale)} at {scale} scale: {', '.join(words)}")
-    counts = Counter(costs)
-    words = [f"**{counts[word]} {word}**" for word in VERDICTS if counts[word]]
-    lines.append(f"{len(costs)} about the cost of a step or epoch: {', '.join(words)}")
-    if never := sum(name is None for name, _ in shown):
-        lines.append(f"**{never} not run**")
-    return f"There are {total} claims of the paper and questions of our own: {'; '.join(lines)}."
-
-
-def _other_bases(verdicts: list[Verdict], word: str) -> str:
-    """How many of the verdicts of a kind that decides are against another base than the paper's."""
-    count = sum(each.verdict == word and bool(each.unlike) for each in verdicts)
-    if not count or word == UNDECIDED:
-        return ""
-    return f" ({count} of them against another base than the paper's)"
-
-
-def _verdict_table(results: Results) -> str:
-    header = [*verdicts.HEADER]
-    header.insert(header.index("n"), "Scale")
-    commands = {(each.sweep, each.experiment): each.command(SCALES[0]) for each in gaps.wanted()}
-    rows = []
-    for scale, verdict in _shown(results):
-        cells = verdicts.row(verdict, results.claims.level)
-        if verdict.verdict == NOT_RUN:
-            command = commands[verdict.claim.sweep, verdict.claim.experiment]
-            cells[verdicts.HEADER.index("Mean difference")] = f"`{command}`"
-        cells.insert(header.index("Scale"), scale or MISSING)
-        rows.append(cells)
-    rows += [_cost_row(results, cost) for cost in results.claims.costs]
-    links = ", ".join(
-        f"[{scale}](tables/{scale}/verdicts.md) ([every comparison](tables/{scale}/pairs.csv))"
-        for scale in results.verdicts
-    )
-    notes = [
-        *verdicts.notes(results.claims.level),
-        *verdicts.unlike(verdict for _, verdict in _shown(results)),
-        f"By scale: {links}.",
-    ]
-    return "\n\n".join([pipes(header, rows), "\n".join(f"- {note}" for note in notes)])
-
-
-def _judged(results: Results, cost: Cost) -> tuple[Paired, str]:
-    return judge_cost(cost, results.folder / "benchmark.csv", results.claims.level)
-
-
-def _cost_row(results: Results, cost: Cost) -> list[str]:
-    """A claim about the benchmark, whose rounds stand for seeds."""
-    result, verdict = _judged(results, cost)
-    rounds, found = MISSING, "`make benchmark`"
-    if result.n:
-        rounds = f"{result.n} rounds"
-        found = f"ratio {result.mean:.3f} [{result.low:.3f}, {result.high:.3f}]"
-    return [cost.text, cost.source, verdict, MISSING, rounds, found, MISSING, MISSING, MISSING]
 
 
 def _section(results: Results, title: str, table: str | None, figures: tuple[str, ...]) -> str:
