@@ -83,6 +83,15 @@ def test_a_run_at_paper_scale_does_not_hide_what_lite_scale_has(tmp_path, status
     assert "41.00 ± 1.00 (3)" in table
 
 
+def test_a_claim_half_run_at_paper_scale_is_shown_where_all_of_it_was_run(tmp_path):
+    for arm in ("adam", "adam+dg0.5", "sgdm", "sgdm+dg0.5"):
+        scales = ("lite", "paper") if arm.startswith("sgdm") else ("lite",)
+        for scale in scales:
+            make_run(tmp_path / "runs", arm, 0, [40.0], scale=scale, experiment="cifar10")
+    (row,) = re.findall(r"\| (Dropout on the gradient does not.*)", report(read_results(tmp_path)))
+    assert row.split(" | ")[3] == "lite"
+
+
 def test_the_summary_counts_every_row_of_the_verdicts(results):
     text = report(read_results(results))
     total = int(re.search(r"There are (\d+) claims", text)[1])
