@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from experiments.checkpoint import Checkpoints
-from experiments.distributed import first, share_error, size
-from experiments.interruption import Interrupted, Interruption
-from experiments.naming import Config
-from experiments.record import Record
+from experiments.identity import Config
+from experiments.processes import first, share_error, size
+from experiments.record.checkpoint import Checkpoints
+from experiments.record.writer import Record
+from experiments.signals import Interrupted, Interruption
 
 Value = TypeVar("Value")
 

@@ -28,16 +28,14 @@ from omegaconf import DictConfig, OmegaConf
 
 import lrd
 from data.batches import DataError
-from experiments import distributed, followers, naming
-from experiments.checkpoint import CheckpointError
-from experiments.checks import ConfigError, check
-from experiments.distributed import on_first, together
-from experiments.files import WriteError
-from experiments.interruption import Interrupted, Interruption, raise_interrupted
-from experiments.record import Record, RecordError, RunningElsewhere, is_finished
+from experiments import followers, identity, processes
+from experiments.processes import on_first, together
+from experiments.record.atomic import WriteError
+from experiments.record.checkpoint import CheckpointError
+from experiments.record.reader import RecordError
+from experiments.record.writer import Record, RunningElsewhere, is_finished
 from experiments.schedule import factor
-from experiments.tracking import Progress, Tracker
-from experiments.training import (
+from experiments.setting import (
     Position,
     Setting,
     Step,
@@ -46,23 +44,26 @@ from experiments.training import (
     make_step,
     prepare,
 )  # fmt: skip
+from experiments.signals import Interrupted, Interruption, raise_interrupted
+from experiments.tracking import Progress, Tracker
+from experiments.validate import ConfigError, check
 from models.weights import WeightsError
 
 _OUTCOMES = "LRD_OUTCOMES"  # names the file in which the jobs of one command note how they ended
 _KNOWN_ERRORS = (
     ConfigError, DataError, WeightsError, RecordError, CheckpointError, WriteError,
-    lrd.CompilationError, distributed.LostProcess,
+    lrd.CompilationError, processes.LostProcess,
 )  # fmt: skip
 
 
-def run(config: naming.Config) -> str:
+def run(config: identity.Config) -> str:
     """Train and evaluate one configuration; returns the run's status.
 
     Raises Interrupted after SIGINT or SIGTERM, with a checkpoint written.
     """
     together(lambda: check(config))
     if on_first(lambda: is_finished(config)):
-        _say(f"{naming.run_folder(config)} is done already")
+        _say(f"{identity.run_folder(config)} is done already")
         return "skipped"
     try:
         return train(config)
@@ -71,10 +72,10 @@ def run(config: naming.Config) -> str:
         return "skipped"
 
 
-def train(config: naming.Config) -> str:
+def train(config: identity.Config) -> str:
     """Train and evaluate a configuration that is not finished; returns its status."""
     device = together(lambda: _device(config))
-    task = importlib.import_module(f"experiments.{config['task']}")
+    task = importlib.import_module(f"experiments.tasks.{config['task']}")
     if hasattr(task, "run"):  # a task without data is a whole run by itself
         with _own_generators(device):
             return on_first(lambda: task.run(config, device))
@@ -85,18 +86,22 @@ def train(config: naming.Config) -> str:
         interruption = stack.enter_context(followers.interruption())
         if on_first(lambda: is_finished(config)):  # by another process, since
             return "skipped"
-        with distributed.contact():
+        with processes.contact():
             return fit(config, setting, step, record, interruption)
 
 
 def fit(
-    config: naming.Config, setting: Setting, step: Step, record: Record, interruption: Interruption
+    config: identity.Config,
+    setting: Setting,
+    step: Step,
+    record: Record,
+    interruption: Interruption,
 ) -> str:
     """Train from the last checkpoint on, evaluate after each epoch, and close the record."""
     device, task, train_batches, test_batches, provenance, model, *_ = setting
-    identity = {"hash": naming.config_hash(config), "data": json.dumps(provenance)}
+    whose = {"hash": identity.config_hash(config), "data": json.dumps(provenance)}
     minutes = config["checkpoint_minutes"]
-    checkpoints = followers.checkpoints(record.folder, setting.parts(), identity, minutes)
+    checkpoints = followers.checkpoints(record.folder, setting.parts(), whose, minutes)
     saved = checkpoints.restore(on_first(checkpoints.read))
     record.start(device, provenance, saved)
     epochs, steps = config["epochs"], len(train_batches)
@@ -142,7 +147,7 @@ def fit(
     return status
 
 
-def _rate(config: naming.Config, setting: Setting, epoch: int) -> float:
+def _rate(config: identity.Config, setting: Setting, epoch: int) -> float:
     """The learning rate of an epoch's first step."""
     steps = len(setting.train)
     scale = factor(config["schedule"], (epoch - 1) * steps, steps, config["epochs"])
@@ -184,16 +189,16 @@ def _own_generators(device: torch.device) -> Any:
     return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
-def _device(config: naming.Config) -> torch.device:
+def _device(config: identity.Config) -> torch.device:
     torch.set_num_threads(config["threads"])
     # The moments of parameters without gradient decay into denormal numbers (below 1e-38), on
     # which CPUs are many times slower; as zeros they change nothing that can be seen.
     torch.set_flush_denormal(True)
-    return distributed.device(config["device"])
+    return processes.device(config["device"])
 
 
 def _say(text: str) -> None:
-    if distributed.first():
+    if processes.first():
         print(text, flush=True)
 
 
@@ -208,22 +213,22 @@ def job(config: DictConfig) -> None:
     _note(name, "missing")  # and so it stays if the process dies
     error, agreed = "", True
     try:
-        distributed.check_launcher(settings.runtime.choices["hydra/launcher"])
+        processes.check_launcher(settings.runtime.choices["hydra/launcher"])
         status = run(OmegaConf.to_container(config, resolve=True))
     except Interrupted:
         _note(name, "interrupted")
         raise
     except Exception as failure:  # of one run, which leaves the others to go on
-        known, agreed = isinstance(failure, _KNOWN_ERRORS), distributed.known_to_all(failure)
+        known, agreed = isinstance(failure, _KNOWN_ERRORS), processes.known_to_all(failure)
         error = str(failure) if known else f"{type(failure).__name__}: {failure}"
         status = "failed"
-        if distributed.first() or not agreed:
+        if processes.first() or not agreed:
             if not known:
                 traceback.print_exc()
             print(f"error: {error}", file=sys.stderr, flush=True)
     _note(name, status, error)
     if not agreed:
-        raise distributed.Alone(1)
+        raise processes.Alone(1)
 
 
 def _note(name: str, status: str, error: str = "") -> None:
@@ -239,7 +244,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, raise_interrupted)  # as Ctrl-C: it ends launchers' workers too
     # Hydra's, of our files for launchers, which have the names of the plugins' own
     warnings.filterwarnings("ignore", message="(?s).*ConfigStore schema with the same name")
-    with distributed.group():
+    with processes.group():
         code = _jobs()
     sys.exit(code)
 
@@ -255,18 +260,18 @@ def _jobs() -> int:
             job()
         except KeyboardInterrupt as interrupt:
             code = 128 + getattr(interrupt, "signal", signal.SIGINT)
-            if not distributed.known_to_all(interrupt):
-                raise distributed.Alone(code) from interrupt
-            if distributed.first():
+            if not processes.known_to_all(interrupt):
+                raise processes.Alone(code) from interrupt
+            if processes.first():
                 text = "interrupted: the same command goes on with what is not done"
                 print(text, file=sys.stderr)
-        except distributed.Alone:
+        except processes.Alone:
             raise
         except SystemExit as stop:  # Hydra's, who has said why: a wrong word, a worker that died
             code = stop.code if isinstance(stop.code, int) else 1
         outcomes = {each["run"]: each for each in map(json.loads, file)}.values()
     counts = Counter(outcome["status"] for outcome in outcomes)
-    if len(outcomes) > 1 and distributed.first():
+    if len(outcomes) > 1 and processes.first():
         _summarise(counts, outcomes)
     return code or int(counts["failed"] + counts["missing"] > 0)
 

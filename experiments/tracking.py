@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.naming import Config, arm_name
+from experiments.identity import Config, arm_name
 
 MODES = ("disabled", "offline", "online")
 

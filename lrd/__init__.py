@@ -2,8 +2,8 @@
 
 from lrd.kernel import CompilationError
 from lrd.mask import keep_mask
-from lrd.masked import worth_compiling
 from lrd.optim import SGD, Adam, AdamW, RAdam, RMSprop
+from lrd.optimizer import worth_compiling
 from lrd.wrap import LearningRateDropout
 
 __version__ = "0.1.0"

@@ -30,7 +30,7 @@ import functools
 import torch
 
 from lrd import rules
-from lrd.masked import MaskedOptimizer
+from lrd.optimizer import MaskedOptimizer
 from lrd.rules import Group, Rule
 
 

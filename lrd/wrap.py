@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lrd.mask import check_keep_prob, check_seed
-from lrd.masked import MaskedOptimizer
+from lrd.optimizer import MaskedOptimizer
 from lrd.shards import local, local_mask, part_of
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from data.batches import DataError
-from experiments.training import build
+from experiments.setting import build
 
 _CONF = Path(__file__).parent.parent / "conf" / "data"
 

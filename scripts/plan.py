@@ -28,10 +28,11 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from data.batches import DataError
-from experiments import naming
-from experiments.checks import ConfigError, check
-from experiments.record import RecordError, is_finished
-from experiments.training import autocast, build, make_optimizer
+from experiments import identity
+from experiments.record.reader import RecordError
+from experiments.record.writer import is_finished
+from experiments.setting import autocast, build, make_optimizer
+from experiments.validate import ConfigError, check
 
 CONF = str(Path(__file__).parent.parent / "conf")
 _SIZES = {  # training and test images, and the shape of one, where all are held in memory
@@ -52,7 +53,7 @@ class Cost(NamedTuple):
     memory: int
 
 
-def configurations(sweep: str, overrides: list[str]) -> list[naming.Config]:
+def configurations(sweep: str, overrides: list[str]) -> list[identity.Config]:
     """What `experiments.run +sweep=<sweep> <overrides>` would run, by the sweep's own file."""
     parser = OverridesParser.create()
     with initialize_config_dir(CONF, version_base="1.3"):
@@ -73,20 +74,20 @@ def configurations(sweep: str, overrides: list[str]) -> list[naming.Config]:
         ]
 
 
-def net_kind(config: naming.Config) -> str:
+def net_kind(config: identity.Config) -> str:
     """Runs of one kind have the same forward and backward pass."""
-    flat = naming.flatten(config)
+    flat = identity.flatten(config)
     shape = {key: value for key, value in flat.items() if key.startswith(_NET)}
     shape |= {key: flat.get(key) for key in ("data._target_", "data.crop", "data.size")}
     return json.dumps(shape, sort_keys=True)
 
 
-def optimizer_kind(config: naming.Config) -> str:
+def optimizer_kind(config: identity.Config) -> str:
     """Runs of one kind have the same optimizer's step."""
-    return f"{config['optimizer']['name']}{'+lrd' if naming.masked(config) else ''}"
+    return f"{config['optimizer']['name']}{'+lrd' if identity.masked(config) else ''}"
 
 
-def sizes(config: naming.Config) -> tuple[int, int]:
+def sizes(config: identity.Config) -> tuple[int, int]:
     """Training and test images; of VOC by its lists. Raises DataError where there are none."""
     data = config["data"]
     if "steps" in data:  # of a task without data
@@ -98,7 +99,7 @@ def sizes(config: naming.Config) -> tuple[int, int]:
     return data["subset"] or train, data["test_subset"] or test
 
 
-def random_batch(config: naming.Config) -> tuple[Any, Any]:
+def random_batch(config: identity.Config) -> tuple[Any, Any]:
     """Images and targets of the shapes that the task gets, of nothing in particular."""
     if config["task"] == "toy":
         return None, None
@@ -125,7 +126,7 @@ def timed(function: Callable[[], object]) -> float:
     return min(seconds[1:])
 
 
-def calibrate(configs: list[naming.Config]) -> Cost:
+def calibrate(configs: list[identity.Config]) -> Cost:
     """Measure runs of one kind of net in this process; masks by the eager step."""
     config = configs[0]
     torch.set_num_threads(config["threads"])
@@ -136,7 +137,7 @@ def calibrate(configs: list[naming.Config]) -> Cost:
     net, (images, targets) = build(settings), random_batch(config)
     if config["channels_last"]:
         images = images.contiguous(memory_format=torch.channels_last)
-    task = importlib.import_module(f"experiments.{config['task']}")
+    task = importlib.import_module(f"experiments.tasks.{config['task']}")
 
     def train() -> None:
         net.zero_grad()
@@ -152,7 +153,7 @@ def calibrate(configs: list[naming.Config]) -> Cost:
     return Cost(seconds, steps, peak + _bytes_of_data(config))
 
 
-def _bytes_of_data(config: naming.Config) -> int:
+def _bytes_of_data(config: identity.Config) -> int:
     target = config["data"].get("_target_")
     if target not in _SIZES:
         return 0
@@ -160,7 +161,7 @@ def _bytes_of_data(config: naming.Config) -> int:
     return sum(sizes(config)) * math.prod(shape) * (1 if "cifar" in target else 4)
 
 
-def measure(configs: list[naming.Config]) -> Cost:
+def measure(configs: list[identity.Config]) -> Cost:
     """`calibrate` in a process of its own, whose peak of memory is that of nothing else."""
     done = subprocess.run(
         [sys.executable, "-m", "scripts.plan", "--calibrate"],
@@ -174,7 +175,7 @@ def measure(configs: list[naming.Config]) -> Cost:
     return Cost(*json.loads(done.stdout.splitlines()[-1]))
 
 
-def hours(config: naming.Config, cost: Cost) -> float:
+def hours(config: identity.Config, cost: Cost) -> float:
     """Estimated hours of a run."""
     train, test = sizes(config)
     steps = -(-train // config["batch_size"])
@@ -183,16 +184,16 @@ def hours(config: naming.Config, cost: Cost) -> float:
     return config["epochs"] * (steps * step + evaluation) / 3600
 
 
-def lines(configs: list[naming.Config]) -> Iterator[tuple[str, float]]:
+def lines(configs: list[identity.Config]) -> Iterator[tuple[str, float]]:
     """A line for each run, in the order of the sweep, with the hours that it would take."""
     done = [is_finished(config) for config in configs]
     missing = [config for config, there in zip(configs, done, strict=True) if not there]
-    kinds: dict[str, dict[str, naming.Config]] = {}
+    kinds: dict[str, dict[str, identity.Config]] = {}
     for config in missing:
         kinds.setdefault(net_kind(config), {})[optimizer_kind(config)] = config
     costs = {kind: measure(list(found.values())) for kind, found in kinds.items()}
     for config, there in zip(configs, done, strict=True):
-        name = "/".join(naming.run_folder(config).parts[-3:])
+        name = "/".join(identity.run_folder(config).parts[-3:])
         if there:
             yield f"{name}: done", 0.0
             continue

@@ -7,8 +7,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from experiments.record import RecordError, read_runs
-from experiments.verify import faults
+from experiments.record.faults import faults
+from experiments.record.reader import RecordError, read_runs
 
 
 def main(arguments: list[str] | None = None) -> None:

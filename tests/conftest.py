@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
-from commands import configure
-from experiments import interruption
 from experiments import run as runner
-from experiments.interruption import Interrupted
-from experiments.naming import run_folder
+from experiments import signals
+from experiments.identity import run_folder
+from experiments.signals import Interrupted
+from helpers.commands import configure
 
 torch.set_num_threads(1)
 
@@ -63,7 +63,7 @@ def interrupted_at(make, monkeypatch):
                 self._number = 15
             return self._number != 0
 
-        monkeypatch.setattr(interruption.Interruption, "requested", property(requested))
+        monkeypatch.setattr(signals.Interruption, "requested", property(requested))
         if pause is None:
             return make(*overrides, where=where)
         with pytest.raises(Interrupted):

@@ -1,0 +1,209 @@
+"""The record of a run: one folder that holds its configuration, its numbers and how it ended.
+
+config.yaml  the resolved configuration, without paths of the machine
+metrics.csv  a row per epoch; nothing in it depends on the clock
+timing.csv   epoch,seconds of training
+run.json     status (running, done, diverged, failed), hash, versions, machine, data
+predictions.pt  of some test images, where the task has pictures to show
+paths.csv    start,step,x,y,f: the toy's descents
+Files appear whole. A lock that dies with its process keeps a second one out of the folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import math
+import traceback
+from contextlib import suppress
+from typing import Any
+
+import torch
+import yaml
+
+from experiments.identity import Config, arm_name, config_hash, differences, run_folder
+from experiments.record.atomic import WriteError, write
+from experiments.record.checkpoint import CURRENT, PREVIOUS
+from experiments.record.machine import environment
+from experiments.record.reader import (
+    FINISHED,
+    NUMBERS,
+    RecordError,
+    read_config,
+    read_info,
+    record_digest,
+)
+from experiments.signals import Interrupted
+
+_MINE = {"config.yaml", *NUMBERS, "run.json", "predictions.pt", ".lock"}
+_MY_PREFIXES = ("checkpoint", "tmp-")
+_MACHINE_KEYS = ("runs_dir", "wandb", "resources")
+
+
+class RunningElsewhere(RecordError):
+    """A run folder that another process is writing to."""
+
+
+class Record:
+    """The writing side of one run folder; a context manager that holds its lock."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.folder = run_folder(config)
+        self._lock: io.TextIOWrapper | None = None
+        self._rows: list[dict[str, float]] = []
+        self._seconds: list[float] = []
+        self._processes: list[int] = []  # their number, and after a change the next
+        self._info: dict[str, Any] = {}
+
+    def __enter__(self) -> Record:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.folder / ".lock", "w")
+        except OSError as error:
+            raise RecordError(
+                f"cannot write to the run folder {self.folder}: {error.strerror}. Make it "
+                "writable, or name another place with runs_dir=…"
+            ) from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise RunningElsewhere(
+                f"another process is at work in {self.folder}: wait for it, or stop it"
+            ) from error
+        return self
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, Exception | Interrupted) and self._info.get("status") == "running":
+            lines = traceback.format_exception(error)
+            with suppress(WriteError):  # the disk may be what failed; `error` goes on
+                self._write_info("failed", error=f"{kind.__name__}: {error}", trace=lines[-5:])
+        self._lock.close()
+
+    def state(self) -> dict[str, Any]:
+        """The rows so far, for a checkpoint."""
+        return {"rows": self._rows, "seconds": self._seconds, "processes": self._processes}
+
+    def start(
+        self, device: torch.device, data: dict[str, Any], state: dict[str, Any] | None
+    ) -> None:
+        """Write the configuration and a run.json of status "running".
+
+        Rows go on from those of `state`, a checkpoint's; numbers of later epochs, which will be
+        made again, and without a state all numbers, are forgotten.
+        """
+        if (self.folder / "run.json").exists():
+            how = f"going on after epoch {len(state['rows'])}" if state else "starting it again"
+            print(f"{self.folder} is unfinished: {how}", flush=True)
+        if state:
+            self._rows, self._seconds = list(state["rows"]), list(state["seconds"])
+        if self._rows:
+            self._write_rows()
+        else:
+            for name in NUMBERS:
+                (self.folder / name).unlink(missing_ok=True)
+        config = {key: value for key, value in self.config.items() if key not in _MACHINE_KEYS}
+        for group, path in (("data", "root"), ("model", "weights_file")):
+            config[group] = {key: each for key, each in config[group].items() if key != path}
+        self._write("config.yaml", yaml.safe_dump(config, sort_keys=False))
+        self._info = {
+            "hash": config_hash(self.config),
+            "arm": arm_name(self.config),
+            "seed": self.config["seed"],
+            "compile": self.config["lrd"]["compile"],
+            "threads": torch.get_num_threads(),
+            "data": data,
+            **environment(device),
+        }
+        before, now = (state or {}).get("processes", []), self._info["processes"]
+        self._processes = before if before[-1:] == [now] else [*before, now]
+        if len(self._processes) > 1:  # its last bits are of several arrangements
+            self._info["processes_so_far"] = self._processes
+        self._write_info(status="running")
+
+    def add(self, row: dict[str, float], seconds: float) -> None:
+        """Append an epoch's row, the first column `epoch`, and its training time."""
+        self._rows.append(row)
+        self._seconds.append(seconds)
+        self._write_rows()
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the last row has a number that is not finite."""
+        return bool(self._rows) and not all(map(math.isfinite, self._rows[-1].values()))
+
+    def save_predictions(self, predictions: dict[str, torch.Tensor]) -> None:
+        """Write what the task shows in pictures."""
+        content = io.BytesIO()
+        torch.save(predictions, content)
+        write(self.folder / "predictions.pt", content.getbuffer())
+
+    def save_paths(self, rows: list[dict[str, float]]) -> None:
+        """Write the toy's paths."""
+        self._write("paths.csv", _csv(rows))
+
+    def _write_rows(self) -> None:
+        self._write("metrics.csv", _csv(self._rows))
+        timing = [
+            {"epoch": row["epoch"], "seconds": round(seconds, 3)}
+            for row, seconds in zip(self._rows, self._seconds, strict=True)
+        ]
+        self._write("timing.csv", _csv(timing))
+
+    def finish(self, status: str, **more: Any) -> None:
+        """Close the record as "done" or "diverged"."""
+        more |= {"status": status, "seconds": round(sum(self._seconds), 1)}
+        digest = record_digest(self.folder, {**self._info, **more})
+        self._write_info(**more, digest=digest)
+
+    def _write_info(self, status: str, **more: Any) -> None:
+        self._info = {"status": status, **{**self._info, "status": status}, **more}
+        self._write("run.json", json.dumps(self._info, indent=1, ensure_ascii=False) + "\n")
+
+    def _write(self, name: str, text: str) -> None:
+        write(self.folder / name, text.encode())
+
+
+def is_finished(config: Config) -> bool:
+    """Whether this run was made before: done or diverged, with the same configuration.
+
+    `lrd.compile: auto` stands for what it was resolved to. Raises RecordError if it was made, or
+    begun and left with a checkpoint, with another configuration, or if its folder holds what no
+    run has written.
+    """
+    folder = run_folder(config)
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    foreign = [name for name in names if name not in _MINE and not name.startswith(_MY_PREFIXES)]
+    if foreign:
+        raise RecordError(
+            f"{folder} holds what no run has written: {', '.join(foreign[:5])}. Move it away, or "
+            "name another place with runs_dir=…"
+        )
+    if "run.json" not in names:
+        return False
+    info = read_info(folder)
+    finished = info["status"] in FINISHED
+    if not finished and CURRENT not in names and PREVIOUS not in names:
+        return False
+    old = read_config(folder)
+    if config["lrd"]["compile"] == "auto":
+        config = {**config, "lrd": {**config["lrd"], "compile": old["lrd"]["compile"]}}
+    if info["hash"] != config_hash(config):
+        lines = "\n  ".join(differences(old, config))
+        raise RecordError(
+            f"{folder} is {'a finished' if finished else 'an unfinished'} run of another "
+            f"configuration:\n  {lines}\n"
+            "Move it away, or write this one elsewhere with runs_dir=…"
+        )
+    return finished
+
+
+def _csv(rows: list[dict[str, float]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

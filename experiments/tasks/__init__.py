@@ -1,0 +1,1 @@
+"""The tasks: each a module with `loss` and `evaluate`."""

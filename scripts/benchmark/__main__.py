@@ -1,0 +1,128 @@
+"""Speed side by side in one run: `python -m scripts.benchmark`.
+
+Alternates what is compared and takes medians over rounds. Writes results/benchmark.{csv,md,png}.
+Needs MNIST (see data/mnist.py), a C++ compiler, Linux for the memory, and an idle machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+
+from data.batches import DataError
+from data.mnist import mnist
+from scripts.benchmark import epoch, process, step
+from scripts.benchmark.figure import draw
+from scripts.benchmark.measure import PARTS, Result
+
+HEAD = "| what | ours, ms | other, ms | measured | goal, at most | met | more |"
+EPOCH_ROUNDS = 3  # an epoch's round takes over a minute
+TITLES = {
+    "step": "One step with LRD over the fastest that torch has without",
+    "masks": "Other ways to mask, and the slower ways of this package",
+    "growth": "Growth with the number of parameters",
+    "memory": "Memory",
+    "compile": "Compilation",
+    "epoch": "Training",
+}
+
+
+def results_of(part: str, root: str, threads: int, rounds: int) -> Iterator[Result]:
+    """The rows of one part, as they are measured."""
+    few = min(rounds, EPOCH_ROUNDS)
+    if part == "step":
+        yield from step.steps(rounds)
+    elif part == "masks":
+        yield from step.masks(rounds)
+    elif part == "growth":
+        yield from step.growth(rounds)
+    elif part == "memory":
+        yield from process.memory(threads)
+    elif part == "compile":
+        yield from process.compilation(threads, few)
+    else:
+        yield from epoch.epochs(root, threads, few)
+        yield from epoch.resnet_steps(few)
+        yield epoch.checkpoints(root, threads)
+
+
+def row(result: Result) -> str:
+    """A line of the Markdown table."""
+    times = ["" if time is None else f"{time:.4g}" for time in (result.ours, result.other)]
+    unit = f" {result.unit}" if result.unit else ""
+    goal = "" if result.goal is None else f"{result.goal:g}"
+    met = "**no**" if result.met == "no" else result.met
+    value = f"{result.value:.3g}{unit}"
+    return "| " + " | ".join([result.what, *times, value, goal, met, result.note]) + " |"
+
+
+def write(results: Iterable[Result], out: Path, conditions: str) -> None:
+    """Write benchmark.csv, .md and .png, the table by parts."""
+    results = list(results)
+    out.mkdir(parents=True, exist_ok=True)
+    text = [f"# Benchmark\n\n{conditions}\n\n![Ratios](benchmark.png)\n"]
+    for part in PARTS:
+        lines = [row(result) for result in results if result.part == part]
+        if lines:
+            text.append("\n".join([f"## {TITLES[part]}\n", HEAD, "|---" * 7 + "|", *lines, ""]))
+    (out / "benchmark.md").write_text("\n".join(text))
+    with (out / "benchmark.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*Result._fields, "met"])
+        for result in results:
+            ratios = " ".join(f"{ratio:.4f}" for ratio in result.ratios)
+            writer.writerow([*result._replace(ratios=ratios), result.met])
+    draw(results, out / "benchmark.png")
+
+
+def conditions(threads: int, rounds: int) -> str:
+    """What was measured where, for the head of the table."""
+    cpu = Path("/proc/cpuinfo")
+    names = [line for line in cpu.read_text().splitlines() if line.startswith("model name")]
+    processor = names[0].split(":")[1].strip() if names else platform.machine()
+    compiler = os.environ.get("CXX", "g++")
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
+    return (
+        f"Medians of {rounds} alternating rounds (training and compilation: "
+        f"{min(rounds, EPOCH_ROUNDS)}), {threads} threads on {os.cpu_count()} cores of "
+        f"{processor} ({torch.backends.cpu.get_cpu_capability()}), torch {torch.__version__}, "
+        f"Python {platform.python_version()}, {version.stdout.splitlines()[0]}, float32 unless "
+        "it says otherwise. Ratios are the medians of the rounds' ratios. The limit of a step is "
+        "what it must read and write over the bandwidth that a ← a + s b reached in the same run. "
+        "The runner flushes denormal numbers to zero; what it is compared with leaves them as "
+        "torch does."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", default=os.environ.get("LRD_DATA", "data/raw"))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
+    parser.add_argument("--out", type=Path, default=Path("results"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if "epoch" in options.only:
+        try:
+            mnist(options.root, subset=1)  # before what takes minutes and would be lost
+        except DataError as error:
+            sys.exit(f"error: {error}. Or leave the epochs out, with --only")
+    results = []
+    for part in options.only:
+        for result in results_of(part, options.root, options.threads, options.rounds):
+            print(row(result), flush=True)
+            results.append(result)
+    write(results, options.out, conditions(options.threads, options.rounds))
+
+
+if __name__ == "__main__":
+    main()

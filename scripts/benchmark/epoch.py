@@ -1,0 +1,172 @@
+"""Benchmarks of what is around the optimizer's step: an MNIST epoch, a step of ResNet-34."""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
+from torchvision import transforms
+from torchvision.datasets import MNIST
+
+from models.fcnet import fcnet
+from models.resnet import resnet34
+from scripts.benchmark.measure import BATCH, Result, compare, measure, timed
+from scripts.benchmark.step import bernoulli, plain_adam
+
+MEAN, STD = 0.1307, 0.3081
+
+
+def epochs(root: str, threads: int, rounds: int) -> Iterator[Result]:
+    """An MNIST epoch of the runner against a bare loop and the usual one."""
+    train = MNIST(root)
+    images = ((train.data.float() / 255 - MEAN) / STD)[:, None]
+    bare = bare_epoch(images, train.targets)
+    bare()
+    masked = ("lrd.enabled=true", "lrd.compile=true")
+    runner_epoch(root, threads, *masked)  # compiles once; torch keeps the kernel on disk
+    seconds = measure(
+        {
+            "runner": lambda: runner_epoch(root, threads),
+            "LRD": lambda: runner_epoch(root, threads, *masked),
+            "bare": timed(bare),
+            "usual": timed(usual_epoch(root, masked=False)),
+            "plain": timed(usual_epoch(root, masked=True)),
+        },
+        rounds,
+    )
+    ours, with_lrd, name = seconds["runner"], seconds["LRD"], "MNIST epoch, Adam"
+    loader = "DataLoader, 2 workers, ToTensor and Normalize"
+    yield compare("epoch", f"{name}, runner: with LRD / without", 1.03, with_lrd, ours)
+    yield compare(
+        "epoch",
+        f"{name}+LRD: runner / DataLoader loop with torch.bernoulli masks",
+        0.2,
+        with_lrd,
+        seconds["plain"],
+        loader,
+    )
+    yield compare("epoch", f"{name}: runner / bare loop", 1.15, ours, seconds["bare"])
+    what = f"{name}: runner / DataLoader loop"
+    yield compare("epoch", what, 0.4, ours, seconds["usual"], loader)
+
+
+def runner_epoch(root: str, threads: int, *overrides: str) -> float:
+    """Seconds that the runner's record gives for an epoch, in a process of its own: the median of
+    the second to the fourth."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable, "-m", "experiments.run", "experiment=mnist", "epochs=4",
+            f"threads={threads}", f"data.root={root}", f"runs_dir={folder}", *overrides,
+        ]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True)
+        (timing,) = Path(folder).rglob("timing.csv")
+        rows = list(csv.DictReader(timing.open()))
+        return statistics.median(float(row["seconds"]) for row in rows[1:])
+
+
+def checkpoints(root: str, threads: int) -> Result:
+    """The share of a run's training time that its checkpoints take, at the default interval."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [
+            sys.executable, "-m", "experiments.run", "experiment=mnist", "epochs=20",
+            f"threads={threads}", f"data.root={root}", f"runs_dir={folder}",
+        ]  # fmt: skip
+        subprocess.run(command, check=True, capture_output=True)
+        (record,) = Path(folder).rglob("run.json")
+        info = json.loads(record.read_text())
+    share = info["checkpoint_seconds"] / info["seconds"]
+    note = f"{info['checkpoint_seconds']} s of {info['seconds']} s, 20 epochs"
+    what = "MNIST run at paper scale, Adam: time of checkpoints / of training"
+    return Result("epoch", what, None, None, share, "", 0.01, note)
+
+
+def bare_epoch(images: Tensor, labels: Tensor) -> Callable[[], None]:
+    """The shortest loop there is over tensors in memory, with torch's fused Adam."""
+    model = fcnet()
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+
+    def epoch() -> None:
+        for batch in torch.randperm(len(labels)).split(BATCH):
+            optimizer.zero_grad()
+            cross_entropy(model(images[batch]), labels[batch]).backward()
+            optimizer.step()
+
+    return epoch
+
+
+def usual_epoch(root: str, masked: bool) -> Callable[[], None]:
+    """What most scripts do: DataLoader, transforms for each sample, torch's default Adam.
+
+    `masked`: with the plain implementation of LRD.
+    """
+    transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((MEAN,), (STD,))])
+    loader = DataLoader(MNIST(root, transform=transform), BATCH, shuffle=True, num_workers=2)
+    model = fcnet()
+    optimizer = torch.optim.Adam(model.parameters())
+    step = plain_adam(list(model.parameters()), bernoulli) if masked else optimizer.step
+
+    def epoch() -> None:
+        for images, labels in loader:
+            optimizer.zero_grad()
+            cross_entropy(model(images), labels).backward()
+            step()
+
+    return epoch
+
+
+def resnet_steps(rounds: int) -> Iterator[Result]:
+    """A training step of ResNet-34 at full width: bfloat16 and channels-last against float32."""
+    steps = {"bf16": _resnet_step(True), "fp32": _resnet_step(False)}
+    with FlopCounterMode(display=False) as counter:
+        steps["fp32"]()
+    steps["bf16"]()
+    seconds = measure({name: timed(step) for name, step in steps.items()}, rounds)
+    what = f"ResNet-34 CIFAR step, batch {BATCH}: bf16 and channels-last / fp32"
+    operations = counter.get_total_flops()
+    rates = {"bf16": _product_rate(torch.bfloat16), "fp32": _product_rate(torch.float32)}
+    limits = [
+        f"{operations / rate * 1e3:.0f} ms in {name} ({rate / 1e9:.0f} GFLOP/s)"
+        for name, rate in rates.items()
+    ]
+    note = (
+        "forward, backward and fused Adam; the net is not compiled; limit: its "
+        f"{operations / 1e9:.0f} GFLOP, at the rate of this machine's large matrix products, take "
+        + " and ".join(limits)
+    )
+    yield compare("epoch", what, 0.45, seconds["bf16"], seconds["fp32"], note)
+
+
+def _product_rate(dtype: torch.dtype) -> float:
+    """Operations a second of a product of two large matrices: what convolutions could reach."""
+    a, b = torch.randn(2, 2048, 2048).to(dtype)
+    timer = timed(lambda: a @ b)
+    return 2 * len(a) ** 3 / min(timer() for _ in range(7))
+
+
+def _resnet_step(fast: bool) -> Callable[[], None]:
+    """As the runner does it with precision=bf16 and channels_last=true, or with its defaults."""
+    model = resnet34()
+    optimizer = torch.optim.Adam(model.parameters(), fused=True)
+    layout = torch.channels_last if fast else torch.contiguous_format
+    images = torch.randn(BATCH, 3, 32, 32)
+    labels = torch.randint(10, (BATCH,))
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+            loss = cross_entropy(model(images.contiguous(memory_format=layout)), labels)
+        loss.backward()
+        optimizer.step()
+
+    return step

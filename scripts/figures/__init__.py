@@ -1,0 +1,1 @@
+"""Figures from run folders, and drawings of the method."""

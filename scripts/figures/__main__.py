@@ -1,0 +1,3 @@
+from scripts.figures.curves import main
+
+main()

@@ -1,0 +1,3 @@
+from scripts.tables.cells import main
+
+main()

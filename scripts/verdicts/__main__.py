@@ -1,0 +1,3 @@
+from scripts.verdicts.text import main
+
+main()

@@ -1,0 +1,190 @@
+"""The task of detection: average precision by hand, what evaluation leaves be, training."""
+
+import math
+
+import pytest
+import torch
+
+from experiments.setting import build, make_optimizer
+from experiments.tasks import detection as task
+from helpers.commands import configure
+from helpers.drawn import CPU, TARGETS, boxes, detection, devkit, small_net, streams
+
+
+def average_precision(detections, truth):
+    metric = task.average_precision()
+    metric.update(detections, truth)
+    return float(metric.compute()["map_50"])
+
+
+def found(rows, scores, labels):
+    return {"boxes": boxes(*rows), "scores": torch.tensor(scores), "labels": torch.tensor(labels)}
+
+
+def true(rows, labels, difficult=None):
+    crowd = torch.tensor(difficult or [0] * len(labels))
+    return {"boxes": boxes(*rows), "labels": torch.tensor(labels), "iscrowd": crowd}
+
+
+A, B, C = [0, 0, 10, 10], [20, 20, 30, 30], [50, 50, 60, 60]
+
+
+def test_average_precision_is_the_11_point_one():
+    """Right, wrong, right: precision 1 up to recall 0.5, six points, and 2/3 at the other five."""
+    detections = [found([A, B, C], [0.9, 0.8, 0.7], [1, 1, 1])]
+    assert average_precision(detections, [true([A, C], [1, 1])]) == pytest.approx(
+        (6 * 1 + 5 * 2 / 3) / 11
+    )
+
+
+def test_average_precision_wants_an_iou_of_one_half():
+    just, not_quite = [0, 0, 10, 5.1], [0, 0, 10, 4.9]
+    assert average_precision([found([just], [0.9], [1])], [true([A], [1])]) == pytest.approx(1)
+    assert average_precision([found([not_quite], [0.9], [1])], [true([A], [1])]) == 0
+
+
+def test_average_precision_is_the_mean_over_the_classes_that_the_set_has():
+    detections = [found([A, B, C], [0.9, 0.8, 0.7], [1, 1, 5])]  # class 5 is nowhere
+    truth = [true([A, B], [1, 2])]
+    assert average_precision(detections, truth) == pytest.approx((1 + 0) / 2)
+
+
+def test_difficult_objects_are_neither_found_nor_missed():
+    truth = [true([A, B], [1, 1], [0, 1])]
+    for detections in (found([A], [0.9], [1]), found([B, A], [0.9, 0.8], [1, 1])):
+        assert average_precision([detections], truth) == pytest.approx(1)
+
+
+def test_more_than_a_hundred_detections_count():
+    rows = [[20 * i, 0, 20 * i + 10, 10] for i in range(150)]
+    scores = torch.linspace(0.9, 0.1, 150).tolist()
+    assert average_precision(
+        [found(rows, scores, [1] * 150)], [true(rows, [1] * 150)]
+    ) == pytest.approx(1)
+
+
+class Scripted(torch.nn.Module):
+    """Gives the losses and detections that it was told, batch after batch."""
+
+    def __init__(self, outputs):
+        super().__init__()
+        self.outputs = iter(outputs)
+
+    def forward(self, images, targets=None):
+        return next(self.outputs)
+
+
+def test_validation_loss_is_the_mean_per_sample_and_map_the_whole_sets():
+    target = {"boxes": boxes(A), "labels": torch.tensor([1]), "difficult": torch.tensor([False])}
+    right, wrong = found([A], [0.9], [1]), found([C], [0.95], [1])
+    outputs = [
+        ({"a": torch.tensor(1.0), "b": torch.tensor(2.0)}, [right, right]),
+        ({"a": torch.tensor(0.0), "b": torch.tensor(6.0)}, [wrong]),
+    ]
+    batches = [(torch.rand(2, 3, 64, 64), [target] * 2), (torch.rand(1, 3, 64, 64), [target])]
+    figures = task.evaluate(Scripted(outputs), batches)
+    assert figures["val_loss"] == (2 * 3 + 6) / 3
+    # wrong first, then two of three found: precision 2/3 up to recall 2/3, which are seven points
+    assert figures["map50"] == pytest.approx(7 * (2 / 3) / 11)
+
+
+def test_training_loss_is_the_sum_of_both_parts():
+    model, images = small_net(), torch.rand(3, 3, 64, 64)
+    value, sums = task.loss(model, (images, TARGETS))
+    losses, _ = model(images, TARGETS)
+    assert torch.allclose(value, losses["bbox_regression"] + losses["classification"])
+    assert torch.allclose(sums["train_loss"], 3 * value)
+
+
+def test_evaluation_and_prediction_leave_statistics_mode_and_random_state_alone(tmp_path):
+    devkit(tmp_path)
+    model = small_net().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    _, test = detection(tmp_path).loaders(2, CPU)
+    assert task.evaluate(model, test) == task.evaluate(model, test)
+    task.predict(model, test, 1)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(module.training for module in model.modules())
+
+
+def test_predictions_are_of_the_first_images_and_can_be_saved(tmp_path, monkeypatch):
+    devkit(tmp_path, test_images=5)
+    _, test = detection(tmp_path).loaders(2, CPU)
+    monkeypatch.setattr(task, "SHOWN", 0.02)
+    torch.save(task.predict(small_net(), test, 3), tmp_path / "predictions.pt")
+    saved = torch.load(tmp_path / "predictions.pt", weights_only=True)
+    targets = [target for _, each in test for target in each][:3]
+    assert saved["images"].shape == (3, 3, 64, 64)
+    assert saved["truth"][:, 0].tolist() == [
+        number for number, target in enumerate(targets) for _ in target["labels"]
+    ]
+    assert torch.equal(saved["truth"][:, 2:], torch.cat([target["boxes"] for target in targets]))
+    assert saved["prediction"].shape[1] == 7
+    assert saved["prediction"][:, 6].min() >= 0.02
+    assert set(saved["prediction"][:, 0].tolist()) <= {0, 1, 2}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("masked", [False, True])
+def test_drawn_shapes_are_learnt(tmp_path, masked):
+    overrides = ["experiment=ssd", f"data.root={tmp_path}", f"lrd.enabled={masked}"]
+    config = configure(*overrides, "lrd.compile=false", runs_dir=tmp_path)
+    torch.manual_seed(0)
+    model = build(config["model"])
+    optimizer = make_optimizer(config, model)
+    train, test = build(config["data"]).loaders(config["batch_size"], CPU)
+    before, losses = task.evaluate(model, test), []
+    for epoch in range(13):
+        total = 0.0
+        for batch in train.epoch(*streams(10 * epoch)):
+            optimizer.zero_grad()
+            value, sums = task.loss(model, batch)
+            value.backward()
+            optimizer.step()
+            total += sums["train_loss"].item()
+        losses.append(total)
+    after = task.evaluate(model, test)
+    assert losses[-1] < 0.85 * losses[0]
+    assert after["val_loss"] < 0.85 * before["val_loss"]
+    assert 0 <= after["map50"] <= 1
+
+
+def test_paper_scale_is_ssd300s():
+    config = configure("experiment=ssd", "scale=paper", runs_dir="x")
+    assert (config["epochs"], config["batch_size"]) == (100, 32)
+    assert config["optimizer"] | {"lr": 0.001, "weight_decay": 5e-4} == config["optimizer"]
+    assert config["schedule"] == {"name": "constant", "warmup": 500}
+    assert (config["model"]["width"], config["model"]["encoder_weights"]) == (None, "imagenet")
+    data = config["data"]
+    assert (data["train"], data["test"]) == (
+        ["VOC2007/trainval", "VOC2012/trainval"],
+        ["VOC2007/test"],
+    )
+    assert data["size"] == config["model"]["size"] == 300
+    assert data["complete"] is True
+
+
+@pytest.mark.slow
+def test_two_steps_at_the_papers_size():
+    """Full images and net, but two images a batch instead of 32, for memory's sake."""
+    config = configure("experiment=ssd", "scale=paper", runs_dir="x")
+    model = build({**config["model"], "encoder_weights": None})
+    optimizer = make_optimizer(config, model)
+    batch = (
+        torch.rand(2, 3, 300, 300),
+        [
+            {"boxes": 4 * TARGETS[number]["boxes"], "labels": TARGETS[number]["labels"]}
+            for number in (0, 2)
+        ],
+    )
+    losses = []
+    for _ in range(2):
+        optimizer.zero_grad()
+        value, _ = task.loss(model, batch)
+        value.backward()
+        optimizer.step()
+        losses.append(value.item())
+    assert all(math.isfinite(each) for each in losses)
+    assert losses[1] != losses[0]

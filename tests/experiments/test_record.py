@@ -1,0 +1,191 @@
+"""Run folders: what a run leaves behind, and what it will not touch."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from experiments import run as runner
+from experiments.identity import run_folder
+from experiments.record import atomic
+from experiments.record.atomic import WriteError
+from experiments.record.faults import faults
+from experiments.record.reader import RecordError, read_runs
+from experiments.record.writer import Record
+from experiments.tasks import classification
+from helpers.commands import ROOT, configure, rows
+
+
+def test_a_finished_run_is_skipped_and_an_unfinished_one_made_again(make, capsys):
+    make()
+    status, folder = make()
+    assert status == "skipped"
+    info = json.loads((folder / "run.json").read_text())
+    before = (folder / "metrics.csv").read_bytes()
+    (folder / "run.json").write_text(json.dumps({**info, "status": "running"}))
+    (folder / "checkpoint.pt").unlink()
+    assert make()[0] == "done"
+    assert "is unfinished: starting it again" in capsys.readouterr().out
+    assert (folder / "metrics.csv").read_bytes() == before
+
+
+def test_a_finished_run_of_another_configuration_is_refused_with_the_difference(make):
+    _, folder = make()
+    before = (folder / "metrics.csv").read_bytes()
+    with pytest.raises(RecordError, match=r"epochs: 2.0 -> 3.0"):
+        make("epochs=3")
+    assert (folder / "metrics.csv").read_bytes() == before
+
+
+def test_foreign_content_is_refused_and_left_alone(tmp_path, make):
+    folder = run_folder(configure(runs_dir=tmp_path))
+    folder.mkdir(parents=True)
+    (folder / "thesis.tex").write_text("mine")
+    with pytest.raises(RecordError, match=r"what no run has written: thesis.tex"):
+        make()
+    assert (folder / "thesis.tex").read_text() == "mine"
+    assert not (folder / "run.json").exists()
+
+
+def test_a_damaged_run_json_is_named(make):
+    _, folder = make()
+    (folder / "run.json").write_text('{"status": "do')
+    with pytest.raises(RecordError, match=r"run.json is damaged"):
+        make()
+
+
+@pytest.mark.parametrize("content", [None, "", "lrd: [", "seed: 0\n"])
+def test_a_damaged_configuration_is_named(make, tmp_path, content):
+    _, folder = make()
+    (folder / "config.yaml").unlink()
+    if content is not None:
+        (folder / "config.yaml").write_text(content)
+    with pytest.raises(RecordError, match=r"config.yaml is damaged .* delete its folder"):
+        make()
+    with pytest.raises(RecordError, match=r"config.yaml is damaged"):
+        read_runs(tmp_path, scale="smoke")
+
+
+def test_two_processes_are_never_in_one_folder(tmp_path):
+    config = configure(runs_dir=tmp_path)
+    code = (
+        "import sys, json; from experiments.record.writer import Record\n"
+        "with Record(json.loads(sys.argv[1])): print('in', flush=True); sys.stdin.readline()"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, json.dumps({**config, "runs_dir": str(tmp_path)})],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdout.readline() == "in\n"
+    with pytest.raises(RecordError, match="another process is at work"), Record(config):
+        pass
+    other.kill()  # and a dead process holds no lock
+    other.wait()
+    with Record(config):
+        pass
+
+
+def test_a_run_leaves_its_record(make):
+    status, folder = make("lrd.enabled=true", "lrd.p=0.3")
+    assert status == "done"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        ".lock", "checkpoint.pt", "config.yaml", "metrics.csv", "run.json", "timing.csv",
+    ]  # fmt: skip
+    table = rows(folder)
+    assert list(table[0]) == [
+        "epoch", "lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy",
+    ]  # fmt: skip
+    assert [row["epoch"] for row in table] == ["1", "2"]
+    info = json.loads((folder / "run.json").read_text())
+    assert (info["status"], info["seed"], info["arm"]) == ("done", 0, "adam+lrd0.3")
+    assert info["compile"] is False
+    assert info["data"]["train"] == 512
+    config = (folder / "config.yaml").read_text()
+    assert "runs_dir" not in config
+    assert str(folder.parent) not in config
+
+
+def test_divergence_is_recorded_with_its_epoch(make):
+    status, folder = make("optimizer=sgdm", "optimizer.lr=1e30")
+    assert status == "diverged"
+    info = json.loads((folder / "run.json").read_text())
+    assert (info["status"], info["epochs"]) == ("diverged", 1)
+    assert len(rows(folder)) == 1
+    assert make("optimizer=sgdm", "optimizer.lr=1e30")[0] == "skipped"
+
+
+def test_an_evaluation_that_is_not_finite_is_a_divergence_too(make, monkeypatch):
+    monkeypatch.setattr(
+        classification, "evaluate", lambda *_: {"test_loss": float("nan"), "test_accuracy": 9.0}
+    )
+    status, folder = make()
+    assert (status, len(rows(folder))) == ("diverged", 1)
+    (run,) = read_runs(folder.parents[3], scale="smoke")
+    assert not faults(run)
+
+
+def test_a_divergence_whose_record_was_not_closed_stays_one(make, monkeypatch):
+    def full(*_, **__):
+        raise WriteError("no room")
+
+    words = ["optimizer=sgdm", "optimizer.lr=1e30", "epochs=3"]
+    with monkeypatch.context() as broken:
+        broken.setattr(Record, "finish", full)
+        with pytest.raises(WriteError):
+            make(*words)
+    status, folder = make(*words)
+    assert (status, len(rows(folder))) == ("diverged", 1)
+
+
+def test_a_folder_that_was_put_aside_is_no_run(make, tmp_path):
+    _, folder = make()
+    folder.rename(folder.with_name("seed0-old"))
+    assert read_runs(tmp_path, scale="smoke") == []
+
+
+def test_a_run_that_another_process_makes_is_left_to_it(tmp_path, make, capsys):
+    with Record(configure(runs_dir=tmp_path)):
+        assert make()[0] == "skipped"
+    assert "It is left to that process" in capsys.readouterr().out
+
+
+def test_a_failure_is_recorded_with_its_error(make, tmp_path, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("the disk caught fire")
+
+    monkeypatch.setattr(runner, "train_epoch", fail)
+    with pytest.raises(RuntimeError):
+        make()
+    (run,) = read_runs(tmp_path, scale="smoke")
+    assert run.status == "failed"
+    assert run.info["error"] == "RuntimeError: the disk caught fire"
+    monkeypatch.undo()
+    assert make()[0] == "done"
+
+
+def test_files_appear_whole(tmp_path, make, monkeypatch):
+    """A write that fails half-way leaves the older file as it was."""
+    _, folder = make()
+    before = (folder / "run.json").read_bytes()
+    record = Record(configure(runs_dir=tmp_path))
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(atomic.os, "fsync", fail)
+    with pytest.raises(WriteError, match=r"No space left on device.*repeat the command"):
+        record._write("run.json", "half")
+    assert (folder / "run.json").read_bytes() == before
+
+
+def test_read_runs_gives_scale_experiment_arm_and_seed(make, tmp_path):
+    make("seed=1")
+    make("lrd.enabled=true")
+    found = read_runs(tmp_path, scale="smoke", experiment="digits")
+    assert [(run.arm, run.seed) for run in found] == [("adam", 1), ("adam+lrd0.5", 0)]
+    assert len(found[0].metrics) == 2
+    assert read_runs(tmp_path, scale="paper") == []

@@ -1,0 +1,93 @@
+"""Synthetic run folders, whose numbers are worked out by hand."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from experiments.identity import config_hash
+from experiments.record.reader import record_digest
+
+ROOT = Path(__file__).parents[2]
+RATES = {"sgdm": 0.1, "rmsprop": 0.001, "adam": 0.001, "amsgrad": 0.001, "radam": 0.03}
+REGULARIZERS = {
+    "sd": "p_sd", "ng": "noisy_gradient", "nl": "noisy_label", "dg": "dropout_gradient"
+}  # fmt: skip
+DATA = {"name": "MNIST", "format": "idx", "train": 60000, "test": 10000}
+
+
+def make_run(
+    root: Path,
+    arm: str,
+    seed: int,
+    test_accuracy: list[float],
+    *,
+    scale: str = "paper",
+    experiment: str = "mnist",
+    status: str = "done",
+    source: dict | None = None,
+    **changes,
+) -> Path:
+    """Write a run folder as the runner does; losses fall as 1 / epoch."""
+    optimizer, *methods = arm.split("+")
+    standard, own = (
+        yaml.safe_load((ROOT / "conf" / f"{path}.yaml").read_text())
+        for path in (f"optimizer/{optimizer}", f"experiment/{experiment}")
+    )
+    config = {
+        "experiment": experiment,
+        "scale": scale,
+        "task": "classification",
+        "epochs": len(test_accuracy),
+        "batch_size": 128,
+        "seed": seed,
+        "threads": 1,
+        "lr_scale": 1.0,
+        "lrd": {"enabled": False, "p": 0.5, "compile": False},
+        "regularizer": {},
+        "model": {"hidden": 1000},
+        "data": {"_target_": "data.mnist.mnist"},
+        "optimizer": standard | own.get("optimizer", {}),
+    }
+    for method in methods:
+        if "=" in method:
+            key, value = method.split("=")
+            group = "data" if key == "standardised" else "optimizer"
+            config[group][key] = yaml.safe_load(value)
+            continue
+        kind, number = re.fullmatch(r"([a-z]+)([\d.]*)", method).groups()
+        if kind == "lrd":
+            config["lrd"] |= {"enabled": True, "p": float(number)}
+        elif kind in ("rescale", "authors"):
+            config["lrd"][kind] = True
+        elif kind == "lr":
+            config["lr_scale"] = float(number)
+        else:
+            config["regularizer"][REGULARIZERS[kind]] = float(number)
+    info = {
+        "status": status,
+        "hash": config_hash(config | changes),
+        "seed": seed,
+        "threads": 1,
+        "device": "cpu",
+        "cpu": "Some CPU",
+        "versions": {"torch": "2.14.1"},
+        "seconds": 60.0,
+        "data": source or DATA,
+    }
+    if status == "diverged":
+        info["epochs"] = len(test_accuracy)
+    epochs = range(1, len(test_accuracy) + 1)
+    metrics = pd.DataFrame({"epoch": epochs, "lr": RATES[optimizer]})
+    metrics["train_loss"] = [1 / epoch for epoch in epochs]
+    metrics["train_accuracy"] = test_accuracy
+    metrics["test_loss"] = metrics["train_loss"]
+    metrics["test_accuracy"] = test_accuracy
+    folder = root / scale / experiment / arm / f"seed{seed}"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config | changes))
+    metrics.to_csv(folder / "metrics.csv", index=False)
+    (folder / "run.json").write_text(json.dumps(info | {"digest": record_digest(folder, info)}))
+    return folder

@@ -1,0 +1,124 @@
+"""Parameters of which each process holds a part are masked, and trained, as whole ones."""
+
+import copy
+import itertools
+
+import pytest
+import torch
+from torch.distributed.checkpoint.state_dict import (
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.tensor import Partial, Replicate, Shard
+from torch.distributed.tensor.placement_types import _StridedShard
+
+import lrd
+from helpers import sharded
+from helpers.commands import TESTS, complete, torchrun
+from lrd import fused, shards
+from lrd.mask import flat_mask
+
+
+class Mesh:
+    """A mesh of processes as one of them sees it."""
+
+    def __init__(self, shape, coordinate):
+        self.shape, self._coordinate = shape, coordinate
+
+    def get_coordinate(self):
+        return self._coordinate
+
+
+def chunk(tensor, processes, place, dim):
+    """Of what torch.chunk gives; it leaves empty ones out."""
+    chunks = tensor.chunk(processes, dim)
+    return chunks[place] if place < len(chunks) else tensor.narrow(dim, 0, 0)
+
+
+CASES = [
+    ((7,), (4,), [Shard(0)]),
+    ((1000, 3), (3,), [Shard(0)]),
+    ((70, 30), (4,), [Shard(1)]),
+    ((5, 6, 7), (2, 2), [Shard(0), Shard(2)]),
+    ((9, 4), (2, 3), [Shard(0), Shard(0)]),
+    ((8, 2, 300), (2, 2), [Replicate(), Shard(1)]),
+    ((2, 3), (5,), [Shard(1)]),
+    ((), (2,), [Replicate()]),
+]
+
+
+@pytest.mark.parametrize(("shape", "mesh", "placements"), CASES)
+@pytest.mark.parametrize("block", [None, 512])
+def test_a_parts_mask_is_the_matching_part_of_the_whole_mask(
+    monkeypatch, shape, mesh, placements, block
+):
+    if block:  # so small that they begin and end inside of parts
+        for module in ("lrd.mask", "lrd.shards"):
+            monkeypatch.setattr(f"{module}.BLOCK", block)
+        monkeypatch.setattr("lrd.shards._CHUNK", 200)
+    whole = lrd.keep_mask(shape, 0.5, seed=3, step=8, index=2)
+    for coordinate in itertools.product(*map(range, mesh)):
+        part = shards._part(shape, Mesh(mesh, coordinate), tuple(placements))
+        expected = whole
+        for processes, place, placement in zip(mesh, coordinate, placements, strict=True):
+            if isinstance(placement, Shard):
+                expected = chunk(expected, processes, place, placement.dim)
+        assert part.size == tuple(expected.shape)
+        mask = shards.local_mask(torch.empty(part.size), part, 0.5, seed=3, step=8, index=2)
+        assert torch.equal(mask, expected)
+
+
+def test_a_mask_that_begins_anywhere_goes_on_over_the_end_of_a_block():
+    first = (1 << 30) - 70_003
+    mask = flat_mask(200_000, 0.5, 0, 1, 2, "cpu", start=first)
+    part = shards.Part((1 << 31,), (first,), (200_000,))
+    assert torch.equal(mask, shards._scattered_mask(part, 0.5, 0, 1, 2, torch.device("cpu")))
+    assert not torch.equal(mask[70_003:], flat_mask(200_000 - 70_003, 0.5, 0, 1, 2, "cpu"))
+
+
+def test_fused_pieces_end_where_a_block_of_the_whole_does(monkeypatch):
+    monkeypatch.setattr(fused, "BLOCK", 1000)
+    pieces = fused._matrices(2500, 4096, start=700)
+    assert [first for first, _ in pieces] == [0, 300, 1300, 2300]
+    assert sum(lines * length for _, (lines, length) in pieces) == 2500
+
+
+@pytest.mark.parametrize("placement", [Partial(), _StridedShard(0, split_factor=2)])
+def test_what_cannot_be_masked_is_refused(placement):
+    with pytest.raises(RuntimeError, match="lrd masks parameters that are placed by Shard"):
+        shards._part((8, 8), Mesh((2,), (0,)), (placement,))
+
+
+@pytest.mark.parametrize("name", [name for name in sharded.RULES if name != "fused"])
+def test_a_checkpoint_library_that_steps_to_build_the_state_shifts_nothing(name):
+    """Decoupled weight decay too must not move the weights."""
+
+    def start():
+        nets = sharded.Nets()
+        return nets, {name: sharded.RULES[name](nets[name].parameters())}
+
+    nets, optimizers = start()
+    sharded.train(nets, 0, 5, optimizers)
+    state = copy.deepcopy(get_optimizer_state_dict(nets[name], optimizers[name]))
+    weights = {key: value.clone() for key, value in nets.state_dict().items()}
+    sharded.train(nets, 5, 10, optimizers)
+    again, others = start()
+    again.load_state_dict(weights)
+    get_optimizer_state_dict(again[name], others[name])  # steps with a learning rate of 0
+    assert all(torch.equal(weights[key], value) for key, value in again.state_dict().items())
+    set_optimizer_state_dict(again[name], others[name], state)
+    sharded.train(again, 5, 10, others)
+    assert torch.equal(sharded.weights(nets)[name], sharded.weights(again)[name])
+
+
+@pytest.mark.distributed
+def test_sharded_training_and_its_checkpoints_are_as_unsharded(tmp_path):
+    nets = sharded.Nets()
+    sharded.train(nets, 0, sharded.STEPS)
+    expected = sharded.weights(nets)
+    for processes in (2, 4):  # four go on from the checkpoint of two
+        complete(torchrun(processes, TESTS / "helpers/sharded.py", tmp_path))
+    found = [*torch.load(tmp_path / "2.pt").values(), *torch.load(tmp_path / "4.pt").values()]
+    assert len(found) == 4
+    for weights, name in itertools.product(found, expected):
+        torch.testing.assert_close(weights[name], expected[name], rtol=1e-12, atol=1e-14)

@@ -1,0 +1,128 @@
+"""LearningRateDropout around other optimizers."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+import lrd
+from tests.lrd.test_optim import CASES, net, torch_twin, train, weights
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_wrapping_torchs_optimizer_equals_our_own(case):
+    cls, hyper = CASES[case]
+    ours, wrapped = net(torch.float64), net(torch.float64)
+    a = train(ours, cls(ours.parameters(), **hyper, seed=2), 30, dtype=torch.float64)
+    optimizer = lrd.LearningRateDropout(torch_twin(cls)(wrapped.parameters(), **hyper), seed=2)
+    b = train(wrapped, optimizer, 30, dtype=torch.float64)
+    torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_inner_state_is_the_plain_optimizers():
+    model, plain = net(), net()
+    wrapped = lrd.LearningRateDropout(torch.optim.Adam(model.parameters()))
+    base = torch.optim.Adam(plain.parameters())
+    for optimizer, module in ((wrapped, model), (base, plain)):
+        module(torch.ones(2, 20)).sum().backward()
+        optimizer.step()
+    for a, b in zip(wrapped.state.values(), base.state.values(), strict=True):
+        assert torch.equal(a["exp_avg"], b["exp_avg"])
+
+
+@pytest.mark.parametrize("through", ["state_dict", "deepcopy"])
+def test_continues_identically_after_a_round_trip(through):
+    def wrap(model, seed=0):
+        return lrd.LearningRateDropout(torch.optim.Adam(model.parameters()), 0.4, seed)
+
+    straight, model = net(), net()
+    expected = train(straight, wrap(straight, 5), 12)
+    optimizer = wrap(model, 5)
+    train(model, optimizer, 7)
+    if through == "deepcopy":
+        model, optimizer = copy.deepcopy((model, optimizer))
+    else:
+        state = optimizer.state_dict()
+        optimizer = wrap(model)
+        optimizer.load_state_dict(state)
+    assert torch.equal(train(model, optimizer, 5, first=7), expected)
+
+
+def test_closure_that_makes_the_gradients_is_masked():
+    model = net()
+    optimizer = lrd.LearningRateDropout(torch.optim.SGD(model.parameters(), lr=0.1))
+    before = weights(model)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (model(torch.ones(4, 20)) ** 2).mean()
+        loss.backward()
+        return loss
+
+    assert optimizer.step(closure) > 0
+    first = next(model.parameters()).numel()
+    mask = lrd.keep_mask(first, 0.5, seed=0, step=0, index=0)
+    assert torch.equal(weights(model)[:first] != before[:first], mask)
+
+
+def test_a_scheduler_drives_the_inner_optimizer():
+    model = net()
+    inner = torch.optim.SGD(model.parameters(), lr=1.0)
+    optimizer = lrd.LearningRateDropout(inner)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.1)
+    train(model, optimizer, 1)
+    schedule.step()
+    assert inner.param_groups[0]["lr"] == pytest.approx(0.1)
+
+
+def test_an_added_group_is_masked_with_its_own_probability():
+    a, b = (nn.Parameter(torch.zeros(10_000)) for _ in range(2))
+    optimizer = lrd.LearningRateDropout(torch.optim.SGD([a], lr=1.0))
+    optimizer.add_param_group({"params": [b], "keep_prob": 0.1})
+    a.grad = b.grad = torch.ones(10_000)
+    optimizer.step()
+    assert torch.equal(b != 0, lrd.keep_mask(10_000, 0.1, seed=0, step=0, index=1))
+
+
+def test_what_is_no_optimizer_is_refused():
+    with pytest.raises(TypeError, match=r"must be a torch.optim.Optimizer, got Linear"):
+        lrd.LearningRateDropout(nn.Linear(2, 2))
+
+
+def test_one_copy_of_the_parameters_is_kept_and_only_of_those_that_train():
+    a, b = (nn.Parameter(torch.zeros(1000)) for _ in range(2))
+    optimizer = lrd.LearningRateDropout(torch.optim.SGD([a, b], lr=1.0))
+    a.grad = b.grad = torch.ones(1000)
+    optimizer.step()
+    first = optimizer._copies[a].data_ptr()
+    b.grad = None
+    optimizer.step()
+    assert list(optimizer._copies) == [a]
+    assert optimizer._copies[a].data_ptr() == first
+    moved = sum(lrd.keep_mask(1000, 0.5, seed=0, step=step, index=0).float() for step in (0, 1))
+    assert torch.equal(-a.detach(), moved)
+
+
+def test_parameters_that_change_their_dtype_are_still_masked():
+    param = nn.Parameter(torch.zeros(1000))
+    optimizer = lrd.LearningRateDropout(torch.optim.SGD([param], lr=1.0))
+    for dtype in (torch.float32, torch.float64):
+        param.grad = None
+        param.data = torch.full((1000,), 1 / 3, dtype=dtype)
+        param.grad = torch.ones(1000, dtype=dtype)
+        before = param.detach().clone()
+        optimizer.step()
+        step = int(dtype == torch.float64)
+        mask = lrd.keep_mask(1000, 0.5, seed=0, step=step, index=0)
+        assert torch.equal(param.detach() != before, mask)
+        assert torch.equal(param.detach()[~mask], before[~mask])
+
+
+def test_what_masks_already_is_not_wrapped_again():
+    W = torch.nn.Parameter(torch.zeros(4))
+    plain = torch.optim.SGD([W], lr=0.1)
+    wrapped = lrd.LearningRateDropout(plain)
+    for optimizer in (lrd.SGD([W], lr=0.1), wrapped, plain):
+        with pytest.raises(ValueError, match="already has learning rate dropout"):
+            lrd.LearningRateDropout(optimizer, keep_prob=0.1)

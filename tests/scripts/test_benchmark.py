@@ -1,0 +1,131 @@
+"""The benchmark: what it compares, and what it writes."""
+
+import csv
+
+import pytest
+import torch
+from torch import nn
+
+import lrd
+from scripts.benchmark import __main__ as benchmark
+from scripts.benchmark import process, step
+from scripts.benchmark.measure import Result, compare, measure, random_parameters
+
+RESULTS = [
+    Result("step", "Adam+LRD / torch's Adam (fused), 21 M parameters", 12.0, 10.0, 1.2, "", 1.05),
+    Result("masks", "Adam+LRD / torch.bernoulli, 21 M parameters", 12, 240, 0.05, "", 0.05, "loop"),
+    Result("growth", "Adam+LRD / fused Adam, one tensor of 1e+05 parameters", 1, 1, 1, "", None),
+    Result("compile", "first step, empty cache", None, None, 12.34, "s", 15.0),
+]
+
+
+def test_what_is_compared_takes_turns():
+    turns = []
+
+    def timer(name, seconds):
+        return lambda: turns.append(name) or seconds
+
+    seconds = measure({"a": timer("a", 1.0), "b": timer("b", 2.0)}, 2)
+    assert turns == ["a", "b", "a", "b"]
+    assert seconds == {"a": [1.0, 1.0], "b": [2.0, 2.0]}
+
+
+def test_ratio_is_the_median_of_the_rounds_ratios():
+    """Not the ratio of the medians: a slow round slows both of its sides."""
+    result = compare("step", "a / b", 1.0, [1.0, 4.0, 30.0], [2.0, 10.0, 5.0])
+    assert (result.ours, result.other, result.value) == (4000.0, 5000.0, 0.5)
+
+
+@pytest.mark.parametrize(("value", "met"), [(1.05, "yes"), (1.0501, "no")])
+def test_a_goal_is_met_up_to_its_value(value, met):
+    assert Result("step", "a", None, None, value, "", 1.05).met == met
+
+
+def test_tables_and_figure_are_written_and_misses_are_marked(tmp_path):
+    benchmark.write(RESULTS, tmp_path, "Two cores.")
+    text = (tmp_path / "benchmark.md").read_text()
+    assert "Two cores." in text
+    assert "| 12 | 10 | 1.2 | 1.05 | **no** |" in text
+    assert "| 12.3 s | 15 | yes |" in text
+    rows = list(csv.DictReader((tmp_path / "benchmark.csv").open()))
+    assert [row["met"] for row in rows] == ["no", "yes", "", "yes"]
+    assert (tmp_path / "benchmark.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plain_adam_with_everything_kept_is_torchs():
+    torch.manual_seed(0)
+    model = nn.Linear(30, 40)
+    ours, theirs = random_parameters(model), random_parameters(model)
+    plain = step.plain_adam(ours, torch.ones_like)
+    optimizer = torch.optim.Adam(theirs)
+    for number in range(5):
+        for a, b in zip(ours, theirs, strict=True):
+            a.grad = torch.full_like(a, 0.1 * (number + 1))
+            b.grad = a.grad.clone()
+        plain()
+        optimizer.step()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("draw", [step.bernoulli, step.uniform])
+def test_plain_masks_leave_half_of_the_parameters_alone(draw):
+    param = nn.Parameter(torch.zeros(10_000))
+    param.grad = torch.ones(10_000)
+    step.plain_adam([param], draw)()
+    assert 0.45 < (param != 0).float().mean() < 0.55
+
+
+def test_memory_of_a_step_holds_its_tensors_and_what_it_takes_for_a_while():
+    class Greedy(torch.optim.Adam):
+        def step(self):
+            torch.zeros(10**7).fill_(1.0)  # 40 MB, more than an allocator keeps
+            return super().step()
+
+    params = [nn.Parameter(torch.zeros(1000, 1000))]
+    params[0].grad = torch.ones(1000, 1000)
+    found = process.step_memory(Greedy(params))
+    assert found["parameters"] == 10**6
+    assert found["state"] == 8 * 10**6 + 4
+    assert found["peak"] >= 16 * 10**6 + 4 + 36 * 10**6
+
+
+def test_a_peer_that_is_not_installed_is_skipped_with_a_word(monkeypatch, capsys):
+    monkeypatch.setattr(step, "PEERS", (("no_such_module", "no-such-package"),))
+    assert not list(step._peers(nn.Linear(2, 2)))
+    assert "skipped: no-such-package" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_bandwidth_counts_what_a_step_moves(monkeypatch):
+    """20 bytes for each of SGDM's parameters: W and momentum read and written, gradient read."""
+    monkeypatch.setattr(step, "SIZES", {"1.8 small": (lambda: nn.Linear(50, 50), 1.25, 1)})
+    monkeypatch.setattr(step, "RULES", {"SGDM": step.RULES["SGDM"]})
+    monkeypatch.setattr(step, "_fixed_cost", lambda *_: 0.0)
+    moved = []
+    monkeypatch.setattr(step, "_bandwidth", lambda count: moved.append(count) or 1e9)
+    monkeypatch.setattr(lrd.SGD, "_compiles", lambda _: False)
+    (result,) = step.steps(1)
+    assert moved == [20 * 2550]
+    assert "limit: 0 MB at 1 GB/s take 0.051 ms" in result.note
+    assert all(kind in result.note for kind in ("foreach", "fused", "compiled"))
+
+
+@pytest.mark.slow
+def test_no_compilation_is_counted_over_a_schedule():
+    assert step.recompilations().value == 0
+
+
+@pytest.mark.slow
+def test_growth_compares_the_sizes_past_the_cache(monkeypatch):
+    monkeypatch.setattr(step, "GROWTH", (1_000, 200_000, 400_000))
+    monkeypatch.setattr(step, "_last_cache", lambda: 10**6)
+    *sizes, flat = step.growth(2)
+    assert [result.what.split()[-2] for result in sizes] == ["1e+03", "2e+05", "4e+05"]
+    assert all(len(result.ratios) == 2 for result in sizes)
+    each = [result.ours / count for result, count in zip(sizes[1:], (2e5, 4e5), strict=True)]
+    assert flat.value == pytest.approx(max(each) / min(each))
+
+
+def test_the_last_cache_is_known_or_said_to_be_unknown():
+    assert step._last_cache() >= 0

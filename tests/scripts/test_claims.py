@@ -1,0 +1,70 @@
+"""The file of claims: what it may say, and that it agrees with the paper and the sweeps."""
+
+import pytest
+
+from scripts.gather import published
+from scripts.report import gaps
+from scripts.verdicts.claims import ClaimError, read_claims
+from tests.scripts.test_verdicts import HEAD, ONE
+
+
+def read(folder, text):
+    """The claims of a text in the form of conf/claims.yaml."""
+    path = folder / "claims.yaml"
+    path.write_text(HEAD + text)
+    return read_claims(path)
+
+
+def test_a_claim_that_stands_twice_is_refused(tmp_path):
+    with pytest.raises(ClaimError, match="duplicate key"):
+        read(tmp_path, ONE + ONE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("above: 0", "above: 0\n    below: 1", "must say either above or below"),
+        (
+            "last:test_accuracy",
+            "final:test_accuracy",
+            "statistic must be last, last10, mean",
+        ),
+        ("[[adam+lrd0.5, adam, 0.27]]", "[[adam]]", r"a pair is \[arm, arm\]"),
+        ("pairs: [[adam+lrd0.5, adam, 0.27]]", "at_least: 2, pairs: [[a, b]]", "at_least must be"),
+        ("sweep: table1", "sweeps: table1", "unknown keys sweeps"),
+        ("    source: Table 1\n", "", "lacks source"),
+    ],
+)
+def test_a_claim_that_cannot_be_tested_is_refused(tmp_path, old, new, message):
+    assert old in ONE
+    with pytest.raises(ClaimError, match=message):
+        read(tmp_path, ONE.replace(old, new))
+
+
+def test_published_differences_are_those_of_the_papers_tables():
+    """Every pair that carries a number, worked out from results/paper."""
+    numbers = {}
+    for item in ("table1", "table2", "table3", "table4", "figure8"):
+        for row in published(item).itertuples():
+            numbers[row.experiment, f"last:{row.metric}", row.arm] = row.value
+    checked = 0
+    for claim in read_claims().claims:
+        for pair in claim.pairs:
+            if pair.published is None:
+                continue
+            sides = [
+                sum(numbers[pair.experiment, pair.statistic, arm] for arm in arms) / len(arms)
+                for arms in (pair.arms, pair.than)
+            ]
+            # two decimals of percent, or three of a fraction
+            tolerance = 0.0006 if pair.experiment == "pspnet" else 0.0051
+            assert pair.published == pytest.approx(sides[0] - sides[1], abs=tolerance), pair.label
+            checked += 1
+    assert checked > 40
+
+
+def test_every_arm_of_a_claim_is_made_by_its_sweep():
+    made = {(each.sweep, each.experiment): set(each.arms) for each in gaps.wanted()}
+    for claim in read_claims().claims:
+        for pair in claim.pairs:
+            assert {*pair.arms, *pair.than} <= made[claim.sweep, pair.experiment], claim.text

@@ -1,0 +1,206 @@
+"""The report: what stands in it, where its numbers come from, and how its page opens."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from helpers.synthetic import ROOT, make_run
+from scripts.gather import ResultError
+from scripts.report.__main__ import read_results, rebuild
+from scripts.report.page import page
+from scripts.report.text import report
+from scripts.verdicts.text import write_verdicts
+
+RESULTS = ROOT / "results"
+
+
+@pytest.fixture
+def results(tmp_path) -> Path:
+    """A results folder with MNIST's Adam, two seeds of each arm."""
+    for seed in range(2):
+        make_run(tmp_path / "runs", "adam", seed, [90.0, 98.0 + seed])
+        make_run(tmp_path / "runs", "adam+lrd0.5", seed, [91.0, 98.5 + 1.2 * seed])
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def committed() -> str:
+    """The report of the committed runs, made anew."""
+    return report(read_results(RESULTS))
+
+
+def cells(text: str, start: str) -> list[str]:
+    """The cells of the first table row that starts so."""
+    row = next(line for line in text.splitlines() if line.startswith(f"| {start} |"))
+    return [cell.strip() for cell in row.strip("|").split("|")]
+
+
+def test_a_claim_shows_its_verdict_scale_seeds_and_interval(results):
+    row = cells(report(read_results(results)), "LRD improves Adam's test accuracy on MNIST")
+    assert row[1:5] == ["Table 1", "undecided, other base", "paper", "2"]
+    assert row[5] == "+0.60 [-0.67, +1.87] points"  # 0.5 and 0.7: ± 12.706 · 0.1
+    assert row[6] == "+0.27"
+
+
+def test_a_deleted_run_shows_as_not_run_with_its_command(results):
+    shutil.rmtree(results / "runs" / "paper" / "mnist" / "adam+lrd0.5")
+    text = report(read_results(results))
+    row = cells(text, "LRD improves Adam's test accuracy on MNIST")
+    command = "`make reproduce-table1 SCALE=paper EXPERIMENT=mnist LAUNCHER=joblib`"
+    assert (row[2], row[5]) == ("not run", command)
+    missing = cells(text, "table1, mnist")
+    assert missing[2] == "28 of 30"
+    assert missing[5] == command
+    assert "core-hours" in missing[4]
+
+
+def test_paper_scale_is_preferred_and_lite_is_marked(results):
+    for arm in ("adam", "adam+lrd0.5"):
+        make_run(results / "runs", arm, 0, [50.0], scale="lite")
+        make_run(results / "runs", arm, 0, [40.0], scale="lite", experiment="cifar10")
+    text = report(read_results(results))
+    assert cells(text, "LRD improves Adam's test accuracy on MNIST")[3] == "paper"
+    assert cells(text, "LRD improves Adam's test accuracy on CIFAR-10")[3] == "lite"
+
+
+@pytest.mark.parametrize("status", ["done", "diverged"])
+def test_a_run_at_paper_scale_does_not_hide_what_lite_scale_has(tmp_path, status):
+    """Each claim and table is shown where it was run; half run at paper scale, at both."""
+    for seed, (base, masked) in enumerate([(40.0, 41.0), (42.0, 43.1), (41.0, 42.2)]):
+        make_run(tmp_path / "runs", "adam", seed, [base], scale="lite", experiment="cifar10")
+        make_run(
+            tmp_path / "runs", "adam+lrd0.5", seed, [masked], scale="lite", experiment="cifar10"
+        )
+    make_run(tmp_path / "runs", "sgdm", 0, [95.0], experiment="cifar10", status=status)
+    text = report(read_results(tmp_path))
+    row = cells(text, "LRD improves Adam's test accuracy on CIFAR-10")
+    assert (row[3], row[4]) == ("lite", "3")
+    table = text[text.index("### Table 1") : text.index("### Table 2")]
+    assert "scale paper" in table
+    assert "41.00 ± 1.00 (3)" in table
+
+
+def test_a_claim_half_run_at_paper_scale_is_shown_where_all_of_it_was_run(tmp_path):
+    for arm in ("adam", "adam+dg0.5", "sgdm", "sgdm+dg0.5"):
+        scales = ("lite", "paper") if arm.startswith("sgdm") else ("lite",)
+        for scale in scales:
+            make_run(tmp_path / "runs", arm, 0, [40.0], scale=scale, experiment="cifar10")
+    (row,) = re.findall(r"\| (Dropout on the gradient does not.*)", report(read_results(tmp_path)))
+    assert row.split(" | ")[3] == "lite"
+
+
+def test_the_summary_counts_every_row_of_the_verdicts(results):
+    text = report(read_results(results))
+    total = int(re.search(r"There are (\d+) claims", text)[1])
+    table = text[text.index("## Verdicts") : text.index("- n: seeds")]
+    assert total == table.count("\n| ") - 2  # less the header and its rule
+
+
+def test_the_demos_runs_leave_the_report_as_it_is(results):
+    before = report(read_results(results))
+    make_run(results / "runs", "adam", 0, [95.0], experiment="digits")
+    assert report(read_results(results)) == before
+
+
+def test_smoke_runs_are_no_evidence(tmp_path):
+    make_run(tmp_path / "runs", "adam", 0, [50.0], scale="smoke")
+    with pytest.raises(ResultError, match="make reproduce-table1"):
+        read_results(tmp_path)
+
+
+@pytest.mark.slow
+def test_rebuild_makes_tables_figures_and_verdicts_anew(results):
+    stale = results / "tables" / "paper" / "table1.md"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("stale")
+    rebuild(read_results(results))
+    assert "98.50 ± 0.71 (2)" in stale.read_text()
+    assert (results / "figures" / "paper" / "figure5.png").read_bytes().startswith(b"\x89PNG")
+    assert "undecided" in (results / "tables" / "paper" / "verdicts.md").read_text()
+
+
+@pytest.mark.slow
+def test_the_committed_report_is_what_the_committed_runs_give(committed):
+    assert (RESULTS / "REPORT.md").read_text() == committed
+    assert (RESULTS / "report.html").read_text() == page(committed, RESULTS)
+
+
+@pytest.mark.slow
+def test_the_committed_verdicts_are_what_the_committed_runs_give(tmp_path):
+    read = read_results(RESULTS)
+    for scale, judged in read.verdicts.items():
+        write_verdicts(judged, tmp_path, scale, read.claims.level)
+        for name in ("verdicts.md", "verdicts.csv", "pairs.csv"):
+            ours, theirs = (folder / scale / name for folder in (RESULTS / "tables", tmp_path))
+            assert ours.read_text() == theirs.read_text(), name
+
+
+@pytest.mark.slow
+def test_numbers_trace_to_the_run_folders_that_the_report_links(committed):
+    """A table's mean, a verdict's difference and a share of the toy, worked out by hand."""
+    links = dict(re.findall(r"\[(\S+, seed \d+)\]\((runs/paper/\S+)\)", committed))
+
+    def last(arm: str, column: str) -> list[float]:
+        found = [links[name] for name in sorted(links) if name.startswith(f"{arm}, seed")]
+        return [pd.read_csv(RESULTS / path / "metrics.csv")[column].iloc[-1] for path in found]
+
+    base, masked = last("amsgrad", "test_accuracy"), last("amsgrad+lrd0.5", "test_accuracy")
+    table = cells(committed, "MNIST, FCNet | last epoch | base")
+    assert table[6].startswith(f"{sum(base) / len(base):.2f} ")
+    row = cells(committed, "LRD improves AMSGrad's test accuracy on MNIST")
+    assert row[4] == str(len(base))
+    difference = sum(masked) / len(masked) - sum(base) / len(base)
+    assert row[5].startswith(f"{difference:+.2f}")
+    shares = last("adam+lrd0.5+lr=0.1", "global_share")
+    toy = committed[committed.index("| learning rate 0.1 |") :]
+    assert f"{100 * sum(shares) / len(shares):.1f} ±" in cells(toy, " | 0.5")[3]
+
+
+def test_the_page_holds_its_pictures_and_needs_nothing_else(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG")
+    text = "# Title & more\n\n![A picture](a.png)\n\n| a | b |\n| --- | --- |\n| x | supported |\n"
+    html = page(text, tmp_path)
+    assert "<title>Title &amp; more</title>" in html
+    assert 'src="data:image/png;base64,iVBORw==' in html
+    assert '<td class="verdict supported">' in html
+    assert "<figcaption>A picture</figcaption>" in html
+    assert not re.search(r"<script|<link|src=\"(?!data:)|url\(|@import", html)
+
+
+@pytest.mark.browser
+def test_the_page_opens_in_a_browser_at_the_width_of_a_phone(tmp_path):
+    """Every picture loads, nothing is wider than the screen, and dark mode is dark."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium on PATH: on Debian, apt-get install chromium")
+    file = tmp_path / "report.html"
+    file.write_text(page((RESULTS / "REPORT.md").read_text(), RESULTS), encoding="utf-8")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        context = browser.new_context(viewport={"width": 400, "height": 800}, offline=True)
+        view, errors = context.new_page(), []
+        view.on("pageerror", lambda error: errors.append(str(error)))
+        view.on("requestfailed", lambda request: errors.append(request.url[:80]))
+        view.goto(file.as_uri())
+        pictures = view.evaluate("[...document.images].map(each => each.naturalWidth)")
+        assert len(pictures) > 5
+        assert all(pictures)
+        assert view.evaluate("document.documentElement.scrollWidth") <= 400
+        wide = """[...document.querySelectorAll('body *')].filter(each => !each.closest('.table')
+            && each.getBoundingClientRect().right > 400).map(each => each.outerHTML.slice(0, 80))"""
+        assert view.evaluate(wide) == []
+        colour = "getComputedStyle(document.body).backgroundColor"
+        assert view.evaluate(colour) == "rgb(255, 255, 255)"
+        view.emulate_media(color_scheme="dark")
+        assert view.evaluate(colour) == "rgb(22, 22, 22)"
+        view.emulate_media(media="print", color_scheme="dark")  # paper is white, runs are listed
+        assert view.evaluate(colour) == "rgb(255, 255, 255)"
+        closed = "[...document.querySelectorAll('details td')].some(each => !each.offsetHeight)"
+        assert not view.evaluate(closed)
+        assert view.pdf(format="A4").startswith(b"%PDF")
+        assert errors == []
+        browser.close()

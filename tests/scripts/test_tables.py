@@ -1,0 +1,299 @@
+"""Tables, from synthetic run folders."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.identity import arm_name, config_hash, run_folder
+from helpers.commands import sweep_configurations
+from helpers.synthetic import DATA, ROOT, make_run
+from scripts.catalogue import CURVES, TABLES
+from scripts.figures import curves as figures
+from scripts.gather import ResultError, published, read_experiment, write_whole
+from scripts.tables import cells as tables
+
+
+@pytest.fixture
+def runs(tmp_path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def make_table(runs, tmp_path, capsys):
+    """Call the command; gives the tidy csv, indexed by (experiment, arm), and what was printed."""
+
+    def make(scale="paper", experiment=None, name="table1"):
+        arguments = ["table1", "--scale", scale, "--runs-dir", str(runs)]
+        arguments += ["--out", str(tmp_path / "tables")]
+        tables.main(arguments + (["--experiment", experiment] if experiment else []))
+        frame = pd.read_csv(tmp_path / "tables" / scale / f"{name}.csv")
+        return frame.set_index(["experiment", "arm"]), capsys.readouterr().out
+
+    return make
+
+
+def row(markdown: str, label: str, method: str, title: str = "MNIST, FCNet") -> list[str]:
+    """The five cells of a Markdown row, found by its data, label and method."""
+    data = epoch = ""
+    for line in markdown.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) != 8:
+            continue
+        data, epoch = cells[0] or data, cells[1] or epoch
+        if (data, epoch, cells[2]) == (title, label, method):
+            return cells[3:]
+    raise AssertionError(f"no row {title}, {label}, {method} in\n{markdown}")
+
+
+def test_cell_is_mean_and_sample_deviation_of_the_last_epoch(runs, make_table):
+    for seed, last in enumerate((97.0, 98.0, 99.0)):
+        make_run(runs, "adam", seed, [99.9, last])
+    make_run(runs, "adam+lrd0.5", 0, [90.0, 98.5])
+    frame, text = make_table()
+    assert row(text, "last epoch", "base")[2] == "98.00 ± 1.00 (3)"
+    assert row(text, "last epoch", "LRD")[2] == "98.50 (1)"
+    base = frame.loc[("mnist", "adam")]
+    assert (base["n"], base["last_mean"], base["last_std"]) == (3, 98.0, 1.0)
+    assert (base["seeds"], base["epochs"], base["method"]) == ("0 1 2", 2, "base")
+    assert np.isnan(frame.loc[("mnist", "adam+lrd0.5"), "last_std"])
+
+
+def test_best_epoch_stands_apart_and_says_how_it_was_chosen(runs, make_table):
+    make_run(runs, "adam", 0, [99.0, 97.0])
+    make_run(runs, "adam", 1, [96.0, 98.0])
+    frame, text = make_table()
+    assert frame.loc[("mnist", "adam"), "best_mean"] == 98.5
+    assert row(text, r"best epoch\*", "base")[2] == "98.50 ± 0.71 (2)"
+    assert row(text, "last epoch", "base")[2] == "97.50 ± 0.71 (2)"
+    assert "chosen on the test set" in text
+
+
+def test_mean_of_the_last_ten_epochs_needs_ten(runs, make_table):
+    make_run(runs, "adam", 0, [50.0, 60.0, *range(81, 91)])
+    frame, text = make_table()
+    assert frame.loc[("mnist", "adam"), "last10_mean"] == 85.5
+    shutil.rmtree(runs)
+    make_run(runs, "adam", 0, [80.0] * 9)
+    frame, text = make_table()
+    assert np.isnan(frame.loc[("mnist", "adam"), "last10_mean"])
+    assert "mean of last 10" not in text
+
+
+def test_arms_that_were_not_run_are_dashes(runs, make_table):
+    make_run(runs, "adam", 0, [98.0])
+    frame, text = make_table()
+    assert row(text, "last epoch", "base") == ["–", "–", "98.00 (1)", "–", "–"]
+    assert row(text, "last epoch", "LRD") == ["–"] * 5
+    assert row(text, "last epoch", "base", "CIFAR-10, ResNet-34") == ["–"] * 5
+    assert (len(frame), frame["n"].sum()) == (30, 1)
+
+
+def test_diverged_runs_are_shown_and_not_averaged(runs, make_table):
+    make_run(runs, "adam", 0, [97.0, 98.0])
+    make_run(runs, "adam", 1, [96.0, 97.0])
+    make_run(runs, "adam", 2, [10.0], status="diverged", epochs=2)
+    make_run(runs, "radam", 0, [10.0], status="diverged", epochs=2)
+    frame, text = make_table()
+    assert row(text, "last epoch", "base")[2] == "97.50 ± 0.71 (2), diverged 1/3"
+    assert row(text, "last epoch", "base")[4] == "diverged 1/1"
+    assert row(text, r"best epoch\*", "base")[2:] == ["97.50 ± 0.71 (2)", "–", "–"]
+    assert frame.loc[("mnist", "adam"), "diverged"] == 1
+    assert "mnist/radam/seed0 (diverged)" in text
+
+
+@pytest.mark.parametrize("status", ["running", "failed"])
+def test_unfinished_runs_are_listed_and_not_counted(runs, make_table, status):
+    make_run(runs, "adam", 0, [97.0, 98.0])
+    make_run(runs, "adam", 1, [10.0], status=status, epochs=2)
+    _, text = make_table()
+    assert row(text, "last epoch", "base")[2] == "98.00 (1)"
+    assert f"mnist/adam/seed1 ({status})" in text
+
+
+@pytest.mark.parametrize(
+    ("arm", "change", "message"),
+    [
+        ("adam", {"batch_size": 64}, r"batch_size: 128\.0 -> 64\.0"),
+        ("adam+lrd0.5", {"model": {"hidden": 64}}, r"model.hidden: 1000\.0 -> 64\.0"),
+        (
+            "adam+lrd0.5",
+            {"data": {"_target_": "data.mnist.mnist", "subset": 7}},
+            r"data.subset: default -> 7\.0",
+        ),
+        ("sgdm", {"threads": 2}, r"threads: default -> 2\.0"),
+    ],
+)
+def test_runs_of_different_configurations_are_refused(runs, tmp_path, arm, change, message):
+    make_run(runs, "adam", 0, [98.0])
+    make_run(runs, arm, 1, [98.0], **change)
+    with pytest.raises(ResultError, match=message):
+        tables.make_table("table1", runs, tmp_path / "tables", "paper", None)
+    assert not (tmp_path / "tables").exists()
+
+
+def test_runs_on_other_data_are_refused(runs):
+    make_run(runs, "adam", 0, [98.0])
+    make_run(runs, "adam+lrd0.5", 0, [98.0], source=DATA | {"format": "png"})
+    with pytest.raises(ResultError, match="made with other data"):
+        read_experiment(runs, "paper", "mnist", ["adam", "adam+lrd0.5"])
+
+
+def test_a_finished_run_that_lacks_epochs_is_refused(runs):
+    make_run(runs, "adam", 0, [97.0, 98.0], epochs=3)
+    with pytest.raises(ResultError, match=r"epochs 1 … 3, it has 2 rows. Restore it, or"):
+        read_experiment(runs, "paper", "mnist", ["adam"])
+
+
+def test_scales_are_never_mixed(runs, make_table, tmp_path):
+    make_run(runs, "adam", 0, [98.0])
+    make_run(runs, "adam", 1, [50.0], scale="smoke")
+    for scale, value in (("paper", 98.0), ("smoke", 50.0)):
+        frame, text = make_table(scale)
+        adam = frame.loc[("mnist", "adam")]
+        assert (adam["n"], adam["last_mean"], adam["scale"]) == (1, value, scale)
+        assert f"scale {scale}" in text
+        assert f"scale {scale}" in (tmp_path / "tables" / scale / "table1.tex").read_text()
+
+
+def test_digits_have_a_table_of_their_own(runs, make_table, tmp_path):
+    make_run(runs, "adam", 0, [90.0], experiment="digits")
+    frame, text = make_table(experiment="digits", name="table1-digits")
+    assert set(frame.index.get_level_values("experiment")) == {"digits"}
+    assert frame["published"].isna().all()
+    assert "published" not in text
+    assert [path.stem for path in (tmp_path / "tables/paper").iterdir()] == ["table1-digits"] * 3
+
+
+def test_narrowed_table_prints_one_experiment_and_keeps_the_others_in_its_files(
+    runs, make_table, tmp_path
+):
+    make_run(runs, "adam", 0, [98.0])
+    make_run(runs, "adam", 0, [91.0], experiment="cifar10")
+    frame, text = make_table(experiment="mnist")
+    assert "CIFAR-10" not in text
+    assert frame.loc[("cifar10", "adam"), "last_mean"] == 91.0
+    assert "91.00 (1)" in (tmp_path / "tables/paper/table1.md").read_text()
+
+
+def test_conditions_of_the_runs_are_named(runs, make_table):
+    make_run(runs, "adam", 0, [98.0, 98.0])
+    _, text = make_table()
+    assert "net: hidden 1000; 2 epochs, batch size 128; seeds: 0; data: MNIST (idx), " in text
+    assert "device: cpu (Some CPU), threads: 1, torch 2.14.1" in text
+
+
+def test_published_numbers_stand_beside(runs, make_table):
+    make_run(runs, "adam", 0, [98.0])
+    frame, text = make_table()
+    assert row(text, "published", "base") == ["97.82", "98.06", "97.88", "97.88", "97.97"]
+    assert row(text, "published", "LRD") == ["98.21", "98.40", "98.15", "98.51", "98.21"]
+    assert frame.loc[("cifar100", "rmsprop+lrd0.5"), "published"] == 74.02
+    assert frame["published"].notna().all()
+
+
+def test_published_tables_agree_where_they_show_the_same_arm():
+    seen: dict[tuple[str, str, str], float] = {}
+    for item, rows in (("table1", 30), ("table2", 12), ("table3", 14), ("table4", 5)):
+        frame = published(item)
+        assert len(frame) == rows
+        for experiment, arm, metric, value in frame.itertuples(index=False):
+            assert seen.setdefault((experiment, arm, metric), value) == value
+    assert len(seen) == 30 + 8 + 10 + 3  # Table 2's other p, Table 3's regularizers, Table 4's p_sd
+    curve = pd.read_csv(ROOT / "results/paper/authors_curve.csv")["test_accuracy"]
+    assert (len(curve), curve.iloc[-1], curve.max()) == (200, 95.57, 95.67)
+
+
+def test_no_runs_say_how_to_make_some_and_write_nothing(runs, tmp_path, capsys):
+    make_run(runs, "adam", 0, [10.0], experiment="cifar10")
+    make_run(runs, "adam", 0, [10.0], status="running")
+    arguments = ["--runs-dir", str(runs), "--out", str(tmp_path / "out"), "--experiment", "mnist"]
+    for command in (tables.main, figures.main):
+        name = "table1" if command is tables.main else "figure5"
+        with pytest.raises(SystemExit) as stop:
+            command([name, *arguments])
+        assert "no finished run of mnist at scale paper" in stop.value.code
+        assert "experiment=mnist scale=paper seed=0" in stop.value.code
+        assert "unfinished: mnist/adam/seed0 (running)" in stop.value.code
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_same_runs_give_the_same_bytes(runs, tmp_path):
+    for seed in range(2):
+        make_run(runs, "adam", seed, [97.0 + seed, 98.0])
+    for out in ("first", "second"):
+        tables.make_table("table1", runs, tmp_path / out, "paper", None)
+        figures.main(["figure5", "--runs-dir", str(runs), "--out", str(tmp_path / out)])
+    first = {path.name: path.read_bytes() for path in (tmp_path / "first/paper").iterdir()}
+    second = {path.name: path.read_bytes() for path in (tmp_path / "second/paper").iterdir()}
+    assert first == second
+    assert sorted(first) == [
+        *("figure5.pdf", "figure5.png", "table1.csv", "table1.md", "table1.tex")
+    ]
+    assert b"CreationDate" not in first["figure5.pdf"]
+    assert b"Software" not in first["figure5.png"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "table1.md"
+    write_whole(path, b"old")
+
+    def full(self, content):
+        with open(self, "wb") as file:
+            file.write(content[:1])
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="no space"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_fills_all_its_cells(runs, tmp_path, name):
+    item = TABLES[name]
+    for experiment in item.experiments:
+        for arm in item.arms():
+            make_run(runs, arm, 0, [50.0] * 10, experiment=experiment)
+    text = tables.make_table(name, runs, tmp_path, "paper", None)
+    body = [line for line in text.splitlines() if line.startswith("|")][2:]
+    assert not any("–" in line for line in body)
+    frame = pd.read_csv(tmp_path / f"paper/{name}.csv")
+    assert len(frame) == len(item.arms()) * len(item.experiments)
+    assert (frame["n"] == 1).all()
+    of_the_paper = {"controls": 0, "authors": 0, "settings": 6}
+    assert frame["published"].notna().sum() == of_the_paper.get(name, len(frame))
+
+
+def test_the_sweeps_make_the_arms_of_the_tables_and_figures():
+    items = {each.sweep: each for each in [*TABLES.values(), *(c.item for c in CURVES.values())]}
+    for item in items.values():
+        made = {arm_name(config) for config in sweep_configurations(item.sweep)}
+        assert made == set(item.arms())
+
+
+def test_runs_that_the_tables_share_are_one_run():
+    seen = {}
+    for item in TABLES.values():
+        for config in sweep_configurations(item.sweep):
+            if config["experiment"] == "cifar10":
+                folder = run_folder(config)
+                assert seen.setdefault(folder, config_hash(config)) == config_hash(config)
+
+
+@pytest.mark.slow
+def test_table_and_figure_read_what_the_runner_writes(runs, tmp_path):
+    command = [sys.executable, "-m", "experiments.run", "-m", "experiment=digits", "scale=smoke"]
+    command += ["optimizer=adam", "lrd.enabled=false,true", f"runs_dir={runs}"]
+    subprocess.run(command, check=True, cwd=ROOT, timeout=120)
+    text = tables.make_table("table1", runs, tmp_path, "smoke", "digits")
+    metrics = pd.read_csv(runs / "smoke/digits/adam+lrd0.5/seed0/metrics.csv")
+    last = metrics["test_accuracy"].iloc[-1]
+    assert row(text, "last epoch", "LRD", "digits, FCNet")[2] == f"{last:.2f} (1)"
+    assert all(
+        path.exists() for path in figures.make_curves("figure5", runs, tmp_path, "smoke", "digits")
+    )

@@ -1,0 +1,204 @@
+"""Figure 4: its table, pictures and plan, from runs of the toy."""
+
+import shutil
+from dataclasses import replace
+from itertools import product
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from experiments.identity import run_folder
+from experiments.run import run
+from helpers.commands import configure, sweep_configurations
+from helpers.words import assert_no_words_overlap
+from models import toy
+from scripts import plan
+from scripts.figures import toy as toy_figures
+from scripts.figures.curves import STYLE
+from scripts.gather import ResultError
+from scripts.tables import toy as toy_shares
+
+
+def test_table_and_figures_have_the_arms_of_the_sweep():
+    made = {run_folder(config).parent.name for config in sweep_configurations("figure4")}
+    wanted = {toy_shares.arm_of(r, p) for r in toy_shares.RATES for p in toy_shares.KEEP_PROBS}
+    assert made == wanted
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """All arms of Figure 4 at smoke scale, two seeds; a few steps of a few starts."""
+    root = tmp_path_factory.mktemp("toy")
+    config = configure("experiment=toy", "lrd.enabled=true", runs_dir=root)
+    for rate, p, seed in product(toy_shares.RATES, toy_shares.KEEP_PROBS, (0, 1)):
+        parts = {"optimizer": {**config["optimizer"], "lr": rate}, "lrd": {**config["lrd"], "p": p}}
+        assert run({**config, **parts, "seed": seed}) == "done"
+    return root
+
+
+def test_every_cell_of_the_table_is_filled_and_tells_the_runs_shares(sweep, tmp_path):
+    written = toy_figures.make(sweep, tmp_path / "figures", tmp_path / "tables", "smoke")
+    assert all(path.stat().st_size > 500 for path in written)
+    table = pd.read_csv(tmp_path / "tables/smoke/figure4.csv")
+    assert len(table) == 18
+    assert not table.drop(columns=["seeds"]).isna().any().any()
+    for row in table.itertuples():
+        ends = [
+            pd.read_csv(sweep / f"smoke/toy/{row.arm}/seed{seed}/metrics.csv").iloc[-1]
+            for seed in (0, 1)
+        ]
+        found = [100 * end["global_share"] for end in ends]
+        assert row.global_mean == pytest.approx(np.mean(found), abs=1e-3)
+        assert row.global_std == pytest.approx(np.std(found, ddof=1), abs=1e-3)
+        total = row.global_mean + row.local_mean + row.outside_mean + row.none_mean
+        assert total == pytest.approx(100, abs=1e-2)
+    assert "–" not in (tmp_path / "tables/smoke/figure4.csv").read_text()
+    assert (tmp_path / "tables/smoke/figure4.tex").read_text().isascii()
+
+
+def test_starts_in_no_basin_yet_are_shown_and_their_arms_named(sweep):
+    """Else a run that stops too early would look like one whose starts went elsewhere."""
+    read = toy_shares.read_rates(sweep, "smoke")
+    settled, early = "adam+lr=0.05", "adam+lrd0.5+lr=0.05"
+    for arm, local in ((settled, 0.58), (early, 0.28)):
+        shares = {"global_share": 0.4, "local_share": local, "outside_share": 0.02}
+        runs = [replace(run, metrics=run.metrics.assign(**shares)) for run in read[0.05][arm].done]
+        read[0.05].arms[arm] = replace(read[0.05][arm], done=runs)
+    table = toy_shares.summary(read, "smoke")
+    column = table.header.index("none yet")
+    cells = {row[1]: row[column] for row in table.rows[6:12]}
+    assert (cells["0.5"], cells["1 (Adam alone)"]) == ("30.0 ± 0.0", "0.0 ± 0.0")
+    (note,) = [note for note in table.notes if note.startswith("none yet")]
+    assert "30.0 % at rate 0.05, p = 0.5" in note.partition("More than 1 % of the starts: ")[2]
+    assert "rate 0.05, p = 1" not in note
+    frame = toy_shares.frame(read, "smoke").set_index("arm")
+    assert frame.loc[early, "none_mean"] == pytest.approx(30)
+    assert frame.loc[settled, "none_mean"] == pytest.approx(0)
+
+
+def test_the_table_tells_how_the_difference_depends_on_when_the_runs_stop(sweep):
+    read = toy_shares.read_rates(sweep, "smoke")
+    arms = read[0.1]
+    found = toy_shares.course(arms["adam+lrd0.5+lr=0.1"], arms["adam+lr=0.1"])
+    by_hand = [
+        np.mean([
+            100 * (masked.metrics["global_share"][row] - base.metrics["global_share"][row])
+            for masked, base in zip(
+                arms["adam+lrd0.5+lr=0.1"].done, arms["adam+lr=0.1"].done, strict=True
+            )
+        ])
+        for row in (0, 1)
+    ]  # fmt: skip
+    assert found == pytest.approx(by_hand)
+    (note,) = [
+        note
+        for note in toy_shares.summary(read, "smoke").notes
+        if note.startswith("Does it matter when the runs stop?")
+    ]
+    first, last = (f"{value:+.1f}" for value in found)
+    assert f"{first}, {first}, {first}, {last} at rate 0.1." in note
+    assert toy_shares.course(type(arms["adam+lr=0.1"])([]), arms["adam+lr=0.1"]) == []
+
+
+def test_quarters_of_a_run_are_its_rows():
+    assert toy_shares.quarters(20) == [4, 9, 14, 19]
+    assert toy_shares.quarters(2) == [0, 0, 0, 1]
+    assert toy_shares.quarters(1) == [0, 0, 0, 0]
+
+
+@pytest.mark.slow
+def test_the_same_runs_give_the_same_bytes(sweep, tmp_path):
+    first, second = (
+        toy_figures.make(sweep, tmp_path / name, tmp_path / name, "smoke") for name in "ab"
+    )
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
+
+
+def test_differences_are_paired_by_seed(sweep):
+    read = toy_shares.read_rates(sweep, "smoke")[0.1]
+    base, masked = read["adam+lr=0.1"], read["adam+lrd0.5+lr=0.1"]
+    by_hand = [
+        toy_shares.shares(m)["global"] - toy_shares.shares(b)["global"]
+        for m, b in zip(masked.done, base.done, strict=True)
+    ]
+    assert toy_shares.differences(masked, base) == by_hand
+    swapped = type(base)(base.done[::-1])
+    assert toy_shares.differences(masked, swapped) == by_hand
+    assert toy_shares.differences(masked, type(base)(base.done[1:])) == by_hand[1:]
+
+
+def test_smaller_rates_that_have_the_same_mean_step_are_found():
+    assert toy_shares.smaller_steps() == [(0.1, 0.1, 0.01), (0.1, 0.5, 0.05)]
+
+
+def test_what_is_not_run_is_a_dash_and_without_any_run_the_command_is_named(sweep, tmp_path):
+    root = tmp_path / "runs"
+    shutil.copytree(sweep, root)
+    shutil.rmtree(root / "smoke/toy/adam+lrd0.9+lr=0.1")
+    read = toy_shares.read_rates(root, "smoke")
+    row = toy_shares.summary(read, "smoke").rows[-2]
+    assert row == ["", "0.9", "0", "–", "–", "–", "–", "–"]
+    shutil.rmtree(root / "smoke/toy/adam+lrd0.5")
+    with pytest.raises(ResultError, match=r"\+sweep=figure4"):
+        toy_figures.draw_paths(toy_shares.read_rates(root, "smoke")[0.01], "smoke")
+    with pytest.raises(ResultError, match=r"\+sweep=figure4"):
+        toy_shares.read_rates(tmp_path / "none", "smoke")
+
+
+def test_figure_4_draws_the_paths_of_the_record_in_the_box(sweep):
+    experiment = toy_shares.read_rates(sweep, "smoke")[0.01]
+    figure = toy_figures.draw_paths(experiment, "smoke")
+    for axes, arm in zip(figure.axes, ("adam", "adam+lrd0.5"), strict=True):
+        table = pd.read_csv(sweep / f"smoke/toy/{arm}/seed0/paths.csv")
+        drawn = [line.get_xydata() for line in axes.lines if len(line.get_xdata()) > 1]
+        kept = [path[["x", "y"]].to_numpy() for _, path in table.groupby("start") if len(path) > 2]
+        assert len(drawn) == len(kept) == 9
+        for line, path in zip(drawn, kept, strict=True):
+            np.testing.assert_array_equal(line, path)
+        assert (axes.get_xlim(), axes.get_ylim()) == (toy.X, toy.Y)
+    (legend,) = figure.legends
+    named = [text.get_text() for text in legend.get_texts() if text.get_text().startswith("path")]
+    outcomes = set()
+    for arm in ("adam", "adam+lrd0.5"):
+        ends = pd.read_csv(sweep / f"smoke/toy/{arm}/seed0/paths.csv").groupby("start")
+        whole = [path.iloc[-1] for _, path in ends if len(path) > 2]
+        places = torch.tensor([[end["x"], end["y"]] for end in whole])
+        outcomes |= set(toy.basins(places).tolist())
+    assert len(named) == len(outcomes)
+
+
+def test_basins_figure_has_a_line_an_outcome_and_bars_over_seeds(sweep):
+    read = toy_shares.read_rates(sweep, "smoke")
+    figure = toy_figures.draw_basins(read, "smoke")
+    assert len(figure.axes) == 3
+    for axes, experiment in zip(figure.axes, read.values(), strict=True):
+        assert len(axes.containers) == 4
+        line, _, (bars,) = axes.containers[0]
+        values = toy_shares.values(next(iter(experiment.arms.values())), "global")
+        assert len(values) == 2
+        assert list(line.get_xdata()) == list(toy_shares.KEEP_PROBS)
+        low, high = (np.array(bars.get_segments())[:, end, 1] for end in (0, 1))
+        assert (low <= line.get_ydata()).all()
+        assert (line.get_ydata() <= high).all()
+        assert (low < high).any()
+
+
+def test_a_plan_can_be_made_of_the_toy():
+    config, *_ = plan.configurations("figure4", ["scale=smoke", "seed=0"])
+    assert plan.sizes(config) == (20, 0)
+    cost = plan.calibrate([config])
+    assert 0 < plan.hours(config, cost) < 0.01
+
+
+@pytest.mark.parametrize("name", ["figure4", "basins"])
+def test_no_words_overlap(sweep, name):
+    read = toy_shares.read_rates(sweep, "smoke")
+    with mpl.rc_context(STYLE):
+        draw = {
+            "figure4": lambda: toy_figures.draw_paths(read[0.01], "smoke"),
+            "basins": lambda: toy_figures.draw_basins(read, "smoke"),
+        }
+        assert_no_words_overlap(draw[name]())

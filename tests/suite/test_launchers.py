@@ -1,0 +1,114 @@
+"""Sweeps with each launcher: the same numbers, and what comes of a worker that is killed."""
+
+import os
+import re
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from experiments.record.reader import read_runs
+from helpers.commands import CONF, command, start
+from scripts.tables.cells import make_table
+
+pytestmark = pytest.mark.timeout(600)
+BOUNDS = {  # two runs at a time
+    "basic": [],
+    "joblib": ["hydra.launcher.n_jobs=2"],
+    "ray": ["hydra.launcher.ray.init.num_cpus=2"],
+    "submitit_local": ["hydra.sweeper.max_batch_size=2"],
+}
+
+
+@pytest.mark.integration
+def test_every_launcher_makes_the_same_table(tmp_path):
+    """Runs of Table 1 on digits, with real local clusters: the same bytes."""
+    tables = {}
+    for launcher, bound in BOUNDS.items():
+        runs = tmp_path / launcher
+        done = command(
+            "+sweep=table1", "experiment=digits", "optimizer=sgdm,radam", "seed=0", "scale=smoke",
+            f"hydra/launcher={launcher}", *bound, f"runs_dir={runs}",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "4 done" in done.stdout
+        made = make_table("table1", runs, tmp_path / "tables" / launcher, "smoke", "digits")
+        files = sorted(runs.rglob("metrics.csv"))
+        assert len(files) == 4
+        tables[launcher] = made, [path.read_bytes() for path in files]
+    assert all(table == tables["basic"] for table in tables.values())
+
+
+def descendants(pid: int, words: str) -> list[int]:
+    """Processes below one, in whose command line the words stand."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended since
+            continue
+
+    def below(each: int) -> bool:
+        return each == pid or (each in parents and below(parents[each]))
+
+    def line(each: int) -> str:
+        return Path(f"/proc/{each}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+    return [each for each in parents if each != pid and below(each) and words in line(each)]
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize(
+    ("launcher", "worker", "lost"), [("joblib", "LokyProcess", True), ("ray", "ray::_run", False)]
+)
+def test_after_a_worker_is_killed_the_command_repeated_completes_the_sweep(
+    tmp_path, launcher, worker, lost
+):
+    """A worker of two is killed in the middle of its run, as the kernel does for want of memory.
+
+    joblib ends the sweep, and the missing runs are named; Ray starts the run again, which goes on.
+    """
+    words = ["-m", "scale=smoke", "seed=0,1,2", "epochs=200", f"runs_dir={tmp_path}"]
+    words += [f"hydra/launcher={launcher}", *BOUNDS[launcher]]
+    process = start(*words)
+    for line in process.stdout:
+        if "epoch 3/" in line:
+            os.kill(descendants(process.pid, worker)[0], signal.SIGKILL)
+            break
+    rest, _ = process.communicate(timeout=200)
+    assert (process.returncode == 1) == lost, rest
+    assert bool(re.search(r"^missing: .*seed=\d", rest, re.M)) == lost, rest
+    again = command(*words)
+    assert again.returncode == 0, again.stdout + again.stderr
+    statuses = Counter(run.status for run in read_runs(tmp_path, scale="smoke"))
+    assert statuses == {"done": 3}
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*ConfigStore schema with the same name")
+@pytest.mark.parametrize(
+    ("words", "gpus", "minutes"),
+    [(["+sweep=table1", "experiment=cifar10"], 1, 480), (["experiment=toy"], 0, 30)],
+)
+def test_slurm_jobs_get_the_resources_of_their_experiment(words, gpus, minutes):
+    with initialize_config_dir(CONF, version_base="1.3"):
+        config = compose(
+            "config", [*words, "hydra/launcher=submitit_slurm"], return_hydra_config=True
+        )
+        launcher = config.hydra.launcher
+        assert (launcher.gpus_per_node, launcher.timeout_min) == (gpus, minutes)
+        assert launcher.max_num_timeout > 0  # a job at its time limit goes on in another
+        assert launcher.array_parallelism == 16
+
+
+@pytest.mark.filterwarnings("ignore:(?s).*ConfigStore schema with the same name")
+def test_a_ray_clusters_workers_get_the_resources_of_their_experiment(monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    monkeypatch.setenv("LRD_OUTCOMES", "/shared/jobs")
+    words = ["+sweep=table1", "experiment=cifar10", "hydra/launcher=ray_cluster"]
+    with initialize_config_dir(CONF, version_base="1.3"):
+        ray = compose("config", words, return_hydra_config=True).hydra.launcher.ray
+        assert ray.init.address == "head:6379"
+        assert (ray.remote.num_cpus, ray.remote.num_gpus) == (2, 1)
+        assert ray.init.runtime_env.env_vars.LRD_OUTCOMES == "/shared/jobs"
