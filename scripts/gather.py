@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.identity import differences
-from experiments.record.faults import faults
-from experiments.record.reader import FINISHED, Run, read_runs
+from experiments.record.faults import FINISHED
+from experiments.record.reader import Run, read_runs
 from scripts.catalogue import TITLES
 
 PAPER = Path(__file__).parent.parent / "results" / "paper"
@@ -72,19 +72,17 @@ class Experiment:
 
 def read_experiment(runs_dir: Path, scale: str, name: str, arms: Iterable[str]) -> Experiment:
     """Gather the named arms of an experiment from its run folders; see `gather`."""
-    return gather(read_runs(runs_dir, scale=scale, experiment=name), name, arms)
+    return gather(read_runs(runs_dir, scale=scale, experiment=name).runs, name, arms)
 
 
 def gather(runs: Iterable[Run], name: str, arms: Iterable[str]) -> Experiment:
     """The named arms of an experiment among its runs.
 
-    Raises ResultError if their configurations differ in more than seed, method and optimizer, or
-    if a finished run's record is not whole.
+    Raises ResultError if their configurations differ in more than seed, method and optimizer.
     """
     wanted = set(arms)
     runs = [run for run in runs if run.arm in wanted]
     finished = [run for run in runs if run.status in FINISHED]
-    _check_whole(finished)
     _check_comparable(finished)
     gathered: dict[str, Arm] = {}
     for run in finished:
@@ -108,15 +106,6 @@ def require_runs(
         + f". Make some with: python -m experiments.run +sweep={sweep} "
         f"experiment={experiments[0].name} scale={scale} seed=0"
     )
-
-
-def _check_whole(finished: list[Run]) -> None:
-    for run in finished:
-        if found := faults(run):
-            raise ResultError(
-                f"{run.folder} is not a whole record: {'; '.join(found)}. Restore it, or delete "
-                "the folder and run it again"
-            )
 
 
 def _check_comparable(runs: list[Run]) -> None:

@@ -7,8 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from experiments.record.faults import faults
-from experiments.record.reader import RecordError, read_runs
+from experiments.record.reader import read_runs
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -19,17 +18,10 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"error: {options.runs_dir} is no folder of runs")
     broken = 0
     for scale in sorted(path.name for path in options.runs_dir.iterdir() if path.is_dir()):
-        try:
-            runs = read_runs(options.runs_dir, scale=scale)
-        except RecordError as error:
-            print(f"{scale}: {error}")
-            broken += 1
-            continue
-        found = {run.folder: faults(run) for run in runs}
-        for folder, lines in found.items():
-            broken += bool(lines)
-            for line in lines:
-                print(f"{folder}: {line}")
+        runs, left_out = read_runs(options.runs_dir, scale=scale)
+        broken += len(left_out)
+        for folder, reason in left_out:
+            print(f"{folder}: {reason}")
         counts = Counter(run.status for run in runs)
         print(f"{scale}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
     sys.exit(f"error: {broken} not whole" if broken else 0)

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 from pandas.api.types import is_numeric_dtype
 
 from experiments.identity import arm_name, config_hash
-from experiments.record.reader import FINISHED, Run, record_digest
+from experiments.tasks import task_module
 
-COLUMNS = {
-    "classification": ["train_loss", "train_accuracy", "test_loss", "test_accuracy"],
-    "segmentation": ["train_loss", "mean_iou", "pixel_accuracy"],
-    "detection": ["train_loss", "val_loss", "map50"],
-    "toy": ["train_loss", "global_share", "local_share", "outside_share"],
-}
-_GREATEST = {
-    "train_accuracy": 100, "test_accuracy": 100, "mean_iou": 1, "pixel_accuracy": 1, "map50": 1,
-    "global_share": 1, "local_share": 1, "outside_share": 1,
-}  # fmt: skip
+if TYPE_CHECKING:
+    from experiments.record.reader import Run
+
+NUMBERS = ("metrics.csv", "timing.csv", "paths.csv")
+FINISHED = ("done", "diverged")
+STATUSES = (*FINISHED, "running", "failed")
+
+
+def record_digest(folder: Path, info: dict[str, Any]) -> str:
+    """SHA-256 of a finished record: run.json's content and the bytes of the other files."""
+    content = {key: value for key, value in info.items() if key != "digest"}
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
+    for name in ("config.yaml", *NUMBERS):
+        path = folder / name
+        digest.update(path.read_bytes() if path.exists() else b"")
+    return digest.hexdigest()
 
 
 def faults(run: Run) -> list[str]:
@@ -26,32 +37,36 @@ def faults(run: Run) -> list[str]:
         return []
     if run.info.get("digest") != record_digest(run.folder, run.info):
         return ["a file is not as the run left it (digest in run.json)"]
-    found = []
+    lines = []
     if run.info["hash"] != config_hash(run.config):
-        found.append("config.yaml is not the one that run.json was written with (hash)")
+        lines.append("config.yaml is not the one that run.json was written with (hash)")
     if (run.arm, run.seed) != (arm_name(run.config), run.config["seed"]):
         named = f"{arm_name(run.config)}/seed{run.config['seed']}"
-        found.append(f"config.yaml is of {named}, not of {run.arm}/seed{run.seed}")
-    return found + _faults_of_metrics(run)
+        lines.append(f"config.yaml is of {named}, not of {run.arm}/seed{run.seed}")
+    return lines + _faults_of_metrics(run)
 
 
 def _faults_of_metrics(run: Run) -> list[str]:
     metrics, epochs = run.metrics, run.config["epochs"]
-    expected = ["epoch", "lr", *COLUMNS.get(run.config["task"], [])]
+    try:
+        columns = task_module(run.config["task"]).COLUMNS
+    except (ImportError, AttributeError) as error:
+        return [f"what task {run.config['task']!r} records is not known here: {error}"]
+    expected = ["epoch", "lr", *columns]
     if list(metrics.columns) != expected:
-        found = ", ".join(metrics.columns) or "none"
-        return [f"metrics.csv must have the columns {', '.join(expected)}, it has {found}"]
+        names = ", ".join(metrics.columns) or "none"
+        return [f"metrics.csv must have the columns {', '.join(expected)}, it has {names}"]
     if not all(is_numeric_dtype(kind) for kind in metrics.dtypes):
         return ["metrics.csv holds what is not a number"]
     wanted = epochs if run.status == "done" else run.info.get("epochs")
     if metrics["epoch"].tolist() != list(range(1, len(metrics) + 1)) or len(metrics) != wanted:
         return [f"metrics.csv must have the epochs 1 … {wanted}, it has {len(metrics)} rows"]
     whole = metrics if run.status == "done" else metrics.iloc[:-1]  # the last row diverged
-    found = [
+    lines = [
         f"metrics.csv: {name} is not finite" for name in whole if not np.isfinite(whole[name]).all()
     ]
     for name in whole:
-        greatest = _GREATEST.get(name, np.inf)
-        if ((whole[name] < 0) | (whole[name] > greatest)).any():
-            found.append(f"metrics.csv: {name} is outside 0 … {greatest}")
-    return found
+        highest = columns[name].highest if name in columns else np.inf
+        if ((whole[name] < 0) | (whole[name] > highest)).any():
+            lines.append(f"metrics.csv: {name} is outside 0 … {highest}")
+    return lines

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import yaml
 
 from experiments.identity import Config, config_hash
+from experiments.record.faults import STATUSES, faults
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # tables read hundreds of files
-NUMBERS = ("metrics.csv", "timing.csv", "paths.csv")
-FINISHED = ("done", "diverged")
-STATUSES = (*FINISHED, "running", "failed")
 
 
 class RecordError(RuntimeError):
     """A run folder that cannot be read or must not be written to; the message says why."""
-
-
-def record_digest(folder: Path, info: dict[str, Any]) -> str:
-    """SHA-256 of a finished record: run.json's content and the bytes of the other files."""
-    content = {key: value for key, value in info.items() if key != "digest"}
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
-    for name in ("config.yaml", *NUMBERS):
-        path = folder / name
-        digest.update(path.read_bytes() if path.exists() else b"")
-    return digest.hexdigest()
 
 
 def read_info(folder: Path) -> dict[str, Any]:
@@ -39,7 +27,7 @@ def read_info(folder: Path) -> dict[str, Any]:
         if info["status"] not in STATUSES:
             raise ValueError(f"status {info['status']!r}")
         info["hash"], info["data"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(folder / "run.json", error) from error
     return info
 
@@ -84,27 +72,49 @@ class Run:
         return self.info["status"]
 
 
-def read_runs(runs_dir: str | Path, *, scale: str, experiment: str | None = None) -> list[Run]:
-    """All runs of a scale, finished or not, in the order of experiment, arm and seed.
+class LeftOut(NamedTuple):
+    """A run folder that no table, figure or verdict is made from, and why."""
+
+    folder: Path
+    reason: str
+
+
+class Runs(NamedTuple):
+    """The runs of a scale that are whole, finished or not, and the folders that are left out."""
+
+    runs: list[Run]
+    left_out: list[LeftOut]
+
+
+def read_run(folder: Path) -> Run:
+    """Takes <runs_dir>/<scale>/<experiment>/<arm>/seed<k>, returns its run, unchecked.
 
     Raises RecordError for a file that cannot be read.
     """
-    root = Path(runs_dir) / scale
-    runs = []
-    for path in root.glob(f"{experiment or '*'}/*/seed*/run.json"):
+    scale, experiment, arm, seed = folder.parts[-4:]
+    number = int(seed.removeprefix("seed"))
+    parts = read_config(folder), read_info(folder), _read_metrics(folder)
+    return Run(folder, scale, experiment, arm, number, *parts)
+
+
+def read_runs(runs_dir: str | Path, *, scale: str, experiment: str | None = None) -> Runs:
+    """Takes the root of run folders, returns those of a scale, each read and checked once.
+
+    In the order of experiment, arm and seed. A folder that is not a whole record is left out.
+    """
+    runs, left_out = [], []
+    for path in (Path(runs_dir) / scale).glob(f"{experiment or '*'}/*/seed*/run.json"):
         folder = path.parent
-        if not folder.name.removeprefix("seed").isdecimal():  # one that was put aside
+        if not re.fullmatch("seed(0|[1-9][0-9]*)", folder.name):  # one that was put aside
             continue
-        runs.append(
-            Run(
-                folder,
-                scale,
-                folder.parent.parent.name,
-                folder.parent.name,
-                int(folder.name.removeprefix("seed")),
-                read_config(folder),
-                read_info(folder),
-                _read_metrics(folder),
-            )
-        )
-    return sorted(runs, key=lambda run: (run.experiment, run.arm, run.seed))
+        try:
+            run = read_run(folder)
+            lines = faults(run)
+        except RecordError as error:
+            left_out.append(LeftOut(folder, str(error)))
+            continue
+        if lines:
+            left_out.append(LeftOut(folder, "; ".join(lines)))
+        else:
+            runs.append(run)
+    return Runs(sorted(runs, key=lambda run: (run.experiment, run.arm, run.seed)), sorted(left_out))

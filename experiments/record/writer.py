@@ -26,15 +26,9 @@ import yaml
 from experiments.identity import Config, arm_name, config_hash, differences, run_folder
 from experiments.record.atomic import WriteError, write
 from experiments.record.checkpoint import CURRENT, PREVIOUS
+from experiments.record.faults import FINISHED, NUMBERS, record_digest
 from experiments.record.machine import environment
-from experiments.record.reader import (
-    FINISHED,
-    NUMBERS,
-    RecordError,
-    read_config,
-    read_info,
-    record_digest,
-)
+from experiments.record.reader import RecordError, read_config, read_info
 from experiments.signals import Interrupted
 
 _MINE = {"config.yaml", *NUMBERS, "run.json", "predictions.pt", ".lock"}

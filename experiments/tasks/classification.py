@@ -8,7 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from experiments.tasks import Column
+
 Batch = tuple[Tensor, Tensor]
+
+COLUMNS = {
+    "train_loss": Column("training loss", falls=True),
+    "train_accuracy": Column("training accuracy (%)", 100, 2, " points"),
+    "test_loss": Column("test loss", falls=True),
+    "test_accuracy": Column("test accuracy (%)", 100, 2, " points"),
+}
+RESULT = "test_accuracy"
 
 
 def loss(model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

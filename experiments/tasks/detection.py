@@ -8,8 +8,17 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.detection import MeanAveragePrecision
 
+from experiments.tasks import Column
+
 Targets = list[dict[str, Tensor]]
 Batch = tuple[Tensor, Targets]
+
+COLUMNS = {
+    "train_loss": Column("training loss", falls=True),
+    "val_loss": Column("validation loss", falls=True),
+    "map50": Column("mAP, IoU 0.5", 1),
+}
+RESULT = "map50"
 
 SHOWN = 0.3  # the least score of the detections that a picture shows
 

@@ -9,7 +9,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from experiments.tasks import Column
+
 Batch = tuple[Tensor, Tensor]
+
+COLUMNS = {
+    "train_loss": Column("training loss", falls=True),
+    "mean_iou": Column("mean IoU", 1),
+    "pixel_accuracy": Column("pixel accuracy", 1),
+}
+RESULT = "mean_iou"
 
 AUXILIARY_WEIGHT = 0.4
 IGNORE = 255  # a mask's value where no class is counted, neither in training nor in the metrics

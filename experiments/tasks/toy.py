@@ -20,9 +20,18 @@ from experiments.record.writer import Record, is_finished
 from experiments.schedule import scheduler
 from experiments.setting import build, make_optimizer
 from experiments.signals import Interruption
+from experiments.tasks import Column
 from experiments.tracking import Progress, Tracker
 from experiments.validate import ConfigError
 from models.toy import BASINS, Toy, basins, objective
+
+COLUMNS = {
+    "train_loss": Column("mean of f", falls=True),
+    "global_share": Column("share of starts in the global basin", 1),
+    "local_share": Column("share of starts in the local basin", 1),
+    "outside_share": Column("share of starts beyond x = 0", 1),
+}
+RESULT = "global_share"
 
 # Between the points of a path that are kept. Adam at a high rate never comes to rest, so that
 # distance alone would keep points without end: of the steps so far, a share lies between as well.

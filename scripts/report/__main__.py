@@ -20,7 +20,8 @@ from typing import Any
 
 import matplotlib as mpl
 
-from experiments.record.reader import FINISHED, RecordError, read_runs
+from experiments.record.faults import FINISHED
+from experiments.record.reader import RecordError, read_runs
 from scripts.catalogue import CURVES, TABLES
 from scripts.figures import toy, voc
 from scripts.figures.curves import STYLE, make_curves
@@ -44,7 +45,7 @@ def read_results(folder: Path) -> Results:
     runs_dir = folder / "runs"
     asked = {each.experiment for each in wanted()}  # the demo's digits are none of the paper's
     runs = {
-        scale: [run for run in read_runs(runs_dir, scale=scale) if run.experiment in asked]
+        scale: [run for run in read_runs(runs_dir, scale=scale).runs if run.experiment in asked]
         for scale in SCALES
     }
     if not any(run.status in FINISHED for found in runs.values() for run in found):

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from itertools import product
 from typing import NamedTuple
 
-from experiments.record.reader import FINISHED, Run
+from experiments.record.faults import FINISHED
+from experiments.record.reader import Run
 from scripts.catalogue import CURVES, TABLES
 from scripts.figures import voc
 from scripts.tables.toy import KEEP_PROBS, RATES, arm_of

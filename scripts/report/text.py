@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from experiments.record.reader import FINISHED, Run
+from experiments.record.faults import FINISHED
+from experiments.record.reader import Run
 from scripts.catalogue import CURVES, TABLES, TITLES
 from scripts.figures import voc
 from scripts.gather import gather

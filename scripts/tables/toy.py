@@ -34,7 +34,7 @@ def arm_of(rate: float, keep_prob: float) -> str:
 
 def read_rates(runs_dir: Path, scale: str) -> Rates:
     """The sweep's arms by learning rate. Raises ResultError if there is no finished run."""
-    read = rates_of(read_runs(runs_dir, scale=scale, experiment="toy"))
+    read = rates_of(read_runs(runs_dir, scale=scale, experiment="toy").runs)
     require_runs(list(read.values()), runs_dir, scale, sweep="figure4")
     return read
 

@@ -226,7 +226,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         claims = read_claims()
-        verdicts = judge(claims, read_runs(options.runs_dir, scale=options.scale))
+        verdicts = judge(claims, read_runs(options.runs_dir, scale=options.scale).runs)
     except (ClaimError, ResultError, RecordError) as error:
         sys.exit(f"error: {error}")
     print(write_verdicts(verdicts, options.out, options.scale, claims.level))

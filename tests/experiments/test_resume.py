@@ -98,7 +98,7 @@ def test_the_tasks_on_voc_go_on(interrupted_at, tmp_path, experiment, pauses):
 
 def test_an_interrupted_run_says_so_and_ends_within_a_step(interrupted_at, tmp_path):
     interrupted_at(2, where=tmp_path)
-    (run,) = read_runs(tmp_path, scale="smoke")
+    (run,) = read_runs(tmp_path, scale="smoke").runs
     assert run.status == "failed"
     assert run.info["error"] == "Interrupted: interrupted by SIGTERM"
     assert len(run.metrics) == 0

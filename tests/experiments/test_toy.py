@@ -88,7 +88,7 @@ def test_a_run_leaves_a_whole_record_and_is_not_made_again(make):
     metrics = list(csv.DictReader((folder / "metrics.csv").open()))
     assert [row["epoch"] for row in metrics] == ["1", "2"]
     assert make("experiment=toy", "lrd.enabled=true")[0] == "skipped"
-    (read,) = read_runs(folder.parents[3], scale="smoke")
+    (read,) = read_runs(folder.parents[3], scale="smoke").runs
     assert faults(read) == []
     text = (folder / "paths.csv").read_text()
     (folder / "paths.csv").write_text(text.replace("0,0,", "0,1,", 1))
@@ -248,7 +248,7 @@ def test_a_run_that_was_interrupted_starts_again_and_ends_the_same(make, tmp_pat
         patch.setattr("experiments.signals.Interruption.check", interrupt)
         with pytest.raises(Interrupted):
             make("experiment=toy", "lrd.enabled=true")
-    (cut,) = read_runs(tmp_path, scale="smoke")
+    (cut,) = read_runs(tmp_path, scale="smoke").runs
     assert (cut.status, len(cut.metrics)) == ("failed", 1)
     status, folder = make("experiment=toy", "lrd.enabled=true")
     assert status == "done"
@@ -267,5 +267,5 @@ def test_a_number_of_steps_that_makes_no_sense_is_refused(tmp_path, steps):
 def test_a_function_without_a_bottom_ends_as_diverged(make):
     status, folder = make("experiment=toy", "optimizer=sgdm", "optimizer.lr=1.0")
     assert status == "diverged"
-    (read,) = read_runs(folder.parents[3], scale="smoke")
+    (read,) = read_runs(folder.parents[3], scale="smoke").runs
     assert faults(read) == []

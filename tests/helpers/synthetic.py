@@ -8,7 +8,7 @@ import pandas as pd
 import yaml
 
 from experiments.identity import config_hash
-from experiments.record.reader import record_digest
+from experiments.record.faults import record_digest
 
 ROOT = Path(__file__).parents[2]
 RATES = {"sgdm": 0.1, "rmsprop": 0.001, "adam": 0.001, "amsgrad": 0.001, "radam": 0.03}

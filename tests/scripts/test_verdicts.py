@@ -58,7 +58,7 @@ def claims(tmp_path):
 @pytest.fixture
 def verdicts_of(claims, runs):
     """What follows for the claims of a text from the runs that were made."""
-    return lambda text: judge(claims(text), read_runs(runs, scale="paper"))
+    return lambda text: judge(claims(text), read_runs(runs, scale="paper").runs)
 
 
 def pairs_of(runs, base, masked, lasts):
@@ -134,13 +134,15 @@ def test_a_base_near_the_published_one_or_at_another_scale_is_not(runs, claims, 
     for seed in range(2):
         make_run(runs, "adam", seed, [base + 0.01 * seed], scale=scale)
         make_run(runs, "adam+lrd0.5", seed, [base + 0.1], scale=scale)
-    judged = judge(claims(ONE), read_runs(runs, scale=scale))
+    judged = judge(claims(ONE), read_runs(runs, scale=scale).runs)
     assert not verdicts.unlike(judged)
     assert verdicts.word(judged[0]) == "supported"
 
 
 def test_seeds_on_different_processors_are_named(runs, verdicts_of, monkeypatch):
-    monkeypatch.setattr("scripts.gather.faults", lambda run: [])  # the digest, which is changed
+    monkeypatch.setattr(
+        "experiments.record.reader.faults", lambda run: []
+    )  # the digest, which is changed
     pairs_of(runs, "adam", "adam+lrd0.5", [(90.0, 91.0), (90.5, 91.6)])
     record = runs / "paper" / "mnist" / "adam" / "seed1" / "run.json"
     record.write_text(record.read_text().replace("Some CPU", "Another CPU"))
@@ -227,10 +229,10 @@ def test_statistics_of_speed(runs, verdicts_of):
     assert judged["Sooner"].measured.differences == [2 - 3]
     assert judged["Higher"].measured.differences == pytest.approx([(15 + 12 - 4 - 1) / 4])
     assert judged["Never"].measured.differences == [5 - 3]  # one more than there are epochs
-    (run, *_) = read_runs(runs, scale="paper")
+    (run, *_) = read_runs(runs, scale="paper").runs
     assert statistic("reach:train_loss", run, run) == 4  # it falls until the last epoch
     make_run(runs, "rmsprop", 0, [50.0, *range(80, 90)])
-    *_, long = (each for each in read_runs(runs, scale="paper") if each.arm == "rmsprop")
+    *_, long = (each for each in read_runs(runs, scale="paper").runs if each.arm == "rmsprop")
     assert statistic("last10:test_accuracy", long, long) == 84.5
 
 
@@ -272,10 +274,10 @@ def test_without_any_effect_a_whole_family_is_seldom_decided(claims, tmp_path, m
         for arm in arms
     ]
     read = claims(family("\n" + "".join(lines)))
-    monkeypatch.setattr("scripts.gather.faults", lambda run: [])  # these are not on disk
+    monkeypatch.setattr("experiments.record.reader.faults", lambda run: [])  # these are not on disk
     random, wrong = np.random.default_rng(0), 0
     make_run(tmp_path / "runs", "adam", 0, [50.0] * 12)
-    (template,) = read_runs(tmp_path / "runs", scale="paper")
+    (template,) = read_runs(tmp_path / "runs", scale="paper").runs
     for _ in range(100):
         runs = []
         for arm in ("adam", *arms):

@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from experiments.identity import config_hash
-from experiments.record.reader import record_digest
+from experiments.record.faults import record_digest
 from scripts.figures import voc
 from scripts.figures.pictures import draw_predictions, palette
 from scripts.gather import ResultError

@@ -63,14 +63,14 @@ def test_an_interrupted_run_is_made_by_the_same_command(tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == "interrupted: the same command goes on with what is not done\n"
-    (run,) = read_runs(tmp_path, scale="smoke")
+    (run,) = read_runs(tmp_path, scale="smoke").runs
     assert run.status == "failed"
     assert run.info["error"] == "Interrupted: interrupted by SIGINT"
     assert 1 <= len(run.metrics) < 100
     again = command(*words)
     assert again.returncode == 0, again.stderr
     assert f"is unfinished: going on after epoch {len(run.metrics)}" in again.stdout
-    (run,) = read_runs(tmp_path, scale="smoke")
+    (run,) = read_runs(tmp_path, scale="smoke").runs
     assert (run.status, len(run.metrics)) == ("done", 100)
 
 
@@ -142,7 +142,7 @@ def test_one_epoch_of_real_mnist(mnist_root, tmp_path):
         f"data.root={mnist_root}", f"runs_dir={tmp_path}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    (run,) = read_runs(tmp_path, scale="lite")
+    (run,) = read_runs(tmp_path, scale="lite").runs
     assert run.metrics["test_accuracy"].iloc[-1] > 95
     assert run.info["data"] == {
         "name": "MNIST", "format": "idx", "md5": "6bbc9ace898e44ae57da46a324031adb",

@@ -82,7 +82,7 @@ def test_after_a_worker_is_killed_the_command_repeated_completes_the_sweep(
     assert bool(re.search(r"^missing: .*seed=\d", rest, re.M)) == lost, rest
     again = command(*words)
     assert again.returncode == 0, again.stdout + again.stderr
-    statuses = Counter(run.status for run in read_runs(tmp_path, scale="smoke"))
+    statuses = Counter(run.status for run in read_runs(tmp_path, scale="smoke").runs)
     assert statuses == {"done": 3}
 
 
