@@ -29,10 +29,11 @@ from omegaconf import OmegaConf
 
 from data.batches import DataError
 from experiments import identity
+from experiments.configuration import ConfigError
 from experiments.record.reader import RecordError
 from experiments.record.writer import is_finished
 from experiments.setting import autocast, build, make_optimizer
-from experiments.validate import ConfigError, check
+from experiments.validate import check
 
 CONF = str(Path(__file__).parent.parent / "conf")
 _SIZES = {  # training and test images, and the shape of one, where all are held in memory

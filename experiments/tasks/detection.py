@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +78,14 @@ def _truth(target: dict[str, Tensor]) -> dict[str, Tensor]:
         "labels": target["labels"],
         "iscrowd": target["difficult"].long(),
     }
+
+
+def files(
+    config: dict[str, Any], model: nn.Module, batches: Iterable[Batch]
+) -> dict[str, dict[str, Tensor]]:
+    """Predictions of the first images, as many as the configuration asks for."""
+    count = config["predictions"]
+    return {"predictions.pt": predict(model, batches, count)} if count else {}
 
 
 @torch.no_grad()
