@@ -129,7 +129,7 @@ def _check_classes(config: Config, plain: Config) -> None:
     """An arm is its experiment's task, data and net, and its optimizer file's classes."""
     for group in ("base", "lrd"):
         given, expected = (
-            {key: value for key, value in node["optimizer"][group].items() if key not in _HYDRAS}
+            {k: v for k, v in (node["optimizer"].get(group) or {}).items() if k not in _HYDRAS}
             for node in (config, plain)
         )
         if given != expected:

@@ -101,13 +101,21 @@ def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     return build(node, model.parameters())
 
 
+def wrapped(
+    params: Any, base: Config, keep_prob: float, seed: int, compile: bool | str, **hyper: Any
+) -> lrd.LearningRateDropout:
+    """Learning rate dropout around the optimizer of a file that has no `lrd:` of its own."""
+    return lrd.LearningRateDropout(build({**base, **hyper}, params), keep_prob, seed, compile)
+
+
 def _optimizer(config: Config) -> Config:
     """The optimizer's class and arguments, with those of the methods that change it."""
     settings = config["optimizer"]
     node = {key: value for key, value in settings.items() if key not in ("name", "base", "lrd")}
     if masked(config):
         mask = config["lrd"]
-        node |= {**settings["lrd"], "keep_prob": mask["p"], "compile": mask["compile"]}
+        node |= settings.get("lrd") or {"_target_": f"{__name__}.wrapped", "base": settings["base"]}
+        node |= {"keep_prob": mask["p"], "compile": mask["compile"]}
         node["seed"] = streams.derive(config["seed"], "mask")
     else:
         node |= settings["base"]

@@ -41,7 +41,8 @@ def check(config: Config) -> None:
     for group in ("model", "data"):
         _check_arguments(group, config[group].get("_target_"), config[group], ("name",))
     for package in ("base", "lrd"):
-        target = config["optimizer"][package]["_target_"]
+        node = config["optimizer"].get(package) or config["optimizer"]["base"]
+        target = node["_target_"]
         _check_arguments("optimizer", target, config["optimizer"], ("name", "base", "lrd"))
     try:
         factor_function(config["schedule"])(0, 1, config["epochs"])
