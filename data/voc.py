@@ -36,6 +36,7 @@ from data.voc_samples import (
     check_apart,
     check_objects,
     check_pixels,
+    check_sides,
     digest,
     masked,
 )
@@ -102,6 +103,7 @@ def voc_segmentation(
         )
     ]
     check_apart(*entries)
+    check_sides([*entries[0], *entries[1]], max_side)
     train_samples, test_samples = (Samples(chosen, max_side) for chosen in entries)
     check_pixels(train=train_samples, test=test_samples)
     return Voc(
@@ -146,13 +148,9 @@ def voc_detection(
     )
     entries = [[boxed(folder, name) for folder, name in names] for names in wanted]
     check_apart(*entries)
+    check_sides([*entries[0], *entries[1]], max_side)
     check_objects(*entries)
     train_samples, test_samples = (Samples(chosen, max_side) for chosen in entries)
-    objects = [entry.objects for chosen in entries for entry in chosen]
-    repaired = {
-        "boxes_clipped": sum(of_image.clipped for of_image in objects),
-        "boxes_dropped": sum(of_image.dropped for of_image in objects),
-    }
     name = "+".join(dict.fromkeys(key.split("/")[0] for key in train))
     return Voc(
         _cached(train_samples, cache),
@@ -162,7 +160,7 @@ def voc_detection(
         _list_targets,
         _targets_to,
         workers,
-        {**_provenance(name, sizes, *entries, max_side), "repaired": repaired},
+        {**_provenance(name, sizes, *entries, max_side), "repaired": _repaired(*entries)},
     )
 
 
@@ -174,6 +172,15 @@ def _first(names: list[Any], count: int | None, key: str) -> list[Any]:
 
 def _cached(samples: Samples, cache: bool) -> Sequence[Sample]:
     return list(samples) if cache else samples
+
+
+def _repaired(train: Sequence[Boxed], test: Sequence[Boxed]) -> dict[str, int]:
+    """How many boxes were clipped to their images, and how many dropped."""
+    objects = [entry.objects for entry in (*train, *test)]
+    return {
+        "boxes_clipped": sum(of_image.clipped for of_image in objects),
+        "boxes_dropped": sum(of_image.dropped for of_image in objects),
+    }
 
 
 def _provenance(

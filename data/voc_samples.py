@@ -25,6 +25,8 @@ from data.voc_files import (
     mask_size,
 )
 
+_LARGEST_SIDE = 2048  # pixels; VOC's largest image has 500
+
 
 @dataclass(frozen=True)
 class Masked:
@@ -119,6 +121,17 @@ def check_apart(train: Sequence[Masked | Boxed], test: Sequence[Masked | Boxed])
             f"{len(both)} test images are training images too, among them {both[0]}: name lists "
             "that are disjoint with data.train and data.test"
         )
+
+
+def check_sides(entries: Iterable[Masked | Boxed], max_side: int | None) -> None:
+    """DataError for an image that transforms would make too large: up to 4 times its sides."""
+    for entry in entries:
+        if max_side is None and max(entry.size) > _LARGEST_SIDE:
+            width, height = entry.size
+            raise DataError(
+                f"{entry.image.path} is {width} × {height} pixels, expected at most "
+                f"{_LARGEST_SIDE:,} a side: scale larger images down with data.max_side=500"
+            )
 
 
 def check_pixels(**sets: Samples) -> None:

@@ -187,3 +187,17 @@ def test_masks_without_a_pixel_that_has_a_class_are_refused_before_training(tmp_
     ignore_all(folder, FIRST)
     with pytest.raises(DataError, match=r"none of the 1 train masks .*data.train"):
         segmentation(tmp_path, cache=cache, subset=1)
+
+
+@pytest.mark.parametrize("read", [segmentation, detection])
+def test_an_image_too_large_to_be_augmented_is_named_and_may_be_scaled_down(tmp_path, read):
+    folder = devkit(tmp_path)
+    for path in (
+        folder / "JPEGImages" / f"{FIRST}.jpg",
+        folder / "SegmentationClass" / f"{FIRST}.png",
+    ):
+        image = Image.open(path)
+        image.resize((2100, 40), Image.Resampling.NEAREST).save(path)
+    with pytest.raises(DataError, match=rf"{FIRST}.jpg is 2100 × 40 pixels, .*data.max_side=500"):
+        read(tmp_path, cache=False)
+    assert max(read(tmp_path, max_side=300).train[0][0].shape) == 300
