@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
 import lrd
+from data.batches import check_provenance
 from experiments import processes, streams
 from experiments.configuration import Config, ConfigError
 from experiments.methods import active, masked
@@ -51,7 +52,7 @@ def prepare(config: Config) -> Setting:
     device = processes.device(config["device"])
     task = task_module(config["task"])
     processes.check_run(config["batch_size"], task)
-    data = build(config["data"]) if "_target_" in config["data"] else task.data(config)
+    data = _data(config, task)
     train_batches, test_batches = data.loaders(config["batch_size"], device)
     with streams.forked(config["seed"], "init"):
         model = build(_net(config)).to(device)
@@ -62,6 +63,15 @@ def prepare(config: Config) -> Setting:
     return Setting(
         device, task, train_batches, test_batches, provenance, model, optimizer, schedule
     )
+
+
+def _data(config: Config, task: Any) -> Any:
+    """The data set, which says where it is from; a task without one has a stand-in."""
+    if "_target_" not in config["data"]:
+        return task.data(config)
+    data = build(config["data"])
+    check_provenance(data.provenance)
+    return data
 
 
 def _net(config: Config) -> Config:

@@ -71,7 +71,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
 
 
 def scores(confusion: Tensor) -> dict[str, float]:
-    """Mean IoU and pixel accuracy of a confusion matrix (truth, prediction)."""
+    """Mean IoU and pixel accuracy of a confusion matrix (truth, prediction); NaN if it is empty."""
     confusion = confusion.double()
     right, truth, predicted = confusion.diag(), confusion.sum(1), confusion.sum(0)
     present = truth > 0

@@ -81,6 +81,7 @@ def write_fashion(root):
 def repository(tmp_path_factory):
     """A copy of the repository without runs, in which all recipes have been followed."""
     folder = tmp_path_factory.mktemp("copy")
+    rest = shutil.ignore_patterns("__pycache__", "raw")
     for room in ("conf", "data", "experiments", "lrd", "models", "scripts", "results/paper"):
         shutil.copytree(
             ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__", "raw")
@@ -100,7 +101,7 @@ ARMS = {
     "A data set": ("fashion", ["adam", "adam+lrd0.5"]),
     "A net": ("digits_cnn", ["adam", "adam+lrd0.5"]),
     "A task": ("line", ["sgdm", "sgdm+lrd0.5", "adam", "adam+lrd0.5"]),
-    "A method": ("digits", ["sgdm+epochs=2", "sgdm+clip0.5+epochs=2"]),
+    "A method": ("digits", ["sgdm", "sgdm+clip0.5"]),
     "A schedule": ("line", ["sgdm+schedule.every=2+schedule.name=halving.halving"]),
 }
 
@@ -140,5 +141,5 @@ def test_what_the_recipes_add_is_judged_and_verified(repository):
 @pytest.mark.timeout(900)
 def test_a_third_party_optimizer_is_masked_and_its_base_is_not(repository):
     folder, _ = repository
-    base, masked = (cell(folder, "digits", f"nadam{arm}+epochs=2") for arm in ("", "+lrd0.5"))
+    base, masked = (cell(folder, "digits", f"nadam{arm}") for arm in ("", "+lrd0.5"))
     assert base != masked
