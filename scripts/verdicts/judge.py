@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from experiments.record.reader import Run
+from experiments.record.reader import Run, Runs
 from scripts.gather import ResultError, gather, published
 from scripts.tables.cells import STATISTICS
 from scripts.verdicts.claims import Claim, Claims, Cost, Pair
@@ -107,7 +107,7 @@ def _key(pair: Pair) -> Pair:
 def measure(pair: Pair, runs: list[Run]) -> Measured:
     """The statistic of both sides at every seed that both have. Raises ResultError for runs that
     cannot be compared."""
-    experiment = gather(runs, pair.experiment, (*pair.arms, *pair.than))
+    experiment = gather(Runs(runs, []), pair.experiment, (*pair.arms, *pair.than))
     done = [{run.seed: run for run in experiment[arm].done} for arm in (*pair.arms, *pair.than)]
     seeds = sorted(set.intersection(*map(set, done)))
     diverged = {
