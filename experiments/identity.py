@@ -45,10 +45,10 @@ HASHED: dict[str, Any] = {
     "compile_model": False,
     "threads": 1,
 }
-# Paths of the machine, how data is loaded, and class names.
+# Paths of the machine, how data is loaded, class names, and the names in tables.
 _NOT_HASHED = {
-    "data.root", "data.cache", "data.workers", "model.weights_file", "optimizer.base",
-    "optimizer.lrd",
+    "data.name", "data.root", "data.cache", "data.workers", "model.name", "model.weights_file",
+    "optimizer.base", "optimizer.lrd",
 }  # fmt: skip
 _SUFFIXES = {"p_sd": "sd", "noisy_label": "nl", "noisy_gradient": "ng", "dropout_gradient": "dg"}
 _CONF = Path(__file__).parent.parent / "conf"

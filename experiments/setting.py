@@ -19,8 +19,8 @@ Step = Callable[[Any, int, int], dict[str, torch.Tensor]]
 
 
 def build(node: identity.Config, *arguments: Any, **more: Any) -> Any:
-    """Call the function or class that `_target_` names with the node's other keys."""
-    keywords = {key: value for key, value in node.items() if key != "_target_"}
+    """Call the function or class that `_target_` names with the node's other keys but its name."""
+    keywords = {key: value for key, value in node.items() if key not in ("_target_", "name")}
     return get_method(node["_target_"])(*arguments, **keywords, **more)
 
 

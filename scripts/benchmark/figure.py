@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments.record.atomic import write
 from scripts.benchmark.measure import Result
 from scripts.figures.curves import STYLE
-from scripts.gather import write_whole
 
 OURS, OTHER, GOAL = "#0072B2", "#D55E00", "0.25"  # Okabe and Ito's, told apart by marker as well
 
@@ -29,7 +29,7 @@ def draw(results: list[Result], path: Path) -> None:
         _growth(figure.add_subplot(grid[1, 1]), growth)
         buffer = io.BytesIO()
         FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-    write_whole(path, buffer.getvalue())
+    write(path, buffer.getvalue())
 
 
 def _goals(axes: Axes, results: list[Result]) -> None:

@@ -21,8 +21,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from experiments.record.atomic import write
 from experiments.record.reader import RecordError
-from scripts.catalogue import CURVES, LOSS, OPTIMIZERS, TEST, TRAIN, Curves
+from scripts.catalogue import FIGURES, OPTIMIZERS, Item
 from scripts.figures.drawings import draw_lrd
 from scripts.gather import (
     PAPER,
@@ -32,9 +33,9 @@ from scripts.gather import (
     conditions,
     read_experiment,
     require_runs,
-    write_whole,
 )
 
+LOSS, TRAIN, TEST = "train_loss", "train_accuracy", "test_accuracy"
 LABELS = {LOSS: "training loss", TRAIN: "training accuracy (%)", TEST: "test accuracy (%)"}
 # Okabe and Ito's colours, which no form of colour blindness confuses, each with a line of its own.
 LINES = [
@@ -119,23 +120,22 @@ def draw_panel(axes: Axes, arms: dict[str, Arm], column: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
 
 
-def learning_curves(curves: Curves, experiment: Experiment, scale: str) -> Figure:
+def learning_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
     """Figures 5 to 7 and 10 to 13: metrics by epoch, a panel for each optimizer and metric.
 
     The losses of a row share their axis; accuracies have one each, so that an optimizer that
     fails does not flatten the others.
     """
-    item = curves.item
     arms = {
         optimizer: {
             method: experiment[optimizer + suffix] for method, suffix in item.methods.items()
         }
         for optimizer in item.optimizers
     }
-    cells = [[(o, metric) for o in item.optimizers] for metric in curves.metrics]
-    if not curves.optimizers_across:
+    cells = [[(o, metric) for o in item.optimizers] for metric in item.columns]
+    if not item.optimizers_across:
         cells = [list(row) for row in zip(*cells, strict=True)]
-    height = 1.35 * len(cells) + 1.5 if curves.optimizers_across else 1.9 * len(cells) + 1.4
+    height = 1.35 * len(cells) + 1.5 if item.optimizers_across else 1.9 * len(cells) + 1.4
     figure = Figure(figsize=(7.1, height), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(cells), len(cells[0]), sharex=True, squeeze=False)
@@ -149,12 +149,12 @@ def learning_curves(curves: Curves, experiment: Experiment, scale: str) -> Figur
             axes.set_ylim(limits(shown, metric))
         else:
             axes.set_yticks([], labels=[])
-        if curves.optimizers_across and metric == LOSS and optimizer != item.optimizers[0]:
+        if item.optimizers_across and metric == LOSS and optimizer != item.optimizers[0]:
             axes.tick_params(labelleft=False)
-    _name_panels(grid, cells, arms, curves.optimizers_across)
+    _name_panels(grid, cells, arms, item.optimizers_across)
     # a smaller net's or a shorter training's curves have nothing in common with it
-    released = curves.item.sweep == "table1" and experiment.name == "cifar10" and scale == "paper"
-    _legend(figure, curves, _draw_released(grid, curves, experiment) if released else [])
+    released = item.name == "table1" and experiment.name == "cifar10" and scale == "paper"
+    _legend(figure, item, _draw_released(grid, item, experiment) if released else [])
     caption = (
         f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "
         f"seed. Accuracy axes leave out the steep start. {conditions(experiment)}."
@@ -179,9 +179,9 @@ def _name_panels(grid: np.ndarray, cells: list, arms: dict, optimizers_across: b
             axes.set_title(names[optimizer].replace("\n", ", "))
 
 
-def _legend(figure: Figure, curves: Curves, more: list[Line2D]) -> None:
+def _legend(figure: Figure, item: Item, more: list[Line2D]) -> None:
     """One legend for all panels."""
-    lines = zip(curves.item.methods, LINES, strict=False)
+    lines = zip(item.methods, LINES, strict=False)
     handles = [Line2D([], [], label=method, **style) for method, style in lines] + more
     long = sum(len(str(each.get_label())) for each in handles) > 60
     figure.legend(
@@ -193,13 +193,13 @@ def _legend(figure: Figure, curves: Curves, more: list[Line2D]) -> None:
     )
 
 
-def _draw_released(grid: np.ndarray, curves: Curves, experiment: Experiment) -> list[Line2D]:
+def _draw_released(grid: np.ndarray, item: Item, experiment: Experiment) -> list[Line2D]:
     """Figure 6: the authors' curve in SGDM's column, over our epochs; returns its legend entry."""
     released = pd.read_csv(PAPER / "authors_curve.csv").set_index("epoch")
     epochs = max((run.config["epochs"] for run in experiment.runs), default=len(released))
     across = released.index * (epochs / len(released))
-    for row, metric in zip(grid, curves.metrics, strict=True):
-        axes = row[curves.item.optimizers.index("sgdm")]
+    for row, metric in zip(grid, item.columns, strict=True):
+        axes = row[item.optimizers.index("sgdm")]
         axes.plot(across, released[metric], zorder=1, **AUTHORS)
         values = released[metric].iloc[0 if metric == LOSS else len(released) // 10 :]
         low, high = axes.get_ylim()
@@ -221,7 +221,8 @@ def save(figure: Figure, path: Path) -> None:
     figure.set_layout_engine(
         "none"
     )  # the next format has the same layout, and is not laid out anew
-    write_whole(path, content.getvalue())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, content.getvalue())
 
 
 def make_curves(
@@ -231,13 +232,13 @@ def make_curves(
 
     Curves of another experiment than the figure's go to <name>-<experiment>.
     """
-    curves = CURVES[name]
-    stem = name
-    if experiment not in (None, curves.experiment):
-        curves, stem = curves._replace(experiment=experiment), f"{name}-{experiment}"
-    read = read_experiment(runs_dir, scale, curves.experiment, curves.item.arms())
-    require_runs([read], runs_dir, scale, curves.item.sweep)
-    figure = learning_curves(curves, read, scale)
+    item = FIGURES[name]
+    stem, of = name, item.figures[name]
+    if experiment not in (None, of):
+        stem, of = f"{name}-{experiment}", experiment
+    read = read_experiment(runs_dir, scale, of, item.arms())
+    require_runs([read], runs_dir, scale, item.sweep)
+    figure = learning_curves(item, read, scale)
     paths = [out / scale / f"{stem}.{kind}" for kind in ("png", "pdf")]
     for path in paths:
         save(figure, path)
@@ -246,7 +247,10 @@ def make_curves(
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("figure", choices=[*CURVES, "lrd"])
+    parser.add_argument(
+        "figure",
+        choices=[*(n for n, each in FIGURES.items() if each.layout == "optimizers"), "lrd"],
+    )
     parser.add_argument("--scale", default="paper", help="paper (default), lite or smoke")
     parser.add_argument("--experiment", help="another one's curves instead")
     parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))

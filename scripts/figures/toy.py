@@ -22,10 +22,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from experiments.record.atomic import write
 from experiments.record.reader import RecordError, Run
 from models.toy import BASINS, GLOBAL_MINIMUM, LOCAL_MINIMUM, X, Y, basins, objective
 from scripts.figures.curves import LINES, STYLE, save
-from scripts.gather import Experiment, ResultError, write_whole
+from scripts.gather import Experiment, ResultError
 from scripts.tables.cells import latex, markdown
 from scripts.tables.toy import (
     KEEP_PROBS,
@@ -186,7 +187,8 @@ def make(runs_dir: Path, figures: Path, tables: Path, scale: str) -> list[Path]:
     csv = frame(read, scale).to_csv(index=False, float_format="%.4f", lineterminator="\n")
     for kind, text in {"csv": csv, "md": markdown(table), "tex": latex(table)}.items():
         paths.append(tables / scale / f"figure4.{kind}")
-        write_whole(paths[-1], text.encode())
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        write(paths[-1], text.encode())
     return paths
 
 

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from experiments.record.atomic import write
 from experiments.record.reader import RecordError
 from scripts.figures.curves import LINES, STYLE, draw_curve, save
 from scripts.figures.pictures import draw_predictions, pictures_of
@@ -32,7 +33,6 @@ from scripts.gather import (
     published,
     read_experiment,
     require_runs,
-    write_whole,
 )
 from scripts.tables.cells import MISSING, Table, latex, markdown
 
@@ -88,7 +88,8 @@ def make_item(runs_dir: Path, figures: Path, tables: Path, scale: str, name: str
     }
     for kind, text in files.items():
         paths.append(tables / scale / f"{name}.{kind}")
-        write_whole(paths[-1], text.encode())
+        paths[-1].parent.mkdir(parents=True, exist_ok=True)
+        write(paths[-1], text.encode())
     return paths
 
 

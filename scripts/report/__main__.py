@@ -20,12 +20,13 @@ from typing import Any
 
 import matplotlib as mpl
 
+from experiments.record.atomic import write
 from experiments.record.faults import FINISHED
 from experiments.record.reader import RecordError, read_runs
-from scripts.catalogue import CURVES, TABLES
+from scripts.catalogue import ITEMS
 from scripts.figures import toy, voc
 from scripts.figures.curves import STYLE, make_curves
-from scripts.gather import ResultError, write_whole
+from scripts.gather import ResultError
 from scripts.report import costs
 from scripts.report.gaps import wanted
 from scripts.report.page import page
@@ -66,8 +67,9 @@ def rebuild(results: Results) -> None:
         there = {run.experiment for run in results.runs[scale] if run.status in FINISHED}
         jobs += [
             (make_curves, name, runs_dir, folders[0], scale, None)
-            for name, curves in CURVES.items()
-            if curves.experiment in there
+            for item in ITEMS.values()
+            for name, experiment in item.figures.items()
+            if item.layout == "optimizers" and item.in_report and experiment in there
         ]
         jobs += [
             (voc.make_item, runs_dir, *folders, scale, name)
@@ -78,7 +80,8 @@ def rebuild(results: Results) -> None:
             jobs.append((toy.make, runs_dir, *folders, scale))
         jobs += [
             (make_table, name, runs_dir, folders[1], scale, None)
-            for name, item in TABLES.items()
+            for name, item in ITEMS.items()
+            if item.layout == "optimizers" and item.in_report and item.caption
             if there & set(item.experiments)
         ]
         verdicts.write_verdicts(judged, folders[1], scale, results.claims.level)
@@ -119,7 +122,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"error: {error}")
     html = page(text, options.results)
     for name, content in (("REPORT.md", text), ("report.html", html)):
-        write_whole(options.results / name, content.encode())
+        write(options.results / name, content.encode())
         print(f"wrote {options.results / name}")
 
 

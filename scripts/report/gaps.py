@@ -9,12 +9,9 @@ from typing import NamedTuple
 
 from experiments.record.faults import FINISHED
 from experiments.record.reader import Run
-from scripts.catalogue import CURVES, TABLES
-from scripts.figures import voc
-from scripts.tables.toy import KEEP_PROBS, RATES, arm_of
+from scripts.catalogue import ITEMS
 
 SEEDS = (0, 1, 2)  # that the make targets run unless told otherwise
-TOY_ARMS = tuple(arm_of(rate, keep_prob) for rate, keep_prob in product(RATES, KEEP_PROBS))
 
 
 class Wanted(NamedTuple):
@@ -42,15 +39,12 @@ class Wanted(NamedTuple):
 
 def wanted() -> list[Wanted]:
     """Everything that the paper and the suite's own questions ask for."""
-    items = {**TABLES, "figure12": CURVES["figure12"].item}
-    found = [
+    return [
         Wanted(item.sweep, experiment, tuple(item.arms()))
-        for item in items.values()
+        for item in ITEMS.values()
         for experiment in item.experiments
+        if item.in_report
     ]
-    for name, item in voc.ITEMS.items():
-        found.append(Wanted(name, item.experiment, tuple(voc.ARMS.values())))
-    return [*found, Wanted("figure4", "toy", TOY_ARMS)]
 
 
 def seconds_of_a_run(runs: Iterable[Run], experiment: str) -> float | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from experiments.record.reader import Run
-from scripts.catalogue import TITLES
 from scripts.report import costs, gaps
 from scripts.tables.cells import pipes
+from scripts.titles import title
 
 
 def missing(runs: dict[str, list[Run]], whole: str) -> str:
@@ -67,7 +67,7 @@ def cost_model() -> str:
         seen |= new
         runs = len(new) * len(gaps.SEEDS)
         all_hours += runs * each.hours
-        name = f"{wanted.sweep}, {TITLES[wanted.experiment]}"
+        name = f"{wanted.sweep}, {title(wanted.experiment)}"
         numbers = [f"{each.forward / 1e9:.3g}", f"{each.hours:.2g}", str(runs)]
         rows.append([name, *numbers, f"{runs * each.hours:,.0f}"])
     rows.append(["all", "", "", str(len(seen) * len(gaps.SEEDS)), f"{all_hours:,.0f}"])

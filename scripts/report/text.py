@@ -6,36 +6,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from experiments.record.faults import FINISHED
-from experiments.record.reader import Run
-from scripts.catalogue import CURVES, TABLES, TITLES
+from experiments.record.reader import Run, Runs
+from scripts.catalogue import ITEMS, Item
 from scripts.figures import voc
 from scripts.gather import gather
-from scripts.report import gaps
 from scripts.report.missing import cost_model, missing
 from scripts.report.verdicts import SCALES, Results, verdict_counts, verdict_table
 from scripts.tables import toy
 from scripts.tables.cells import layout, markdown, pipes
-
-# A section for each of the paper's items: its table if it has one, and its figures
-SECTIONS = {
-    "Table 1 and Figures 5 to 7: learning rate dropout and five optimizers": (
-        "table1", ("figure5", "figure6", "figure7"),
-    ),
-    "Table 2 and Figure 10: the probability of an update": ("table2", ("figure10",)),
-    "Table 3 and Figure 11: other regularizations": ("table3", ("figure11",)),
-    "Figure 12: dropout on the gradient": (None, ("figure12",)),
-    "Table 4 and Figure 13: standard dropout": ("table4", ("figure13",)),
-    "Not in the paper: is it the mask, or the smaller mean step?": ("controls", ("controls",)),
-    "Not in the paper: RMSprop as its authors released it": ("authors", ("authors",)),
-    "Not in the paper: settings that could explain numbers unlike the published ones": (
-        "settings", ("settings",),
-    ),
-}  # fmt: skip
-METHOD_FIGURES = {
-    "figure1": "Figure 1: a saddle point, without and with learning rate dropout",
-    "figure2": "Figure 2: what back-propagation, dropout and learning rate dropout update in a net",
-    "figure3": "Figure 3: the eight descent paths of three parameters",
-}
+from scripts.titles import title as title_of
 
 
 def report(results: Results) -> str:
@@ -46,7 +25,7 @@ def report(results: Results) -> str:
         "## Verdicts",
         verdict_table(results),
         "## Results beside the published numbers",
-        *(_section(results, title, *item) for title, item in SECTIONS.items()),
+        *(_section(results, item) for item in _items("optimizers")),
         *_voc_sections(results),
         _toy_section(results),
         "## What is missing",
@@ -56,7 +35,11 @@ def report(results: Results) -> str:
         "## Speed",
         _speed(results.folder),
         "## Drawings of the method",
-        *(_picture(f"figures/{name}.png", text) for name, text in METHOD_FIGURES.items()),
+        *(
+            _picture(f"figures/{name}.png", item.heading)
+            for item in _items("drawing")
+            for name in item.figures
+        ),
         "## Runs",
         *_run_lists(results),
     ]
@@ -108,23 +91,25 @@ def _summary(results: Results) -> str:
     )
 
 
-def _section(results: Results, title: str, table: str | None, figures: tuple[str, ...]) -> str:
+def _items(layout: str) -> list[Item]:
+    return [item for item in ITEMS.values() if item.layout == layout and item.in_report]
+
+
+def _section(results: Results, item: Item) -> str:
     """An item's tables, one for each scale at which its experiments are shown, and its figures."""
-    parts = [f"### {title}"]
-    item = TABLES[table] if table else CURVES[figures[0]].item
+    parts = [f"### {item.heading}"]
     at = {name: _scales(results, name, item.arms()) for name in item.experiments}
     for scale in SCALES:
         read = [
-            gather(_runs(results, name, scale), name, item.arms())
+            gather(Runs(_runs(results, name, scale), []), name, item.arms())
             for name, scales in at.items()
             if scale in scales
         ]
-        if table and read:
-            parts.append(markdown(layout(item, read, scale, table)))
-    for figure in figures:
-        experiment = CURVES[figure].experiment
+        if item.caption and read:
+            parts.append(markdown(layout(item, read, scale, item.name)))
+    for figure, experiment in item.figures.items():
         parts += [_figure(results, figure, experiment, scale) for scale in at[experiment]]
-    absent = [TITLES[name] for name, scales in at.items() if not scales]
+    absent = [title_of(name) for name, scales in at.items() if not scales]
     if absent:
         parts.append(f"Not run: {', '.join(absent)}.")
     return "\n\n".join(part for part in parts if part)
@@ -137,18 +122,17 @@ def _figure(results: Results, name: str, experiment: str, scale: str, text: str 
         return ""
     number = name.removeprefix("figure").removesuffix("-basins")
     what = f"Figure {number}" if number.isdecimal() else name.capitalize()
-    return _picture(path, f"{what}, {text or TITLES[experiment]}, scale {scale}")
+    return _picture(path, f"{what}, {text or title_of(experiment)}, scale {scale}")
 
 
 def _voc_sections(results: Results) -> Iterator[str]:
     for name, item in voc.ITEMS.items():
-        number, title = name.removeprefix("figure"), TITLES[item.experiment]
-        yield f"### Figure {number}: {title}"
+        yield f"### {ITEMS[name].heading}"
         arms = voc.ARMS.values()
         scales = _scales(results, item.experiment, arms)
         for scale in scales:
             runs = _runs(results, item.experiment, scale)
-            experiment = gather(runs, item.experiment, arms)
+            experiment = gather(Runs(runs, []), item.experiment, arms)
             yield markdown(voc.summary(item, experiment, scale, name))
             yield _figure(results, name, item.experiment, scale)
         if not scales:
@@ -157,9 +141,9 @@ def _voc_sections(results: Results) -> Iterator[str]:
 
 def _toy_section(results: Results) -> str:
     parts = ["### Figure 4: the toy example"]
-    scales = _scales(results, "toy", gaps.TOY_ARMS)
+    scales = _scales(results, "toy", ITEMS["figure4"].arms())
     for scale in scales:
-        read = toy.rates_of(_runs(results, "toy", scale))
+        read = toy.rates_of(Runs(_runs(results, "toy", scale), []))
         parts.append(markdown(toy.summary(read, scale)))
         parts.append(_figure(results, "figure4", "toy", scale, "paths over the contour"))
         parts.append(_figure(results, "figure4-basins", "toy", scale, "share of starts by basin"))
@@ -180,7 +164,7 @@ def _run_lists(results: Results) -> Iterator[str]:
         for experiment in dict.fromkeys(run.experiment for run in runs):
             found = [run for run in runs if run.experiment == experiment]
             header = ["Run", "Status", "Last epoch", "Seconds", "Device", "Commit"]
-            title = f"{TITLES.get(experiment, experiment)}, {scale} scale: {len(found)} runs"
+            title = f"{title_of(experiment)}, {scale} scale: {len(found)} runs"
             rows = [_run_row(run) for run in found]
             yield f"<details>\n<summary>{title}</summary>\n\n{pipes(header, rows)}\n\n</details>"
 

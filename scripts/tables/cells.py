@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from experiments.record.atomic import write
 from experiments.record.reader import RecordError
-from scripts.catalogue import OPTIMIZERS, TABLES, TEST, Item
+from scripts.catalogue import ITEMS, OPTIMIZERS, Item
 from scripts.gather import (
     Arm,
     Experiment,
@@ -27,7 +28,6 @@ from scripts.gather import (
     published,
     read_experiment,
     require_runs,
-    write_whole,
 )
 
 MISSING = "–"
@@ -72,7 +72,7 @@ def values(arm: Arm, statistic: str) -> list[float]:
     """A statistic of each run that did not diverge; empty if the runs are too short for it."""
     if not arm.done:
         return []
-    found = arm.curves(TEST).apply(STATISTICS[statistic])
+    found = arm.curves("test_accuracy").apply(STATISTICS[statistic])
     return [] if found.isna().any() else found.tolist()
 
 
@@ -157,11 +157,17 @@ def rows_of(item: Item, experiment: Experiment) -> Iterator[list[str]]:
             title = label = ""
 
 
+def caption_of(item: Item) -> str:
+    result = "test accuracy in percent"
+    caption = item.caption.format(result=result, Result=result.capitalize())
+    return caption[0].upper() + caption[1:]
+
+
 def layout(item: Item, experiments: list[Experiment], scale: str, file: str) -> Table:
     """A table with the conditions of its runs, and what is not in its means, as notes."""
     caption = (
-        f"{item.caption}, scale {scale}: mean ± sample standard deviation over seeds (number of "
-        "seeds)."
+        f"{caption_of(item)}, scale {scale}: mean ± sample standard deviation over seeds "
+        "(number of seeds)."
     )
     notes = [f"{each.title}: {conditions(each)}." for each in experiments if each.runs]
     notes.append(
@@ -235,13 +241,11 @@ def make_table(name: str, runs_dir: Path, out: Path, scale: str, experiment: str
     The files hold all of the table's experiments whichever is named. An experiment that is not
     among them makes a table of its own, <name>-<experiment>.
     """
-    item = TABLES[name]
-    own = experiment is not None and experiment not in item.experiments
-    file = f"{name}-{experiment}" if own else name
-    experiments = [
-        read_experiment(runs_dir, scale, each, item.arms())
-        for each in ([experiment] if own else item.experiments)
-    ]
+    item = ITEMS[name]
+    if experiment is not None and experiment not in item.experiments:
+        item = item.of_experiment(experiment)
+    file = item.name
+    experiments = [read_experiment(runs_dir, scale, each, item.arms()) for each in item.experiments]
     asked = [each for each in experiments if experiment in (None, each.name)]
     require_runs(asked, runs_dir, scale, item.sweep)
     table = layout(item, experiments, scale, file)
@@ -251,14 +255,20 @@ def make_table(name: str, runs_dir: Path, out: Path, scale: str, experiment: str
         "md": markdown(table),
         "tex": latex(table),
     }
+    (out / scale).mkdir(parents=True, exist_ok=True)
     for kind, text in files.items():
-        write_whole(out / scale / f"{file}.{kind}", text.encode())
+        write(out / scale / f"{file}.{kind}", text.encode())
     return markdown(layout(item, asked, scale, file))
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("table", choices=TABLES)
+    parser.add_argument(
+        "table",
+        choices=[
+            name for name, each in ITEMS.items() if each.caption and each.layout == "optimizers"
+        ],
+    )
     parser.add_argument("--scale", default="paper", help="paper (default), lite or smoke")
     parser.add_argument("--experiment", help="print this one only; digits has its own table")
     parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.record.reader import Run, read_runs
+from experiments.record.reader import Run, Runs, read_runs
 from models.toy import BASINS
+from scripts.catalogue import TOY_KEEP_PROBS as KEEP_PROBS
+from scripts.catalogue import TOY_RATES as RATES
+from scripts.catalogue import toy_arm as arm_of
 from scripts.gather import Arm, Experiment, gather, place, require_runs
 from scripts.tables.cells import MISSING, Table
 
-RATES = (0.01, 0.05, 0.1)  # the first is the experiment's own
-KEEP_PROBS = (0.1, 0.3, 0.5, 0.7, 0.9, 1)  # at 1 it is Adam alone
 OUTCOMES = {
     "global": "global minimum",
     "local": "bad local minimum",
@@ -26,20 +27,14 @@ UNSETTLED = 1.0  # percent of starts in no basin yet above which the table's not
 Rates = dict[float, Experiment]
 
 
-def arm_of(rate: float, keep_prob: float) -> str:
-    """The name of an arm of the sweep."""
-    mask = "" if keep_prob == 1 else f"+lrd{keep_prob:g}"
-    return f"adam{mask}" if rate == RATES[0] else f"adam{mask}+lr={rate:g}"
-
-
 def read_rates(runs_dir: Path, scale: str) -> Rates:
     """The sweep's arms by learning rate. Raises ResultError if there is no finished run."""
-    read = rates_of(read_runs(runs_dir, scale=scale, experiment="toy").runs)
+    read = rates_of(read_runs(runs_dir, scale=scale, experiment="toy"))
     require_runs(list(read.values()), runs_dir, scale, sweep="figure4")
     return read
 
 
-def rates_of(runs: list[Run]) -> Rates:
+def rates_of(runs: Runs) -> Rates:
     """The sweep's arms among the toy's runs of one scale, by learning rate."""
     return {rate: gather(runs, "toy", [arm_of(rate, p) for p in KEEP_PROBS]) for rate in RATES}
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from experiments.record.atomic import write
 from experiments.record.reader import RecordError, read_runs
-from scripts.catalogue import TITLES
-from scripts.gather import ResultError, write_whole
+from scripts.gather import ResultError
 from scripts.tables.cells import MISSING, pipes
+from scripts.titles import title
 from scripts.verdicts.claims import ClaimError, Pair, read_claims
 from scripts.verdicts.intervals import MOST_SEEDS, Paired, needed_seeds
 from scripts.verdicts.judge import (
@@ -212,8 +213,7 @@ def unlike(verdicts: Iterable[Verdict]) -> list[str]:
             text = f"{base.arm} {base.here:.4g} ({base.there:.4g})"
             lines.setdefault(verdict.claim.experiment, {})[text] = None
     return [
-        f"Other bases in {TITLES.get(experiment, experiment)}, last epoch here (published): "
-        f"{', '.join(words)}."
+        f"Other bases in {title(experiment)}, last epoch here (published): {', '.join(words)}."
         for experiment, words in lines.items()
     ]
 
@@ -235,10 +235,11 @@ def main(arguments: list[str] | None = None) -> None:
 def write_verdicts(verdicts: list[Verdict], out: Path, scale: str, level: float) -> str:
     """Write verdicts.{csv,md} and pairs.csv, and return the Markdown."""
     text = markdown(verdicts, scale, level)
-    write_whole(out / scale / "verdicts.md", text.encode())
+    (out / scale).mkdir(parents=True, exist_ok=True)
+    write(out / scale / "verdicts.md", text.encode())
     for name, frame in zip(("verdicts", "pairs"), frames(verdicts, scale, level), strict=True):
         content = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        write_whole(out / scale / f"{name}.csv", content.encode())
+        write(out / scale / f"{name}.csv", content.encode())
     return text
 
 
