@@ -23,6 +23,8 @@ from scripts.verdicts.judge import (
 )
 
 OTHER_BASE = ", other base"
+# A verdict's cell, with the verdict's word
+WORDS = {word + more: word for word in VERDICTS for more in ("", OTHER_BASE)}
 HEADER = ("Claim", "Source", "Verdict", "n", "Mean difference", "Published", "g", "Seeds needed")
 
 
