@@ -124,16 +124,17 @@ reproduce-table4: $(STAMP)  ## Table 4 and Figure 13: standard dropout
 	$(call reproduce,table4,$(EXPERIMENT),$(call table,table4) && $(call figure,figure13))
 
 reproduce-figure1: $(STAMP)  ## A saddle point, without and with learning rate dropout
-	$(RUN) scripts.figures.method figure1
+	$(RUN) scripts.figures figure1
 
 reproduce-figure2: $(STAMP)  ## What back-propagation, dropout and LRD update in a net
-	$(RUN) scripts.figures.method figure2
+	$(RUN) scripts.figures figure2
 
 reproduce-figure3: $(STAMP)  ## The eight descent paths of three parameters
-	$(RUN) scripts.figures.method figure3
+	$(RUN) scripts.figures figure3
 
 reproduce-figure4: $(STAMP)  ## The toy example: paths, and where 400 starts end
-	$(call reproduce,figure4,,$(RUN) scripts.figures.toy --scale $(SCALE))
+	$(call reproduce,figure4,,$(RUN) scripts.tables figure4 --scale $(SCALE) && \
+		$(RUN) scripts.figures figure4 --scale $(SCALE))
 
 reproduce-figure5: $(STAMP)  ## Table 1's curves on MNIST
 	$(call reproduce,table1,mnist,$(RUN) scripts.figures figure5 --scale $(SCALE))
@@ -145,10 +146,12 @@ reproduce-figure7: $(STAMP)  ## Table 1's curves on CIFAR-100
 	$(call reproduce,table1,cifar100,$(RUN) scripts.figures figure7 --scale $(SCALE))
 
 reproduce-figure8: $(STAMP)  ## PSPNet on VOC: curves, table and pictures
-	$(call reproduce,figure8,,$(RUN) scripts.figures.voc figure8 --scale $(SCALE))
+	$(call reproduce,figure8,,$(RUN) scripts.tables figure8 --scale $(SCALE) && \
+		$(RUN) scripts.figures figure8 --scale $(SCALE))
 
 reproduce-figure9: $(STAMP)  ## SSD on VOC: curves, table and pictures
-	$(call reproduce,figure9,,$(RUN) scripts.figures.voc figure9 --scale $(SCALE))
+	$(call reproduce,figure9,,$(RUN) scripts.tables figure9 --scale $(SCALE) && \
+		$(RUN) scripts.figures figure9 --scale $(SCALE))
 
 reproduce-figure10: reproduce-table2  ## Table 2's curves
 reproduce-figure11: reproduce-table3  ## Table 3's curves

@@ -18,7 +18,7 @@ import pandas as pd
 from experiments.record.atomic import write
 from experiments.record.reader import RecordError, read_runs
 from scripts.gather import ResultError
-from scripts.tables.cells import MISSING, pipes
+from scripts.tables.formats import MISSING, pipes
 from scripts.titles import title
 from scripts.verdicts.claims import ClaimError, Pair, read_claims
 from scripts.verdicts.intervals import MOST_SEEDS, Paired, needed_seeds
