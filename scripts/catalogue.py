@@ -24,7 +24,7 @@ OPTIMIZERS = {
     "radam": "RAdam",
 }
 TOY_RATES = (0.01, 0.05, 0.1)  # the first is the experiment's own
-TOY_KEEP_PROBS = (0.1, 0.3, 0.5, 0.7, 0.9, 1)  # at 1 it is Adam alone
+KEEP_PROBS = (0.1, 0.3, 0.5, 0.7, 0.9, 1)  # p; at 1 it is the base optimizer
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,7 @@ _ROWS = (
         "learning rate dropout)",
         experiments=("cifar10",),
         optimizers=_ADAM_SGDM,
-        methods={
-            f"p = {p:g}": "" if p == 1 else f"+lrd{p:g}" for p in (1, 0.1, 0.3, 0.5, 0.7, 0.9)
-        },
+        methods={"p = 1": "", **{f"p = {p:g}": f"+lrd{p:g}" for p in KEEP_PROBS[:-1]}},
         figures={"figure10": "cifar10"},
         columns=_ACCURACIES,
         published="table2",
@@ -158,11 +156,7 @@ _ROWS = (
         "with its updates doubled",
         experiments=("mnist", "cifar10"),
         optimizers=("sgdm", "adam"),
-        methods={
-            **_LRD,
-            "base, rate halved": "+lr0.5",
-            "LRD, updates doubled": "+lrd0.5+rescale",
-        },
+        methods={**_LRD, "base, rate halved": "+lr0.5", "LRD, updates doubled": "+lrd0.5+rescale"},
         figures={"controls": "cifar10"},
         columns=_ACCURACIES,
     ),
@@ -230,7 +224,7 @@ _ROWS = (
         methods={
             f"rate {rate:g}, p = {p:g}": toy_arm(rate, p).removeprefix("adam")
             for rate in TOY_RATES
-            for p in TOY_KEEP_PROBS
+            for p in KEEP_PROBS
         },
         figures={"figure4": "toy", "figure4-basins": "toy"},
         layout="toy",
@@ -247,13 +241,20 @@ _DEMO = replace(
     _ROWS[0].of_experiment("digits"), heading="The demo: Table 1 on digits", in_report=False
 )
 ITEMS = {item.name: item for item in (*_ROWS, _DEMO)}
-FIGURES = {figure: item for item in ITEMS.values() for figure in item.figures}
+FIGURES = {figure: item.name for item in ITEMS.values() for figure in item.figures}
 _SHOWN = {
     (experiment, arm)
     for item in ITEMS.values()
     for experiment in item.experiments
     for arm in item.arms()
 }
+
+
+def figure_item(figure: str) -> Item:
+    """Takes a figure's name, returns its item with this figure alone."""
+    item = ITEMS[FIGURES[figure]]
+    shown = item.figures[figure]
+    return replace(item, figures={figure: shown}, experiments=(shown,) if shown else ())
 
 
 def own_arms(runs: Iterable[Run]) -> dict[str, list[str]]:

@@ -16,7 +16,7 @@ from experiments.identity import hashed_part
 from experiments.record.faults import FINISHED
 from experiments.record.reader import LeftOut, Run, Runs, read_runs
 from experiments.tasks import Column, task_module
-from scripts.catalogue import own_arms
+from scripts.catalogue import ITEMS, Item, figure_item, own_arms, own_items
 from scripts.titles import net_name, task_of, title
 
 PAPER = Path(__file__).parent.parent / "results" / "paper"
@@ -77,9 +77,28 @@ class Experiment:
         return self.arms.get(arm, Arm())
 
 
-def read_experiment(runs_dir: Path, scale: str, name: str, arms: Iterable[str]) -> Experiment:
-    """Takes the root of run folders, returns the named arms of an experiment; see `gather`."""
-    return gather(read_runs(runs_dir, scale=scale, experiment=name), name, arms)
+def read_item(name: str, runs_dir: Path, scale: str, experiment: str | None) -> tuple[Item, Runs]:
+    """Takes the name of an item or figure, or `own`, returns the item and the runs of a scale.
+
+    Of `own` it is the item of the experiment's own arms. Of an experiment that the item does not
+    have it is that experiment's item. Raises ResultError if there are no such arms.
+    """
+    if name == "own":
+        runs = read_runs(runs_dir, scale=scale, experiment=experiment)
+        items = own_items(runs.runs)
+        if not items:
+            raise ResultError(
+                f"no finished run of {experiment} at scale {scale} in {runs_dir} is of an arm that "
+                "no item of the catalogue shows: `python -m scripts.verify` lists what there is"
+            )
+        return items[0], runs
+    item = ITEMS[name] if name in ITEMS else figure_item(name)
+    if experiment is not None and experiment not in item.experiments:
+        item = item.of_experiment(experiment)
+    read = [read_runs(runs_dir, scale=scale, experiment=each) for each in item.experiments]
+    return item, Runs(
+        [run for runs, _ in read for run in runs], [run for _, odd in read for run in odd]
+    )
 
 
 def gather(runs: Runs, name: str, arms: Iterable[str]) -> Experiment:
@@ -138,6 +157,13 @@ def _with_other_data(runs: list[Run]) -> Iterator[LeftOut]:
 def _origin(run: Run) -> dict[str, str]:
     origin = {**run.info["data"], "task": run.config["task"]}
     return {key: repr(value) for key, value in origin.items()}
+
+
+def of_one_seed(arms: dict[str, Arm]) -> dict[str, Run]:
+    """Takes arms by any name, returns their runs of the first seed that all have done; or {}."""
+    by_seed = {name: {run.seed: run for run in arm.done} for name, arm in arms.items()}
+    common = set.intersection(*(set(runs) for runs in by_seed.values()))
+    return {name: runs[min(common)] for name, runs in by_seed.items()} if common else {}
 
 
 def require_runs(experiments: list[Experiment], runs_dir: Path, scale: str, sweep: str) -> None:
@@ -201,6 +227,15 @@ def _data(run: Run) -> str:
 def _device(run: Run) -> str:
     info = run.info
     return f"{info['device']} ({info['cpu']})" if info["device"] == "cpu" else info["device"]
+
+
+def paper_values(item: Item, experiment: str) -> dict[tuple[str, str], float]:
+    """Takes an item, returns the paper's numbers of one of its experiments by arm and metric."""
+    if item.published is None:
+        return {}
+    rows = published(item.published)
+    rows = rows[rows["experiment"] == experiment]
+    return dict(zip(zip(rows["arm"], rows["metric"], strict=True), rows["value"], strict=True))
 
 
 def published(item: str) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from experiments.record.atomic import write
 from scripts.benchmark.measure import Result
-from scripts.figures.curves import STYLE
+from scripts.figures.style import STYLE
 
 OURS, OTHER, GOAL = "#0072B2", "#D55E00", "0.25"  # Okabe and Ito's, told apart by marker as well
 

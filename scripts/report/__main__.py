@@ -18,21 +18,18 @@ from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
 from experiments.record.atomic import write
 from experiments.record.faults import FINISHED
 from experiments.record.reader import RecordError, read_runs
 from scripts.catalogue import ITEMS
-from scripts.figures import toy, voc
-from scripts.figures.curves import STYLE, make_curves
+from scripts.figures.__main__ import make_figures
 from scripts.gather import ResultError
 from scripts.report import costs
 from scripts.report.gaps import wanted
 from scripts.report.page import page
 from scripts.report.text import report
 from scripts.report.verdicts import SCALES, Results
-from scripts.tables.cells import make_table
+from scripts.tables.__main__ import make_table
 from scripts.verdicts import text as verdicts
 from scripts.verdicts.claims import ClaimError, read_claims
 from scripts.verdicts.judge import judge
@@ -65,24 +62,14 @@ def rebuild(results: Results) -> None:
     runs_dir, jobs = results.folder / "runs", []
     for scale, judged in results.verdicts.items():
         there = {run.experiment for run in results.runs[scale] if run.status in FINISHED}
-        jobs += [
-            (make_curves, name, runs_dir, folders[0], scale, None)
-            for item in ITEMS.values()
-            for name, experiment in item.figures.items()
-            if item.layout == "optimizers" and item.in_report and experiment in there
+        shown = [
+            item for item in ITEMS.values() if item.in_report and there & set(item.experiments)
         ]
+        jobs += [(make_figures, item.name, runs_dir, folders[0], scale, None) for item in shown]
         jobs += [
-            (voc.make_item, runs_dir, *folders, scale, name)
-            for name, item in voc.ITEMS.items()
-            if item.experiment in there
-        ]
-        if "toy" in there:
-            jobs.append((toy.make, runs_dir, *folders, scale))
-        jobs += [
-            (make_table, name, runs_dir, folders[1], scale, None)
-            for name, item in ITEMS.items()
-            if item.layout == "optimizers" and item.in_report and item.caption
-            if there & set(item.experiments)
+            (make_table, item.name, runs_dir, folders[1], scale, None)
+            for item in shown
+            if item.caption
         ]
         verdicts.write_verdicts(judged, folders[1], scale, results.claims.level)
     with ProcessPoolExecutor(os.cpu_count(), _server()) as pool:
@@ -105,7 +92,7 @@ def _server() -> BaseContext:
 def _draw(make: Callable[..., Any], *arguments: Any) -> None:
     """Make a figure or table. Of pictures that are left as they are, because no run has saved
     any, the report need not speak."""
-    with mpl.rc_context(STYLE), contextlib.redirect_stderr(io.StringIO()):
+    with contextlib.redirect_stderr(io.StringIO()):
         make(*arguments)
 
 

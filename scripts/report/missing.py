@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from experiments.record.reader import Run
 from scripts.report import costs, gaps
-from scripts.tables.cells import pipes
+from scripts.tables.formats import pipes
 from scripts.titles import title
 
 

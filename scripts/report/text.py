@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from experiments.record.faults import FINISHED
 from experiments.record.reader import Run, Runs
 from scripts.catalogue import ITEMS, Item
-from scripts.figures import voc
-from scripts.gather import gather
 from scripts.report.missing import cost_model, missing
 from scripts.report.verdicts import SCALES, Results, verdict_counts, verdict_table
-from scripts.tables import toy
-from scripts.tables.cells import layout, markdown, pipes
+from scripts.tables.__main__ import table_of
+from scripts.tables.formats import markdown, pipes
 from scripts.titles import title as title_of
 
 
@@ -25,9 +24,7 @@ def report(results: Results) -> str:
         "## Verdicts",
         verdict_table(results),
         "## Results beside the published numbers",
-        *(_section(results, item) for item in _items("optimizers")),
-        *_voc_sections(results),
-        _toy_section(results),
+        *(_section(results, item) for item in _items("optimizers", "metrics", "toy")),
         "## What is missing",
         missing(results.runs, SCALES[0]),
         "## What the paper's scale would cost",
@@ -91,8 +88,8 @@ def _summary(results: Results) -> str:
     )
 
 
-def _items(layout: str) -> list[Item]:
-    return [item for item in ITEMS.values() if item.layout == layout and item.in_report]
+def _items(*layouts: str) -> list[Item]:
+    return [item for item in ITEMS.values() if item.layout in layouts and item.in_report]
 
 
 def _section(results: Results, item: Item) -> str:
@@ -100,54 +97,34 @@ def _section(results: Results, item: Item) -> str:
     parts = [f"### {item.heading}"]
     at = {name: _scales(results, name, item.arms()) for name in item.experiments}
     for scale in SCALES:
-        read = [
-            gather(Runs(_runs(results, name, scale), []), name, item.arms())
-            for name, scales in at.items()
-            if scale in scales
-        ]
-        if item.caption and read:
-            parts.append(markdown(layout(item, read, scale, item.name)))
-    for figure, experiment in item.figures.items():
-        parts += [_figure(results, figure, experiment, scale) for scale in at[experiment]]
+        shown = tuple(name for name, scales in at.items() if scale in scales)
+        if item.caption and shown:
+            runs = Runs(results.runs[scale], [])
+            parts.append(markdown(table_of(replace(item, experiments=shown), runs, scale)))
+        if item.layout != "optimizers":
+            parts += [_figure(results, *each, scale) for each in item.figures.items() if shown]
+    if item.layout == "optimizers":
+        for figure, experiment in item.figures.items():
+            parts += [_figure(results, figure, experiment, scale) for scale in at[experiment]]
     absent = [title_of(name) for name, scales in at.items() if not scales]
-    if absent:
+    if absent and len(at) == len(absent) == 1 and item.layout != "optimizers":
+        parts.append("Not run.")
+    elif absent:
         parts.append(f"Not run: {', '.join(absent)}.")
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(part.strip("\n") for part in parts if part)
 
 
-def _figure(results: Results, name: str, experiment: str, scale: str, text: str = "") -> str:
+_TOY = {"figure4": "paths over the contour", "figure4-basins": "share of starts by basin"}
+
+
+def _figure(results: Results, name: str, experiment: str, scale: str) -> str:
     """A figure of an experiment at a scale; nothing if there is none."""
     path = f"figures/{scale}/{name}.png"
     if not (results.folder / path).exists():
         return ""
     number = name.removeprefix("figure").removesuffix("-basins")
     what = f"Figure {number}" if number.isdecimal() else name.capitalize()
-    return _picture(path, f"{what}, {text or title_of(experiment)}, scale {scale}")
-
-
-def _voc_sections(results: Results) -> Iterator[str]:
-    for name, item in voc.ITEMS.items():
-        yield f"### {ITEMS[name].heading}"
-        arms = voc.ARMS.values()
-        scales = _scales(results, item.experiment, arms)
-        for scale in scales:
-            runs = _runs(results, item.experiment, scale)
-            experiment = gather(Runs(runs, []), item.experiment, arms)
-            yield markdown(voc.summary(item, experiment, scale, name))
-            yield _figure(results, name, item.experiment, scale)
-        if not scales:
-            yield "Not run."
-
-
-def _toy_section(results: Results) -> str:
-    parts = ["### Figure 4: the toy example"]
-    scales = _scales(results, "toy", ITEMS["figure4"].arms())
-    for scale in scales:
-        read = toy.rates_of(Runs(_runs(results, "toy", scale), []))
-        parts.append(markdown(toy.summary(read, scale)))
-        parts.append(_figure(results, "figure4", "toy", scale, "paths over the contour"))
-        parts.append(_figure(results, "figure4-basins", "toy", scale, "share of starts by basin"))
-    return "\n\n".join(parts if scales else [*parts, "Not run."])
+    return _picture(path, f"{what}, {_TOY.get(name) or title_of(experiment)}, scale {scale}")
 
 
 def _speed(folder: Path) -> str:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from experiments.record.reader import Run
 from scripts.report import gaps
-from scripts.tables.cells import MISSING, pipes
+from scripts.tables.formats import MISSING, pipes
 from scripts.verdicts import text as verdicts
 from scripts.verdicts.claims import Claims, Cost
 from scripts.verdicts.intervals import Paired
