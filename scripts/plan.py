@@ -181,10 +181,10 @@ def measure(configs: list[identity.Config], download: bool = False) -> Cost | st
     return answer if isinstance(answer, str) else Cost(*answer)
 
 
-def runs_of(
-    sweep: str, scale: str, seeds: str, overrides: list[str], download: bool = False
-) -> Iterator[Planned]:
-    """Takes a sweep as its command has it, returns its runs in their order.
+def states(
+    sweep: str, scale: str, seeds: str, overrides: list[str]
+) -> list[tuple[identity.Config, bool]]:
+    """Takes a sweep as its command has it, returns its configurations and which are done.
 
     Raises PlanError for what the command would refuse.
     """
@@ -192,24 +192,35 @@ def runs_of(
         configs = configurations(sweep, [f"scale={scale}", f"seed={seeds}", *overrides])
         for config in configs:
             check(config)
-        done = [is_finished(config) for config in configs]
+        return [(config, is_finished(config)) for config in configs]
     except (HydraException, ConfigError, RecordError) as error:
         raise PlanError(str(error)) from error
+
+
+def runs_of(
+    sweep: str, scale: str, seeds: str, overrides: list[str], download: bool = False
+) -> Iterator[Planned]:
+    """Takes a sweep as its command has it, returns its runs in their order. Raises PlanError."""
+    runs = states(sweep, scale, seeds, overrides)
     kinds: dict[str, dict[str, identity.Config]] = {}
-    for config, finished in zip(configs, done, strict=True):
-        if not finished:
+    for config, done in runs:
+        if not done:
             kinds.setdefault(net_kind(config), {})[optimizer_kind(config)] = config
     costs = {kind: measure([*alike.values()], download) for kind, alike in kinds.items()}
-    for config, finished in zip(configs, done, strict=True):
-        name = "/".join(identity.run_folder(config).parts[-3:])
-        cost = None if finished else costs[net_kind(config)]
-        if cost is None:
+    for config, done in runs:
+        name = run_name(config)
+        if done:
             yield Planned(name, True, 0.0)
-        elif isinstance(cost, str):
+        elif isinstance(cost := costs[net_kind(config)], str):
             yield Planned(name, False, None, cost)
         else:
             took = config["epochs"] * cost.epoch[optimizer_kind(config)] / 3600
             yield Planned(name, False, took, f"{cost.memory / 2**30:.1f} GiB")
+
+
+def run_name(config: identity.Config) -> str:
+    """`mnist/adam/seed0`."""
+    return "/".join(identity.run_folder(config).parts[-3:])
 
 
 def plain(hours: float) -> str:

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import torch
 
-from scripts.catalogue import ITEMS, Item
-from scripts.plan import PlanError, runs_of, summary
+from scripts.catalogue import FIGURES, ITEMS, Item, figure_item
+from scripts.plan import PlanError, Planned, run_name, runs_of, states, summary
 
 CONF = Path(__file__).parent.parent / "conf"
 DAY = 24  # hours
@@ -32,12 +32,15 @@ AT_A_TIME = {
 
 def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
-    items = _items(options)
-    if options.scale == "paper" and not options.yes and not torch.cuda.is_available():
-        _require_less_than_a_day(items, options)
+    items = _items(options.item, options.experiment)
     status = 0
-    for item in items:
-        status = _make(item, options) or status
+    try:
+        if options.scale == "paper" and not options.yes and not torch.cuda.is_available():
+            _require_less_than_a_day(items, options.seeds)
+        for item in items:
+            status = _make(item, _scale(item, options), options) or status
+    except PlanError as error:
+        sys.exit(f"error: {error}")
     if options.item == "all":
         status = _run("scripts.report") or status
     sys.exit(status)
@@ -46,9 +49,9 @@ def main(arguments: list[str] | None = None) -> None:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     """The command line, refused with a word before anything is made."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = [item.name for item in ITEMS.values() if item.name == item.sweep]
-    names += [figure for item in ITEMS.values() for figure in item.figures]
-    parser.add_argument("item", choices=[*dict.fromkeys(names), "all"], metavar="item")
+    names = [name for name in dict.fromkeys([*ITEMS, *FIGURES]) if "-" not in name]
+    names.append("all")
+    parser.add_argument("item", choices=names, metavar="item", help=", ".join(names))
     parser.add_argument("--scale", default="paper", choices=_names("scale"))
     parser.add_argument("--seeds", default="0,1,2", help="separated by commas")
     parser.add_argument("--launcher", default="basic", help="of Hydra: joblib, submitit_slurm, …")
@@ -69,55 +72,75 @@ def _names(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-def _items(options: argparse.Namespace) -> list[Item]:
-    """The items that are asked for, each narrowed to the experiments that are."""
-    if options.item == "all":
-        # the paper's own and the suite's questions; drawings are made without runs
+def _items(name: str, experiment: str | None) -> list[Item]:
+    """Takes the name of an item or figure, or `all`, returns the items of one experiment or all.
+
+    Of an experiment that an item does not have, only what compares optimizers can be made.
+    """
+    if name == "all":
         items = [item for item in ITEMS.values() if item.in_report and item.experiments]
-    elif options.item in ITEMS:
-        items = [ITEMS[options.item]]
-    else:  # a figure that has not its item's name: the item, on the figure's experiment
-        items = [item.of_figure(options.item) for item in ITEMS.values() if options.item in item.figures]
-    if options.experiment:
-        items = [item.of_experiment(options.experiment) for item in items]
-    return items
+    else:
+        items = [ITEMS[name] if name in ITEMS else figure_item(name)]
+    if experiment is None:
+        return items
+    able = [
+        item.of_experiment(experiment)
+        for item in items
+        if item.layout == "optimizers" or experiment in item.experiments
+    ]
+    if not able:
+        known = ", ".join(items[0].experiments) or "none"
+        sys.exit(f"error: {name} is made of experiment {known} alone, got {experiment}")
+    return able
 
 
-def _require_less_than_a_day(items: list[Item], options: argparse.Namespace) -> None:
+def _scale(item: Item, options: argparse.Namespace) -> str:
+    """With everything at lite scale, the toy is at the paper's: it is small enough."""
+    small = options.item == "all" and options.scale == "lite" and item.layout == "toy"
+    return "paper" if small else options.scale
+
+
+def _require_less_than_a_day(items: list[Item], seeds: str) -> None:
     """Print the plan of the items; end the command if it takes more than a day."""
-    runs = []
+    runs: dict[str, Planned] = {}
     for item in items:
-        if not item.experiments:
-            continue
-        narrowed = [f"experiment={','.join(item.experiments)}"]
-        try:
-            planned = runs_of(item.sweep, options.scale, options.seeds, narrowed, download=True)
-            runs += [run for run in planned if run.name not in {other.name for other in runs}]
-        except PlanError as error:
-            sys.exit(f"error: {error}")
-    print(*runs, summary(runs), sep="\n", flush=True)
-    if sum(run.hours or 0.0 for run in runs) > DAY:
-        sys.exit("error: more than a day's work on this machine: repeat with YES=1 (--yes) to begin")
+        if item.experiments:
+            planned = runs_of(item.sweep, "paper", seeds, _narrowed(item), download=True)
+            runs |= {run.name: run for run in planned}
+    print(*runs.values(), summary([*runs.values()]), sep="\n", flush=True)
+    if sum(run.hours or 0.0 for run in runs.values()) > DAY:
+        sys.exit("error: more than a day's work on this machine: repeat with YES=1 to begin")
 
 
-def _make(item: Item, options: argparse.Namespace) -> int:
+def _narrowed(item: Item) -> list[str]:
+    """What a sweep's command line says of an item that is not the whole of it."""
+    whole = ITEMS[item.sweep].experiments
+    return [] if item.experiments == whole else [f"experiment={','.join(item.experiments)}"]
+
+
+def _make(item: Item, scale: str, options: argparse.Namespace) -> int:
     """Run an item's sweep, make its table and figures, and return the exit status."""
     if not item.experiments:
-        return _run("scripts.figures", item.name)
-    # toy runs are small enough for the paper's scale everywhere
-    scale = "paper" if (item.layout, options.scale) == ("toy", "lite") else options.scale
-    words = [f"+sweep={item.sweep}", f"seed={options.seeds}", f"scale={scale}"]
-    words += [f"experiment={','.join(item.experiments)}", f"hydra/launcher={options.launcher}"]
+        return _run("scripts.figures", *item.figures)
+    sweep = [f"+sweep={item.sweep}", *_narrowed(item), f"seed={options.seeds}", f"scale={scale}"]
+    sweep.append(f"hydra/launcher={options.launcher}")
     if options.launcher in AT_A_TIME:
-        words.append(f"{AT_A_TIME[options.launcher]}={options.jobs}")
-    swept = _run("experiments.run", *words)
-    narrowed = ["--experiment", options.experiment] if options.experiment else []
-    made = 0
-    if item.caption:
-        made = _run("scripts.tables", item.sweep, "--scale", scale, *narrowed)
-    for figure in item.figures:
-        made = made or _run("scripts.figures", figure, "--scale", scale)
+        sweep.append(f"{AT_A_TIME[options.launcher]}={options.jobs}")
+    swept = _run("experiments.run", *sweep)
+    how = ["--scale", scale]
+    how += ["--experiment", *item.experiments] if _narrowed(item) else []
+    made = _run("scripts.tables", item.sweep, *how) if item.caption else 0
+    made = made or _run("scripts.figures", item.sweep, *how)
+    if swept == 0 and (lacking := _lacking(item, scale, options.seeds)):
+        print(f"error: not made: {', '.join(lacking)}", file=sys.stderr)
+        return 1
     return swept or made
+
+
+def _lacking(item: Item, scale: str, seeds: str) -> list[str]:
+    """The runs of a sweep without a result, as those that another process is at work on."""
+    runs = states(item.sweep, scale, seeds, _narrowed(item))
+    return [run_name(config) for config, done in runs if not done]
 
 
 def _run(module: str, *words: str) -> int:
