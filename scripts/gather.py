@@ -109,7 +109,7 @@ def gather(runs: Runs, name: str, arms: Iterable[str]) -> Experiment:
     wanted = set(arms)
     of_experiment = [run for run in runs.runs if run.experiment == name]
     finished = [run for run in of_experiment if run.status in FINISHED]
-    left_out = [*runs.left_out, *_with_other_data(finished)]
+    left_out = [*runs.left_out, *with_other_data(finished)]
     odd = {run.folder for run in left_out}
     gathered: dict[str, Arm] = {}
     for run in finished:
@@ -129,15 +129,17 @@ def _is_of(folder: Path, experiment: str, arms: set[str]) -> bool:
     return folder.parts[-3] == experiment and folder.parts[-2] in arms
 
 
-def _with_other_data(runs: list[Run]) -> Iterator[LeftOut]:
-    """The runs whose data or task are not those of most runs with the same data configuration.
+def with_other_data(runs: Iterable[Run]) -> Iterator[LeftOut]:
+    """Takes finished runs, yields those whose data or task are not those of most.
 
-    Data are compared by what run.json says of them, as far as it says it.
+    Runs of an experiment with the same data configuration are compared, by what run.json says of
+    their data, as far as it says it.
     """
     groups: dict[str, list[Run]] = defaultdict(list)
     for run in runs:
         keys = hashed_part(run.config).items()
-        groups[json.dumps([pair for pair in keys if pair[0].startswith("data.")])].append(run)
+        data = [pair for pair in keys if pair[0].startswith("data.")]
+        groups[json.dumps([run.experiment, data])].append(run)
     for group in groups.values():
         counts: dict[str, Counter[str]] = defaultdict(Counter)
         for run in group:
