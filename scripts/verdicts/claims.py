@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,18 +143,23 @@ def _column(text: str, experiment: str, statistic: str) -> Column:
     """The column that a statistic is of, as the experiment's task declares it."""
     known = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
     _one_of(text, "experiment", experiment, known, "add a file to conf/experiment, or correct it")
-    task = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml").task
-    kind, _, name = statistic.partition(":")
     try:
-        columns = task_module(task).COLUMNS
+        columns = _columns(experiment)
     except (ImportError, AttributeError) as error:
-        raise ClaimError(f"{text!r}: task {task!r} of {experiment}: {error}") from error
+        raise ClaimError(f"{text!r}: the task of {experiment} is not known: {error}") from error
+    kind, _, name = statistic.partition(":")
     if kind not in STATISTICS or name not in columns:
         raise ClaimError(
             f"{text!r}: statistic must be last, last10, mean or reach, a colon and a column of "
-            f"task {task} ({', '.join(columns)}), as last:{next(iter(columns))}, got {statistic!r}"
+            f"{experiment} ({', '.join(columns)}), as last:{next(iter(columns))}, got {statistic!r}"
         )
     return columns[name]
+
+
+@functools.cache
+def _columns(experiment: str) -> dict[str, Column]:
+    task = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml").task
+    return task_module(task).COLUMNS
 
 
 def _pair(text: str, pair: list[Any], node: dict[str, Any], column: Column) -> Pair:

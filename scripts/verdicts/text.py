@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from scripts.tables.cells import MISSING, pipes
+from scripts.tables.formats import MISSING, pipes
 from scripts.titles import title
 from scripts.verdicts.claims import Claim
 from scripts.verdicts.intervals import MOST_SEEDS, Paired, needed_seeds

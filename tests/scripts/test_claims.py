@@ -32,7 +32,7 @@ def test_a_claim_that_stands_twice_is_refused(tmp_path):
         ("pairs: [[adam+lrd0.5, adam, 0.27]]", "at_least: 2, pairs: [[a, b]]", "at_least must be"),
         ("source:", "sweeps: table1\n    source:", "unknown keys sweeps"),
         ("experiment: mnist", "experiment: mnits", "must be one of .*mnist.*, got 'mnits': add a"),
-        ("test_accuracy", "accuracy", r"classification \(.*test_accuracy\).*, got 'last:accuracy'"),
+        ("test_accuracy", "accuracy", r"of mnist \(.*test_accuracy\).*, got 'last:accuracy'"),
         (
             "adam+lrd0.5",
             "adm+lrd0.5",
