@@ -55,7 +55,7 @@ def prepare(config: Config) -> Setting:
     data = _data(config, task)
     train_batches, test_batches = data.loaders(config["batch_size"], device)
     with streams.forked(config["seed"], "init"):
-        model = build(_net(config)).to(device)
+        model = build(net_node(config)).to(device)
     model = processes.synchronised(model, device)
     optimizer = make_optimizer(config, model)
     schedule = scheduler(config["schedule"], optimizer, len(train_batches), config["epochs"])
@@ -74,9 +74,9 @@ def _data(config: Config, task: Any) -> Any:
     return data
 
 
-def _net(config: Config) -> Config:
+def net_node(config: Config) -> Config:
     """The net's function and arguments, with those of the methods that change it."""
-    node = config["model"]
+    node = dict(config["model"])
     for method, value in active(config):
         if method.net:
             node = method.net(node, value)

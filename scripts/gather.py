@@ -1,31 +1,26 @@
-"""What tables and figures share: finished runs gathered into comparable arms."""
+"""What tables, figures and verdicts share: the finished runs of an experiment, by arm."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pandas as pd
 
-from experiments.identity import differences
+from experiments.identity import hashed_part
 from experiments.record.faults import FINISHED
-from experiments.record.reader import Run, read_runs
-from scripts.catalogue import TITLES
+from experiments.record.reader import LeftOut, Run, Runs, read_runs
+from experiments.tasks import Column, task_module
+from scripts.catalogue import ITEMS, Item, figure_item, own_arms, own_items
+from scripts.titles import net_name, task_of, title
 
 PAPER = Path(__file__).parent.parent / "results" / "paper"
-
-# Runs that share a key may differ in these configuration keys only: seeds of one arm, methods on
-# one optimizer, optimizers of one experiment.
-_METHOD = (
-    "seed:", "lrd.", "lr_scale:", "regularizer.", "optimizer.weight_decay:", "data.standardised:"
-)  # fmt: skip
-_COMPARABLE: tuple[tuple[Callable[[Run], str], tuple[str, ...]], ...] = (
-    (lambda run: run.arm, ("seed:",)),
-    (lambda run: run.config["optimizer"]["name"], _METHOD),
-    (lambda run: run.experiment, (*_METHOD, "optimizer.")),
-)
+_IMAGE_TASKS = ("classification", "segmentation", "detection")
 
 
 class ResultError(RuntimeError):
@@ -51,134 +46,200 @@ class Arm:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One experiment at one scale: its arms by name, and the runs that do not count."""
+    """One experiment at one scale: some of its arms by name, and the runs that do not count."""
 
     name: str
     arms: dict[str, Arm]
     unfinished: list[Run]
+    left_out: list[LeftOut]
+    own: list[str]  # arms that no item of the catalogue shows
 
     @property
     def title(self) -> str:
-        return TITLES.get(self.name, self.name)
+        return title(self.name, [run.config for run in self.runs])
 
     @property
     def runs(self) -> list[Run]:
         """All runs that count."""
         return [run for arm in self.arms.values() for run in (*arm.done, *arm.diverged)]
 
+    @property
+    def task(self) -> ModuleType:
+        """The module that declares the columns of the runs."""
+        return task_module(self.runs[0].config["task"] if self.runs else task_of(self.name))
+
+    @property
+    def result(self) -> Column:
+        """What the task declares of the column that tables show."""
+        return self.task.COLUMNS[self.task.RESULT]
+
     def __getitem__(self, arm: str) -> Arm:
         return self.arms.get(arm, Arm())
 
 
-def read_experiment(runs_dir: Path, scale: str, name: str, arms: Iterable[str]) -> Experiment:
-    """Gather the named arms of an experiment from its run folders; see `gather`."""
-    return gather(read_runs(runs_dir, scale=scale, experiment=name).runs, name, arms)
+def read_item(name: str, runs_dir: Path, scale: str, experiment: str | None) -> tuple[Item, Runs]:
+    """Takes the name of an item or figure, or `own`, returns the item and the runs of a scale.
+
+    Of `own` it is the item of the experiment's own arms. Of an experiment that the item does not
+    have it is that experiment's item. Raises ResultError if there are no such arms.
+    """
+    if name == "own":
+        runs = read_runs(runs_dir, scale=scale, experiment=experiment)
+        items = own_items(runs.runs)
+        if not items:
+            raise ResultError(
+                f"no finished run of {experiment} at scale {scale} in {runs_dir} is of an arm that "
+                "no item of the catalogue shows: `python -m scripts.verify` lists what there is"
+            )
+        return items[0], runs
+    item = ITEMS[name] if name in ITEMS else figure_item(name)
+    if experiment is not None and experiment not in item.experiments:
+        item = item.of_experiment(experiment)
+    read = [read_runs(runs_dir, scale=scale, experiment=each) for each in item.experiments]
+    return item, Runs(
+        [run for runs, _ in read for run in runs], [run for _, odd in read for run in odd]
+    )
 
 
-def gather(runs: Iterable[Run], name: str, arms: Iterable[str]) -> Experiment:
-    """The named arms of an experiment among its runs.
+def gather(runs: Runs, name: str, arms: Iterable[str]) -> Experiment:
+    """Takes the runs of a scale, returns the named arms of an experiment.
 
-    Raises ResultError if their configurations differ in more than seed, method and optimizer.
+    Runs that were made with other data than most of the experiment's are left out by name.
     """
     wanted = set(arms)
-    runs = [run for run in runs if run.arm in wanted]
-    finished = [run for run in runs if run.status in FINISHED]
-    _check_comparable(finished)
+    of_experiment = [run for run in runs.runs if run.experiment == name]
+    finished = [run for run in of_experiment if run.status in FINISHED]
+    left_out = [*runs.left_out, *with_other_data(finished)]
+    odd = {run.folder for run in left_out}
     gathered: dict[str, Arm] = {}
     for run in finished:
-        arm = gathered.setdefault(run.arm, Arm())
-        (arm.done if run.status == "done" else arm.diverged).append(run)
-    unfinished = [run for run in runs if run.status not in FINISHED]
-    return Experiment(name, gathered, unfinished)
+        if run.arm in wanted and run.folder not in odd:
+            arm = gathered.setdefault(run.arm, Arm())
+            (arm.done if run.status == "done" else arm.diverged).append(run)
+    return Experiment(
+        name,
+        gathered,
+        [run for run in of_experiment if run.status not in FINISHED and run.arm in wanted],
+        [run for run in left_out if _is_of(run.folder, name, wanted)],
+        own_arms(finished).get(name, []),
+    )
 
 
-def require_runs(
-    experiments: list[Experiment], runs_dir: Path, scale: str, sweep: str = "table1"
-) -> None:
+def _is_of(folder: Path, experiment: str, arms: set[str]) -> bool:
+    return folder.parts[-3] == experiment and folder.parts[-2] in arms
+
+
+def with_other_data(runs: Iterable[Run]) -> Iterator[LeftOut]:
+    """Takes finished runs, yields those whose data or task are not those of most.
+
+    Runs of an experiment with the same data configuration are compared, by what run.json says of
+    their data, as far as it says it.
+    """
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        keys = hashed_part(run.config).items()
+        data = [pair for pair in keys if pair[0].startswith("data.")]
+        groups[json.dumps([run.experiment, data])].append(run)
+    for group in groups.values():
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
+        for run in group:
+            for key, value in _origin(run).items():
+                counts[key][value] += 1
+        usual = {key: values.most_common(1)[0][0] for key, values in counts.items()}
+        for run in group:
+            differ = [key for key, value in _origin(run).items() if value != usual[key]]
+            if differ:
+                yield LeftOut(
+                    run.folder,
+                    "made with other data than most of its experiment's runs "
+                    f"({', '.join(differ)} in run.json): make it again with theirs",
+                )
+
+
+def _origin(run: Run) -> dict[str, str]:
+    origin = {**run.info["data"], "task": run.config["task"]}
+    return {key: repr(value) for key, value in origin.items()}
+
+
+def of_one_seed(arms: dict[str, Arm]) -> dict[str, Run]:
+    """Takes arms by any name, returns their runs of the first seed that all have done; or {}."""
+    by_seed = {name: {run.seed: run for run in arm.done} for name, arm in arms.items()}
+    common = set.intersection(*(set(runs) for runs in by_seed.values()))
+    return {name: runs[min(common)] for name, runs in by_seed.items()} if common else {}
+
+
+def require_runs(experiments: list[Experiment], runs_dir: Path, scale: str, sweep: str) -> None:
     """Raise ResultError, with the command to start with, if there is no finished run at all."""
     if any(experiment.runs for experiment in experiments):
         return
     names = " or ".join(experiment.name for experiment in experiments)
     begun = [place(run) for experiment in experiments for run in experiment.unfinished]
+    odd = [place_of(run.folder) for experiment in experiments for run in experiment.left_out]
     raise ResultError(
         f"no finished run of {names} at scale {scale} in {runs_dir}"
         + (f" (unfinished: {', '.join(begun)})" if begun else "")
+        + (f" (left out, as `python -m scripts.verify` says: {', '.join(odd)})" if odd else "")
         + f". Make some with: python -m experiments.run +sweep={sweep} "
         f"experiment={experiments[0].name} scale={scale} seed=0"
     )
 
 
-def _check_comparable(runs: list[Run]) -> None:
-    for run in runs:
-        ours, theirs = runs[0].info["data"], run.info["data"]
-        differ = [key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]]
-        if differ:
-            raise ResultError(
-                f"{runs[0].folder} and {run.folder} were made with other data ({differ[0]} in "
-                "run.json): find out which is right, and run the others again"
-            )
-    for key, may_differ in _COMPARABLE:
-        firsts: dict[str, Run] = {}
-        for run in runs:
-            first = firsts.setdefault(key(run), run)
-            lines = [
-                line
-                for line in differences(first.config, run.config)
-                if not line.startswith(may_differ)
-            ]
-            if lines:
-                raise ResultError(
-                    f"{first.folder} and {run.folder} cannot stand in one table:\n  "
-                    + "\n  ".join(lines)
-                    + "\nMove one of them away, or run it again with the other's configuration"
-                )
-
-
 def place(run: Run) -> str:
     """A run's name in notes: `mnist/adam/seed1 (failed)`."""
-    return f"{run.experiment}/{run.arm}/seed{run.seed} ({run.status})"
+    return f"{place_of(run.folder)} ({run.status})"
+
+
+def place_of(folder: Path) -> str:
+    """A run folder's name in notes: `mnist/adam/seed1`."""
+    return "/".join(folder.parts[-3:])
 
 
 def conditions(experiment: Experiment) -> str:
     """Net, epochs, seeds, data, device, threads and version of an experiment's finished runs."""
 
-    def among(value: Callable[[Run], str]) -> str:
-        return " or ".join(sorted({value(run) for run in experiment.runs}))
-
-    def data(run: Run) -> str:
-        source = run.info["data"]
-        return (
-            f"{source['name']} ({source['format']}), {source['train']:,} training and "
-            f"{source['test']:,} test images"
-        )
-
-    def device(run: Run) -> str:
-        info = run.info
-        return f"{info['device']} ({info['cpu']})" if info["device"] == "cpu" else info["device"]
-
-    def net(run: Run) -> str:
-        hidden = ("_target_", "num_classes")
-        sizes = {key: value for key, value in run.config["model"].items() if key not in hidden}
-        return ", ".join(f"{key} {value}" for key, value in sizes.items())
+    def among(value: Callable[[Run], Any]) -> str:
+        return " or ".join(sorted({str(value(run)) for run in experiment.runs}))
 
     seeds = sorted({run.seed for run in experiment.runs})
     return (
-        f"net: {among(net)}; {among(lambda run: str(run.config['epochs']))} epochs, batch size "
-        f"{among(lambda run: str(run.config['batch_size']))}; "
-        f"seeds: {', '.join(map(str, seeds))}; data: {among(data)}; "
-        f"device: {among(device)}, threads: {among(lambda run: str(run.info['threads']))}, "
+        f"net: {among(_net)}; {among(lambda run: run.config['epochs'])} epochs, batch size "
+        f"{among(lambda run: run.config['batch_size'])}; "
+        f"seeds: {', '.join(map(str, seeds))}; data: {among(_data)}; "
+        f"device: {among(_device)}, threads: {among(lambda run: run.info['threads'])}, "
         f"torch {among(lambda run: run.info['versions']['torch'])}"
     )
+
+
+def _net(run: Run) -> str:
+    hidden = ("_target_", "name", "num_classes")
+    sizes = [f"{key} {value}" for key, value in run.config["model"].items() if key not in hidden]
+    return ", ".join(sizes) or net_name(run.config)
+
+
+def _data(run: Run) -> str:
+    source = run.info["data"]
+    samples = "images" if run.config["task"] in _IMAGE_TASKS else "samples"
+    form = f" ({source['format']})" if "format" in source else ""
+    words = {"train": "training", "test": "test"}
+    counts = [f"{source[key]:,} {word}" for key, word in words.items() if key in source]
+    size = f", {' and '.join(counts)} {samples}" if counts else ""
+    return f"{source.get('name', 'without a name')}{form}{size}"
+
+
+def _device(run: Run) -> str:
+    info = run.info
+    return f"{info['device']} ({info['cpu']})" if info["device"] == "cpu" else info["device"]
+
+
+def paper_values(item: Item, experiment: str) -> dict[tuple[str, str], float]:
+    """Takes an item, returns the paper's numbers of one of its experiments by arm and metric."""
+    if item.published is None:
+        return {}
+    rows = published(item.published)
+    rows = rows[rows["experiment"] == experiment]
+    return dict(zip(zip(rows["arm"], rows["metric"], strict=True), rows["value"], strict=True))
 
 
 def published(item: str) -> pd.DataFrame:
     """The paper's numbers of a table or figure: experiment, arm, metric, value."""
     return pd.read_csv(PAPER / f"{item}.csv")
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is never seen half written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"{path.name}.tmp")
-    aside.write_bytes(content)
-    os.replace(aside, path)

@@ -1,17 +1,16 @@
 """What a sweep would take: `python -m scripts.plan table2 --scale paper --seeds 0,1,2`.
 
 Lists the sweep's runs, which of them are done, and the time and memory that the others would take
-on this machine, from a few training steps on random images for each kind of net and optimizer. No
-run is started and nothing is written. With `--limit HOURS`, the exit status is 1 if more
-remains and there is no GPU.
+on this machine: from a few training steps on a batch of their own data, for each kind of net and
+optimizer. No run is started and nothing is downloaded. With `--limit HOURS`, the exit status is 1
+if more remains and there is no GPU.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
-import math
+import os
 import resource
 import subprocess
 import sys
@@ -28,33 +27,54 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from data.batches import DataError
-from experiments import identity
-from experiments.configuration import ConfigError
+from experiments.configuration import Config, ConfigError, flatten
+from experiments.identity import run_folder
+from experiments.loop import autocast
+from experiments.methods import masked
 from experiments.record.reader import RecordError
 from experiments.record.writer import is_finished
-from experiments.setting import autocast, build, make_optimizer
-from experiments.validate import check
+from experiments.setting import build, make_optimizer, net_node
+from experiments.tasks import task_module
+from experiments.validate import check, resolve
 
 CONF = str(Path(__file__).parent.parent / "conf")
-_SIZES = {  # training and test images, and the shape of one, where all are held in memory
-    "data.mnist.mnist": (60_000, 10_000, (1, 28, 28)),
-    "data.digits.digits": (4_000, 1_000, (1, 28, 28)),
-    "data.cifar.cifar10": (50_000, 10_000, (3, 32, 32)),
-    "data.cifar.cifar100": (50_000, 10_000, (3, 32, 32)),
-}
-_NET = ("model", "task", "batch_size", "precision", "channels_last", "threads", "regularizer.p_sd")
-_FORWARD = 1 / 3  # of a training step's time, for each evaluated batch
+_NET = (
+    "model.", "task", "data.", "batch_size", "precision", "channels_last", "threads",
+    "regularizer.p_sd",
+)  # fmt: skip
+_EVALUATION = 1 / 3  # of a training step's time, for as many samples
+# Addresses at which nobody answers: what is not on this machine is not downloaded for a plan
+_OFFLINE = dict.fromkeys(("http_proxy", "https_proxy", "ftp_proxy"), "http://127.0.0.1:9")
+
+
+class PlanError(RuntimeError):
+    """A sweep that cannot be planned; the message says why."""
 
 
 class Cost(NamedTuple):
-    """Seconds of forward and backward pass and of each optimizer's step; peak bytes of memory."""
+    """Of runs of one kind: seconds of an epoch by kind of optimizer, peak bytes of memory."""
 
-    net: float
-    steps: dict[str, float]
+    epoch: dict[str, float]
     memory: int
 
 
-def configurations(sweep: str, overrides: list[str]) -> list[identity.Config]:
+class Planned(NamedTuple):
+    """A run of a sweep, and what is known of it. Hours are None where nobody can tell."""
+
+    name: str
+    done: bool
+    hours: float | None
+    note: str = ""  # its memory, or why its time is unknown
+
+    def __str__(self) -> str:
+        if self.done:
+            return f"{self.name}: done"
+        if self.hours is None:
+            return f"{self.name}: time unknown: {self.note}"
+        return f"{self.name}: about {plain(self.hours)} h, {self.note}"
+
+
+def configurations(sweep: str, overrides: list[str]) -> list[Config]:
     """What `experiments.run +sweep=<sweep> <overrides>` would run, by the sweep's own file."""
     parser = OverridesParser.create()
     with initialize_config_dir(CONF, version_base="1.3"):
@@ -70,51 +90,68 @@ def configurations(sweep: str, overrides: list[str]) -> list[identity.Config]:
             )
             choices[key] = [f"{key}={value}" for value in values]
         return [
-            OmegaConf.to_container(compose("config", list(each)), resolve=True)  # type: ignore
-            for each in product(*choices.values())
+            OmegaConf.to_container(compose("config", list(words)), resolve=True)  # type: ignore
+            for words in product(*choices.values())
         ]
 
 
-def net_kind(config: identity.Config) -> str:
-    """Runs of one kind have the same forward and backward pass."""
-    flat = identity.flatten(config)
+def net_kind(config: Config) -> str:
+    """Runs of one kind have the same batches and the same forward and backward pass."""
+    flat = flatten(config)
     shape = {key: value for key, value in flat.items() if key.startswith(_NET)}
-    shape |= {key: flat.get(key) for key in ("data._target_", "data.crop", "data.size")}
     return json.dumps(shape, sort_keys=True)
 
 
-def optimizer_kind(config: identity.Config) -> str:
+def optimizer_kind(config: Config) -> str:
     """Runs of one kind have the same optimizer's step."""
-    return f"{config['optimizer']['name']}{'+lrd' if identity.masked(config) else ''}"
+    return f"{config['optimizer']['name']}{'+lrd' if masked(config) else ''}"
 
 
-def sizes(config: identity.Config) -> tuple[int, int]:
-    """Training and test images; of VOC by its lists. Raises DataError where there are none."""
-    data = config["data"]
-    if "steps" in data:  # of a task without data
-        return data["steps"] * config["batch_size"], 0
-    if data["_target_"] not in _SIZES:
-        provenance = build(data).provenance
-        return provenance["train"], provenance["test"]
-    train, test, _ = _SIZES[data["_target_"]]
-    return data["subset"] or train, data["test_subset"] or test
+def calibrate(configs: list[Config]) -> Cost:
+    """Measure runs of one kind of net in this process; masks by the eager step.
+
+    Raises DataError where their data is not there.
+    """
+    config, device = configs[0], torch.device("cpu")
+    torch.set_num_threads(config["threads"])
+    task = task_module(config["task"])
+    batch, steps, tested = _batch(config, device)
+    node = net_node(config)
+    if "encoder_weights" in node:
+        node |= {"encoder_weights": None, "weights_file": None}  # the same net, not pretrained
+    net = build(node)
+    if config["channels_last"]:
+        net.register_forward_pre_hook(
+            lambda _, inputs: tuple(
+                images.contiguous(memory_format=torch.channels_last) for images in inputs
+            )
+        )
+
+    def train() -> None:
+        net.zero_grad()
+        with autocast(config, device):
+            loss, _ = task.loss(net, batch)
+        loss.backward()
+
+    step, epoch = timed(train), {}
+    for alike in configs:
+        eager = {**alike, "lrd": {**alike["lrd"], "compile": False}}
+        update = timed(make_optimizer(eager, net).step)
+        epoch[optimizer_kind(alike)] = steps * (step + update) + tested * step * _EVALUATION
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return Cost(epoch, peak)
 
 
-def random_batch(config: identity.Config) -> tuple[Any, Any]:
-    """Images and targets of the shapes that the task gets, of nothing in particular."""
-    if config["task"] == "toy":
-        return None, None
-    count, data, classes = config["batch_size"], config["data"], config["model"]["num_classes"]
-    if config["task"] == "segmentation":
-        side = data["crop"]
-        return torch.randn(count, 3, side, side), torch.zeros(count, side, side, dtype=torch.long)
-    if config["task"] == "detection":
-        side = data["size"]
-        box = torch.tensor([[side / 4, side / 4, side / 2, side / 2]])
-        targets = [{"boxes": box, "labels": torch.ones(1, dtype=torch.long)} for _ in range(count)]
-        return torch.randn(count, 3, side, side), targets
-    shape = _SIZES[data["_target_"]][2]
-    return torch.randn(count, *shape), torch.arange(count) % classes
+def _batch(config: Config, device: torch.device) -> tuple[Any, int, float]:
+    """The first training batch, how many there are, and the test samples by the batch size."""
+    node = config["data"]
+    if "_target_" not in node:  # a task without data
+        return None, node["steps"], 0
+    data = build({**node, **({"workers": 0} if "workers" in node else {})})
+    train, _ = data.loaders(config["batch_size"], device)
+    streams = (torch.Generator().manual_seed(seed) for seed in (0, 1))
+    batch = next(iter(train.epoch(*streams)))
+    return batch, len(train), data.provenance["test"] / config["batch_size"]
 
 
 def timed(function: Callable[[], object]) -> float:
@@ -127,84 +164,80 @@ def timed(function: Callable[[], object]) -> float:
     return min(seconds[1:])
 
 
-def calibrate(configs: list[identity.Config]) -> Cost:
-    """Measure runs of one kind of net in this process; masks by the eager step."""
-    config = configs[0]
-    torch.set_num_threads(config["threads"])
-    p_sd = config["regularizer"]["p_sd"]
-    settings = {**config["model"], **({} if p_sd == 1 else {"p_sd": p_sd})}
-    if "encoder_weights" in settings:
-        settings |= {"encoder_weights": None, "weights_file": None}  # the same net, not pretrained
-    net, (images, targets) = build(settings), random_batch(config)
-    if config["channels_last"]:
-        images = images.contiguous(memory_format=torch.channels_last)
-    task = importlib.import_module(f"experiments.tasks.{config['task']}")
+def measure(configs: list[Config], download: bool = False) -> Cost | str:
+    """`calibrate` in a process of its own, whose peak of memory is that of nothing else.
 
-    def train() -> None:
-        net.zero_grad()
-        with autocast(config, torch.device("cpu")):
-            loss, _ = task.loss(net, (images, targets))
-        loss.backward()
-
-    seconds, steps = timed(train), {}
-    for each in configs:
-        each = {**each, "lrd": {**each["lrd"], "compile": False}}
-        steps[optimizer_kind(each)] = timed(make_optimizer(each, net).step)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Cost(seconds, steps, peak + _bytes_of_data(config))
-
-
-def _bytes_of_data(config: identity.Config) -> int:
-    target = config["data"].get("_target_")
-    if target not in _SIZES:
-        return 0
-    shape = _SIZES[target][2]
-    return sum(sizes(config)) * math.prod(shape) * (1 if "cifar" in target else 4)
-
-
-def measure(configs: list[identity.Config]) -> Cost:
-    """`calibrate` in a process of its own, whose peak of memory is that of nothing else."""
+    Returns the first line of the DataError where their data is not there. Raises PlanError.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "scripts.plan", "--calibrate"],
         input=json.dumps(configs),
         capture_output=True,
         text=True,
         cwd=Path(CONF).parent,
+        env={**os.environ, **({} if download else _OFFLINE)},
     )
     if done.returncode:
-        raise RuntimeError(f"the calibration failed:\n{done.stderr[-2000:]}")
-    return Cost(*json.loads(done.stdout.splitlines()[-1]))
+        raise PlanError(f"the calibration failed:\n{done.stderr[-2000:]}")
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return answer if isinstance(answer, str) else Cost(*answer)
 
 
-def hours(config: identity.Config, cost: Cost) -> float:
-    """Estimated hours of a run."""
-    train, test = sizes(config)
-    steps = -(-train // config["batch_size"])
-    step = cost.net + cost.steps[optimizer_kind(config)]
-    evaluation = test / config["batch_size"] * cost.net * _FORWARD
-    return config["epochs"] * (steps * step + evaluation) / 3600
+def states(sweep: str, scale: str, seeds: str, overrides: list[str]) -> list[tuple[Config, bool]]:
+    """Takes a sweep as its command has it, returns its configurations and which are done.
+
+    Raises PlanError for what the command would refuse.
+    """
+    try:
+        words = [f"scale={scale}", f"seed={seeds}", *overrides]
+        configs = [resolve(config) for config in configurations(sweep, words)]
+        for config in configs:
+            check(config)
+        return [(config, is_finished(config)) for config in configs]
+    except (HydraException, ConfigError, RecordError) as error:
+        raise PlanError(str(error)) from error
 
 
-def lines(configs: list[identity.Config]) -> Iterator[tuple[str, float]]:
-    """A line for each run, in the order of the sweep, with the hours that it would take."""
-    done = [is_finished(config) for config in configs]
-    missing = [config for config, there in zip(configs, done, strict=True) if not there]
-    kinds: dict[str, dict[str, identity.Config]] = {}
-    for config in missing:
-        kinds.setdefault(net_kind(config), {})[optimizer_kind(config)] = config
-    costs = {kind: measure(list(found.values())) for kind, found in kinds.items()}
-    for config, there in zip(configs, done, strict=True):
-        name = "/".join(identity.run_folder(config).parts[-3:])
-        if there:
-            yield f"{name}: done", 0.0
-            continue
-        cost = costs[net_kind(config)]
-        try:
-            took = hours(config, cost)
-        except DataError as error:
-            yield f"{name}: time unknown, {str(error).splitlines()[0]}", 0.0
-            continue
-        yield f"{name}: about {took:.2g} h, {cost.memory / 2**30:.1f} GiB", took
+def runs_of(
+    sweep: str, scale: str, seeds: str, overrides: list[str], download: bool = False
+) -> Iterator[Planned]:
+    """Takes a sweep as its command has it, returns its runs in their order. Raises PlanError."""
+    runs = states(sweep, scale, seeds, overrides)
+    kinds: dict[str, dict[str, Config]] = {}
+    for config, done in runs:
+        if not done:
+            kinds.setdefault(net_kind(config), {})[optimizer_kind(config)] = config
+    costs = {kind: measure([*alike.values()], download) for kind, alike in kinds.items()}
+    for config, done in runs:
+        name = run_name(config)
+        if done:
+            yield Planned(name, True, 0.0)
+        elif isinstance(cost := costs[net_kind(config)], str):
+            yield Planned(name, False, None, cost)
+        else:
+            took = config["epochs"] * cost.epoch[optimizer_kind(config)] / 3600
+            yield Planned(name, False, took, f"{cost.memory / 2**30:.1f} GiB")
+
+
+def run_name(config: Config) -> str:
+    """`mnist/adam/seed0`."""
+    return "/".join(run_folder(config).parts[-3:])
+
+
+def plain(hours: float) -> str:
+    """Two digits, as people write a number: `0.034`, `7.9`, `160`."""
+    return f"{hours:.0f}" if hours >= 10 else f"{hours:.2g}"
+
+
+def summary(runs: list[Planned]) -> str:
+    """How many runs there are, how many are done, and what remains."""
+    unknown = sum(run.hours is None for run in runs)
+    total = sum(run.hours or 0.0 for run in runs)
+    return (
+        f"{len(runs)} runs, {sum(run.done for run in runs)} done. What remains takes about "
+        f"{plain(total)} hours on this machine, one run after another (an estimate from single "
+        f"training steps){f', and {unknown} runs of unknown time' if unknown else ''}."
+    )
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -217,28 +250,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", help="as of experiments.run: experiment=mnist")
     options = parser.parse_intermixed_args(arguments)
     if options.calibrate:
-        print(json.dumps(calibrate(json.load(sys.stdin))))
+        try:
+            print(json.dumps(calibrate(json.load(sys.stdin))))
+        except DataError as error:
+            print(json.dumps(str(error).splitlines()[0]))
         return
     if options.limit is not None and torch.cuda.is_available():
         print("The plan is left out: it would be this machine's CPU's, and there is a GPU.")
         return
-    given = [f"scale={options.scale}", f"seed={options.seeds}", *options.overrides]
     try:
-        configs = configurations(options.sweep, given)
-        for config in configs:
-            check(config)
-        total, runs = 0.0, list(lines(configs))
-    except (HydraException, ConfigError, RecordError, RuntimeError) as error:
+        runs = [*runs_of(options.sweep, options.scale, options.seeds, options.overrides)]
+    except PlanError as error:
         sys.exit(f"error: {error}")
-    for line, took in runs:
-        print(line)
-        total += took
-    ready = sum(line.endswith(": done") for line, _ in runs)
-    print(
-        f"{len(runs)} runs, {ready} done. What remains takes about {total:.2g} hours on this "
-        "machine, one run after another (an estimate from single training steps)."
-    )
-    if options.limit is not None and total > options.limit:
+    print(*runs, summary(runs), sep="\n")
+    if options.limit is not None and sum(run.hours or 0.0 for run in runs) > options.limit:
         sys.exit(1)
 
 

@@ -1,4 +1,9 @@
-"""Check every run folder: `python -m scripts.verify`. Exit status 1 if one is not whole."""
+"""Check every run folder: `python -m scripts.verify`.
+
+Says for each scale how many runs are whole, by status; names each folder that is left out of
+tables, figures and verdicts, with the reason; and says which runs the report does not show. The
+exit status is 1 if a folder is left out.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,37 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from experiments.record.reader import read_runs
+from experiments.record.faults import FINISHED
+from experiments.record.reader import Runs, read_runs
+from scripts.catalogue import ITEMS, own_arms
+from scripts.gather import with_other_data
+
+_OUTSIDE = {
+    (experiment, arm)
+    for item in ITEMS.values()
+    if not item.in_report
+    for experiment in item.experiments
+    for arm in item.arms()
+}
+
+
+def report(scale: str, runs: Runs) -> int:
+    """Print what is to be said of the runs of a scale; returns how many folders are left out."""
+    finished = [run for run in runs.runs if run.status in FINISHED]
+    left_out = [*runs.left_out, *with_other_data(finished)]
+    odd = {run.folder for run in left_out}
+    counts = Counter(run.status for run in runs.runs if run.folder not in odd)
+    counts["left out"] = len(left_out)
+    words = [f"{count} {status}" for status, count in counts.items() if count]
+    for run in sorted(left_out):
+        print(f"{run.folder}: {run.reason}")
+    print(f"{scale}: {', '.join(words) or 'no runs'}")
+    outside = Counter(run.experiment for run in runs.runs if (run.experiment, run.arm) in _OUTSIDE)
+    for experiment, count in outside.items():
+        print(f"{scale}: outside the report, as the demo's: {count} of {experiment}")
+    for experiment, arms in own_arms(runs.runs).items():
+        print(f"{scale}: in no item of the paper: {', '.join(arms)} of {experiment}")
+    return len(left_out)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -15,16 +50,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))
     options = parser.parse_args(arguments)
     if not options.runs_dir.is_dir():
-        sys.exit(f"error: {options.runs_dir} is no folder of runs")
+        sys.exit(f"error: {options.runs_dir} is no folder of runs: name one with --runs-dir")
     broken = 0
     for scale in sorted(path.name for path in options.runs_dir.iterdir() if path.is_dir()):
-        runs, left_out = read_runs(options.runs_dir, scale=scale)
-        broken += len(left_out)
-        for folder, reason in left_out:
-            print(f"{folder}: {reason}")
-        counts = Counter(run.status for run in runs)
-        print(f"{scale}: " + ", ".join(f"{count} {status}" for status, count in counts.items()))
-    sys.exit(f"error: {broken} not whole" if broken else 0)
+        broken += report(scale, read_runs(options.runs_dir, scale=scale))
+    if broken:
+        sys.exit(f"error: {broken} left out: repair or delete their folders, and run them again")
 
 
 if __name__ == "__main__":

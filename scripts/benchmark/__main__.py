@@ -12,7 +12,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -38,12 +38,8 @@ TITLES = {
 def results_of(part: str, root: str, threads: int, rounds: int) -> Iterator[Result]:
     """The rows of one part, as they are measured."""
     few = min(rounds, EPOCH_ROUNDS)
-    if part == "step":
-        yield from step.steps(rounds)
-    elif part == "masks":
-        yield from step.masks(rounds)
-    elif part == "growth":
-        yield from step.growth(rounds)
+    if part in ("step", "masks", "growth"):
+        yield from {"step": step.steps, "masks": step.masks, "growth": step.growth}[part](rounds)
     elif part == "memory":
         yield from process.memory(threads)
     elif part == "compile":
@@ -64,9 +60,8 @@ def row(result: Result) -> str:
     return "| " + " | ".join([result.what, *times, value, goal, met, result.note]) + " |"
 
 
-def write(results: Iterable[Result], out: Path, conditions: str) -> None:
+def write(results: list[Result], out: Path, conditions: str) -> None:
     """Write benchmark.csv, .md and .png, the table by parts."""
-    results = list(results)
     out.mkdir(parents=True, exist_ok=True)
     text = [f"# Benchmark\n\n{conditions}\n\n![Ratios](benchmark.png)\n"]
     for part in PARTS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import statistics
@@ -25,6 +26,7 @@ from scripts.benchmark.measure import BATCH, Result, compare, measure, timed
 from scripts.benchmark.step import bernoulli, plain_adam
 
 MEAN, STD = 0.1307, 0.3081
+MASKED = ("lrd.enabled=true", "lrd.compile=true")
 
 
 def epochs(root: str, threads: int, rounds: int) -> Iterator[Result]:
@@ -33,62 +35,58 @@ def epochs(root: str, threads: int, rounds: int) -> Iterator[Result]:
     images = ((train.data.float() / 255 - MEAN) / STD)[:, None]
     bare = bare_epoch(images, train.targets)
     bare()
-    masked = ("lrd.enabled=true", "lrd.compile=true")
-    runner_epoch(root, threads, *masked)  # compiles once; torch keeps the kernel on disk
+    runner_epoch(root, threads, *MASKED)  # compiles once; torch keeps the kernel on disk
     seconds = measure(
         {
             "runner": lambda: runner_epoch(root, threads),
-            "LRD": lambda: runner_epoch(root, threads, *masked),
+            "LRD": lambda: runner_epoch(root, threads, *MASKED),
             "bare": timed(bare),
             "usual": timed(usual_epoch(root, masked=False)),
             "plain": timed(usual_epoch(root, masked=True)),
         },
         rounds,
     )
-    ours, with_lrd, name = seconds["runner"], seconds["LRD"], "MNIST epoch, Adam"
+    ours, masked, name = seconds["runner"], seconds["LRD"], "MNIST epoch, Adam"
     loader = "DataLoader, 2 workers, ToTensor and Normalize"
-    yield compare("epoch", f"{name}, runner: with LRD / without", 1.03, with_lrd, ours)
-    yield compare(
-        "epoch",
-        f"{name}+LRD: runner / DataLoader loop with torch.bernoulli masks",
-        0.2,
-        with_lrd,
-        seconds["plain"],
-        loader,
-    )
-    yield compare("epoch", f"{name}: runner / bare loop", 1.15, ours, seconds["bare"])
-    what = f"{name}: runner / DataLoader loop"
-    yield compare("epoch", what, 0.4, ours, seconds["usual"], loader)
+    for label, against, goal, times, note in (
+        (f"{name}, runner: with LRD", "without", 1.03, (masked, ours), ""),
+        (f"{name}+LRD: runner", "DataLoader loop with torch.bernoulli masks", 0.2,
+         (masked, seconds["plain"]), loader),
+        (f"{name}: runner", "bare loop", 1.15, (ours, seconds["bare"]), ""),
+        (f"{name}: runner", "DataLoader loop", 0.4, (ours, seconds["usual"]), loader),
+    ):  # fmt: skip
+        yield compare("epoch", label, against, *times, goal=goal, note=note)
 
 
 def runner_epoch(root: str, threads: int, *overrides: str) -> float:
     """Seconds that the runner's record gives for an epoch, in a process of its own: the median of
     the second to the fourth."""
+    with run_of_mnist(root, threads, 4, *overrides) as folder:
+        rows = list(csv.DictReader((folder / "timing.csv").open()))
+    return statistics.median(float(row["seconds"]) for row in rows[1:])
+
+
+@contextlib.contextmanager
+def run_of_mnist(root: str, threads: int, epochs: int, *overrides: str) -> Iterator[Path]:
+    """The folder of a run that is made for this and then deleted."""
     with tempfile.TemporaryDirectory() as folder:
         command = [
-            sys.executable, "-m", "experiments.run", "experiment=mnist", "epochs=4",
+            sys.executable, "-m", "experiments.run", "experiment=mnist", f"epochs={epochs}",
             f"threads={threads}", f"data.root={root}", f"runs_dir={folder}", *overrides,
         ]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True)
-        (timing,) = Path(folder).rglob("timing.csv")
-        rows = list(csv.DictReader(timing.open()))
-        return statistics.median(float(row["seconds"]) for row in rows[1:])
+        (record,) = Path(folder).rglob("run.json")
+        yield record.parent
 
 
 def checkpoints(root: str, threads: int) -> Result:
     """The share of a run's training time that its checkpoints take, at the default interval."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable, "-m", "experiments.run", "experiment=mnist", "epochs=20",
-            f"threads={threads}", f"data.root={root}", f"runs_dir={folder}",
-        ]  # fmt: skip
-        subprocess.run(command, check=True, capture_output=True)
-        (record,) = Path(folder).rglob("run.json")
-        info = json.loads(record.read_text())
+    with run_of_mnist(root, threads, 20) as folder:
+        info = json.loads((folder / "run.json").read_text())
     share = info["checkpoint_seconds"] / info["seconds"]
     note = f"{info['checkpoint_seconds']} s of {info['seconds']} s, 20 epochs"
     what = "MNIST run at paper scale, Adam: time of checkpoints / of training"
-    return Result("epoch", what, None, None, share, "", 0.01, note)
+    return Result("epoch", what, value=share, goal=0.01, note=note)
 
 
 def bare_epoch(images: Tensor, labels: Tensor) -> Callable[[], None]:
@@ -132,19 +130,19 @@ def resnet_steps(rounds: int) -> Iterator[Result]:
         steps["fp32"]()
     steps["bf16"]()
     seconds = measure({name: timed(step) for name, step in steps.items()}, rounds)
-    what = f"ResNet-34 CIFAR step, batch {BATCH}: bf16 and channels-last / fp32"
+    name = f"ResNet-34 CIFAR step, batch {BATCH}: bf16 and channels-last"
     operations = counter.get_total_flops()
     rates = {"bf16": _product_rate(torch.bfloat16), "fp32": _product_rate(torch.float32)}
     limits = [
-        f"{operations / rate * 1e3:.0f} ms in {name} ({rate / 1e9:.0f} GFLOP/s)"
-        for name, rate in rates.items()
+        f"{operations / rate * 1e3:.0f} ms in {kind} ({rate / 1e9:.0f} GFLOP/s)"
+        for kind, rate in rates.items()
     ]
     note = (
         "forward, backward and fused Adam; the net is not compiled; limit: its "
         f"{operations / 1e9:.0f} GFLOP, at the rate of this machine's large matrix products, take "
         + " and ".join(limits)
     )
-    yield compare("epoch", what, 0.45, seconds["bf16"], seconds["fp32"], note)
+    yield compare("epoch", name, "fp32", seconds["bf16"], seconds["fp32"], goal=0.45, note=note)
 
 
 def _product_rate(dtype: torch.dtype) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from pathlib import Path
 
 import matplotlib as mpl
@@ -10,25 +11,25 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from experiments.record.atomic import write
 from scripts.benchmark.measure import Result
-from scripts.figures.curves import STYLE
-from scripts.gather import write_whole
+from scripts.figures.style import STYLE
 
 OURS, OTHER, GOAL = "#0072B2", "#D55E00", "0.25"  # Okabe and Ito's, told apart by marker as well
 
 
 def draw(results: list[Result], path: Path) -> None:
     """Write the figure as PNG; parts that were not measured leave their panel empty."""
-    parts = {part: [r for r in results if r.part == part] for part in ("step", "masks", "growth")}
+    masks, growth = ([row for row in results if row.part == part] for part in ("masks", "growth"))
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.5, 6.8), dpi=160, layout="constrained")
         grid = figure.add_gridspec(2, 2, width_ratios=(1.2, 1))
-        _goals(figure.add_subplot(grid[:, 0]), [r for r in results if r.goal])
-        _masks(figure.add_subplot(grid[0, 1]), parts["masks"])
-        _growth(figure.add_subplot(grid[1, 1]), parts["growth"])
+        _goals(figure.add_subplot(grid[:, 0]), [row for row in results if row.goal])
+        _masks(figure.add_subplot(grid[0, 1]), masks)
+        _growth(figure.add_subplot(grid[1, 1]), growth)
         buffer = io.BytesIO()
         FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-    write_whole(path, buffer.getvalue())
+    write(path, buffer.getvalue())
 
 
 def _goals(axes: Axes, results: list[Result]) -> None:
@@ -36,33 +37,24 @@ def _goals(axes: Axes, results: list[Result]) -> None:
     axes.set_title("Measured / goal: met left of the line")
     axes.axvline(1, color=GOAL, linewidth=0.9)
     for place, result in enumerate(results):
-        style = {"color": OURS, "marker": "o"} if result.met == "yes" else {
-            "color": OTHER, "marker": "X"
-        }  # fmt: skip
-        axes.plot(result.value / result.goal, place, linestyle="", markersize=5, **style)
-    axes.set_yticks(range(len(results)), [_short(result.what) for result in results], fontsize=6.5)
+        color, marker = (OURS, "o") if result.met == "yes" else (OTHER, "X")
+        axes.plot(result.value / result.goal, place, marker, color=color, markersize=5)
+    names = [textwrap.fill(result.what, 44) for result in results]
+    axes.set_yticks(range(len(results)), names, fontsize=6.5)
     axes.set_ylim(len(results) - 0.5, -0.5)
     axes.set_xlim(left=0)
     axes.grid(axis="x", color="0.9", linewidth=0.5)
 
 
-def _short(what: str) -> str:
-    """A row's name in at most two lines."""
-    if len(what) <= 36:
-        return what
-    middle = what.rfind(" ", 0, len(what) // 2 + 8)
-    return what[:middle] + "\n" + what[middle + 1 :]
-
-
 def _masks(axes: Axes, results: list[Result]) -> None:
     """Milliseconds of a step of the larger size, by the way to mask it."""
     axes.set_title("Adam step, 21 M parameters")
+    rows = [result for result in results if result.parameters]
+    largest = max((result.parameters for result in rows), default=0)
     times: dict[str, float] = {}
-    for result in results:
-        first, _, rest = result.what.partition(" / ")
-        other, _, size = rest.rpartition(", ")
-        if size.startswith("21"):
-            times[first], times[other] = result.ours, result.other
+    for result in rows:
+        if result.parameters == largest:
+            times[result.name], times[result.against] = result.ours, result.other
     for place, (name, time) in enumerate(sorted(times.items(), key=lambda pair: pair[1])):
         color = OURS if name == "Adam+LRD" else "0.45"
         axes.plot(time, place, marker="o", color=color)
@@ -78,12 +70,14 @@ def _masks(axes: Axes, results: list[Result]) -> None:
 def _growth(axes: Axes, results: list[Result]) -> None:
     """Nanoseconds for each parameter by the number of parameters."""
     axes.set_title("Growth")
-    rows = [result for result in results if result.ours]
-    counts = [float(result.what.split()[-2]) for result in rows]
-    for name, color, marker in (("ours", OURS, "o"), ("other", OTHER, "s")):
-        each = [getattr(r, name) * 1e6 / count for r, count in zip(rows, counts, strict=True)]
-        label = "Adam+LRD" if name == "ours" else "fused Adam"
-        axes.plot(counts, each, color=color, marker=marker, markersize=3.5, label=label)
+    rows = [result for result in results if result.parameters]
+    counts = [result.parameters for result in rows]
+    for label, times, color, marker in (
+        ("Adam+LRD", [row.ours for row in rows], OURS, "o"),
+        ("fused Adam", [row.other for row in rows], OTHER, "s"),
+    ):
+        heights = [time * 1e6 / count for time, count in zip(times, counts, strict=True)]
+        axes.plot(counts, heights, color=color, marker=marker, markersize=3.5, label=label)
     axes.set_xscale("log")
     axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
     axes.set_xlabel("parameters")

@@ -1,11 +1,11 @@
-"""What the benchmarks share: timers that take turns, and a row of the table."""
+"""What the benchmarks share: timers that take turns, and a result of the table."""
 
 from __future__ import annotations
 
 import statistics
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -13,6 +13,8 @@ from torch import nn
 PARTS = ("step", "masks", "growth", "memory", "compile", "epoch")
 BATCH = 128
 KEEP_PROB = 0.5
+FAST = {"compile": True}  # how an optimizer of lrd is told to take its fast step
+Timer = Callable[[], float]
 
 
 class Result(NamedTuple):
@@ -20,13 +22,16 @@ class Result(NamedTuple):
 
     part: str
     what: str
-    ours: float | None  # milliseconds
-    other: float | None  # milliseconds
-    value: float
-    unit: str  # empty for a ratio
-    goal: float | None  # the value may be at most this
+    ours: float | None = None  # milliseconds
+    other: float | None = None  # milliseconds
+    value: float = 0.0
+    unit: str = ""  # empty for a ratio
+    goal: float | None = None  # the value may be at most this
     note: str = ""
     ratios: tuple[float, ...] = ()  # round by round
+    name: str = ""  # of what is ours
+    against: str = ""  # what it is compared with
+    parameters: int | None = None
 
     @property
     def met(self) -> str:
@@ -34,7 +39,7 @@ class Result(NamedTuple):
         return "" if self.goal is None else ("yes" if self.value <= self.goal else "no")
 
 
-def measure(timers: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def measure(timers: dict[str, Timer], rounds: int) -> dict[str, list[float]]:
     """Seconds of each timer in each round: they take turns, after a warm-up by the caller."""
     seconds: dict[str, list[float]] = {name: [] for name in timers}
     for _ in range(rounds):
@@ -43,7 +48,7 @@ def measure(timers: dict[str, Callable[[], float]], rounds: int) -> dict[str, li
     return seconds
 
 
-def timed(function: Callable[[], object], repeat: int = 1) -> Callable[[], float]:
+def timed(function: Callable[[], object], repeat: int = 1) -> Timer:
     """A timer of the mean of `repeat` calls, in seconds."""
 
     def timer() -> float:
@@ -57,21 +62,32 @@ def timed(function: Callable[[], object], repeat: int = 1) -> Callable[[], float
 
 def compare(
     part: str,
-    what: str,
-    goal: float | None,
+    name: str,
+    against: str,
     ours: list[float],
     other: list[float],
-    note: str = "",
+    *,
+    size: str = "",
+    **fields: Any,
 ) -> Result:
-    """The medians, and as the value the median of the rounds' ratios."""
+    """Takes two sides' seconds by round, returns their medians and the rounds' median ratio."""
     ratios = tuple(a / b for a, b in zip(ours, other, strict=True))
     times = milliseconds(ours), milliseconds(other)
-    return Result(part, what, *times, statistics.median(ratios), "", goal, note, ratios)
+    what = f"{name} / {against}" + (f", {size}" if size else "")
+    fields |= {"ratios": ratios, "name": name, "against": against}
+    return Result(part, what, *times, statistics.median(ratios), **fields)
 
 
 def milliseconds(seconds: list[float]) -> float:
     """The median of `seconds`, in milliseconds."""
     return statistics.median(seconds) * 1e3
+
+
+def race(timers: dict[str, Timer], rounds: int) -> dict[str, list[float]]:
+    """`measure` after one call of each timer."""
+    for timer in timers.values():
+        timer()
+    return measure(timers, rounds)
 
 
 def random_parameters(model: nn.Module) -> list[nn.Parameter]:

@@ -24,15 +24,15 @@ from torch._dynamo.utils import calculate_time_spent
 
 import lrd
 from models.resnet import resnet34
-from scripts.benchmark.measure import Result, random_parameters
+from scripts.benchmark.measure import FAST, Result, random_parameters
 
 
 def memory(threads: int) -> Iterator[Result]:
     """Bytes of state, and the peak of memory during a step, of Adam with and without LRD."""
     masked, plain = (_run("memory", name, threads) for name in ("lrd", "torch"))
     extra = (masked["state"] - plain["state"]) / masked["parameters"]
-    what = "state of Adam+LRD beyond fused Adam's, 21 M parameters"
-    yield Result("memory", what, None, None, extra, "bytes a parameter", 0, "optimizer.state")
+    what, unit = "state of Adam+LRD beyond fused Adam's, 21 M parameters", "bytes a parameter"
+    yield Result("memory", what, value=extra, unit=unit, goal=0, note="optimizer.state")
     ratio = masked["peak"] / plain["peak"]
     note = (
         f"{masked['peak'] / 1e6:.1f} and {plain['peak'] / 1e6:.1f} MB: parameters, gradients, "
@@ -40,7 +40,7 @@ def memory(threads: int) -> Iterator[Result]:
         f"compiler is not in it, {(masked['resident'] - plain['resident']) / 1e6:.0f} MB"
     )
     what = "peak memory during a step, Adam+LRD / fused Adam, 21 M parameters"
-    yield Result("memory", what, None, None, ratio, "", 1.01, note)
+    yield Result("memory", what, value=ratio, goal=1.01, note=note)
 
 
 def compilation(threads: int, rounds: int) -> Iterator[Result]:
@@ -52,13 +52,14 @@ def compilation(threads: int, rounds: int) -> Iterator[Result]:
             warm.append(_run("first", "lrd", threads, cache))
     what = "first step of Adam+LRD, ResNet-34's parameters, fresh process"
     for name, times, goal in (("empty cache", cold, 15.0), ("torch's cache", warm, 3.0)):
-        each = ", ".join(f"{time['seconds']:.1f}" for time in times)
-        parts = {part: statistics.median(time[part] for time in times) for part in times[0]}
+        rounds_text = ", ".join(f"{time['seconds']:.1f}" for time in times)
+        median = {kind: statistics.median(time[kind] for time in times) for kind in times[0]}
         note = (
-            f"rounds: {each} s; of it torch's tracer {parts['tracer']:.1f} s, its compiler "
-            f"{parts['compiler']:.1f} s, imports and the rest {parts['rest']:.1f} s"
+            f"rounds: {rounds_text} s; of it torch's tracer {median['tracer']:.1f} s, its compiler "
+            f"{median['compiler']:.1f} s, imports and the rest {median['rest']:.1f} s"
         )
-        yield Result("compile", f"{what}, {name}", None, None, parts["seconds"], "s", goal, note)
+        value = median["seconds"]
+        yield Result("compile", f"{what}, {name}", value=value, unit="s", goal=goal, note=note)
 
 
 def _run(what: str, optimizer: str, threads: int, cache: str | None = None) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     params = random_parameters(resnet34())
     if options.optimizer == "lrd":
-        optimizer: torch.optim.Optimizer = lrd.Adam(params, compile=True)
+        optimizer: torch.optim.Optimizer = lrd.Adam(params, **FAST)
     else:
         optimizer = torch.optim.Adam(params, fused=True)
     measured = step_memory if options.what == "memory" else first_step

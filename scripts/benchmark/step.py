@@ -7,6 +7,7 @@ import importlib.metadata
 import math
 import subprocess
 from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +17,12 @@ import lrd
 from models.fcnet import fcnet
 from models.resnet import resnet34
 from scripts.benchmark.measure import (
+    FAST,
     KEEP_PROB,
     Result,
     compare,
-    measure,
     milliseconds,
+    race,
     random_parameters,
     timed,
 )
@@ -28,76 +30,85 @@ from scripts.benchmark.measure import (
 Step = Callable[[], object]
 Params = list[nn.Parameter]
 
-# torch's class, ours, hyper-parameters, float32 state tensors for each parameter
-RULES: dict[str, tuple[type, type, dict[str, object], int]] = {
-    "SGDM": (torch.optim.SGD, lrd.SGD, {"lr": 0.1, "momentum": 0.9}, 1),
-    "RMSprop": (torch.optim.RMSprop, lrd.RMSprop, {"lr": 1e-3}, 1),
-    "Adam": (torch.optim.Adam, lrd.Adam, {}, 2),
-    "AMSGrad": (torch.optim.Adam, lrd.Adam, {"amsgrad": True}, 3),
-    "AdamW": (torch.optim.AdamW, lrd.AdamW, {}, 2),
-    "RAdam": (torch.optim.RAdam, lrd.RAdam, {}, 2),
+
+class Rule(NamedTuple):
+    """torch's class, ours, their settings, and float32 state tensors for each parameter."""
+
+    base: type
+    masked: type
+    settings: dict[str, Any]
+    state: int
+    fused: bool = True  # whether torch has a fused step
+
+
+class Size(NamedTuple):
+    """A net, the goal of its step's ratio, and how many steps are timed at once."""
+
+    name: str
+    net: Callable[[], nn.Module]
+    goal: float
+    repeat: int
+    compiled: bool  # whether torch.compile is tried where there is a fused step: not if it is slow
+
+
+RULES = {
+    "SGDM": Rule(torch.optim.SGD, lrd.SGD, {"lr": 0.1, "momentum": 0.9}, 1),
+    "RMSprop": Rule(torch.optim.RMSprop, lrd.RMSprop, {"lr": 1e-3}, 1, fused=False),
+    "Adam": Rule(torch.optim.Adam, lrd.Adam, {}, 2),
+    "AMSGrad": Rule(torch.optim.Adam, lrd.Adam, {"amsgrad": True}, 3),
+    "AdamW": Rule(torch.optim.AdamW, lrd.AdamW, {}, 2),
+    "RAdam": Rule(torch.optim.RAdam, lrd.RAdam, {}, 2, fused=False),
 }
-HAVE_FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
-# net, goal of the step's ratio, steps timed at once
-SIZES: dict[str, tuple[Callable[[], nn.Module], float, int]] = {
-    "21 M parameters": (resnet34, 1.05, 5),
-    "1.8 M parameters": (fcnet, 1.25, 20),
-}
+SIZES = (
+    Size("21 M parameters", resnet34, 1.05, 5, compiled=False),
+    Size("1.8 M parameters", fcnet, 1.25, 20, compiled=True),
+)
 PEERS = (("magma", "magma-optimizer"), ("pytorch_optimizer", "pytorch-optimizer"))
 GROWTH = (10**5, 10**6, 10**7, 3 * 10**7, 10**8)
 
 
 def steps(rounds: int) -> Iterator[Result]:
-    """Each rule's fused LRD step over the fastest step that torch has for the rule."""
-    for size, (build, goal, repeat) in SIZES.items():
-        model = build()
+    """Each rule's fast LRD step over the fastest step that torch has for the rule."""
+    for size in SIZES:
+        model = size.net()
         total = sum(param.numel() for param in model.parameters())
         fixed = _fixed_cost(len(list(model.parameters())), rounds)
-        for name, (base, ours, settings, state) in RULES.items():
-            optimizers = _stock(base, settings, model, size)
-            optimizers["LRD"] = ours(random_parameters(model), **settings, compile=True).step
-            timers = {kind: timed(step, repeat) for kind, step in optimizers.items()}
-            _warm_up(timers)
-            seconds = measure(timers, rounds)
-            masked = seconds.pop("LRD")
+        for name, rule in RULES.items():
+            optimizers = _stock(rule, model, size)
+            params = random_parameters(model)
+            optimizers["LRD"] = rule.masked(params, **rule.settings, **FAST).step
+            timers = {kind: timed(step, size.repeat) for kind, step in optimizers.items()}
+            seconds = race(timers, rounds)
+            ours = seconds.pop("LRD")
             fastest = min(seconds, key=lambda kind: milliseconds(seconds[kind]))
-            moved = 4 * (2 * (1 + state) + 1) * total  # reads G, reads and writes W and its state
+            moved = 4 * (2 * (1 + rule.state) + 1) * total  # reads G, reads and writes W and state
             limit = moved / _bandwidth(moved) * 1e3
             stock = ", ".join(f"{kind} {milliseconds(s):.3g}" for kind, s in seconds.items())
             note = (
                 f"torch: {stock} ms; limit: {moved / 1e6:.0f} MB at "
                 f"{moved / limit / 1e6:.0f} GB/s take {limit:.3g} ms; calls take {fixed:.2g} ms"
             )
-            what = f"{name}+LRD / torch's {name} ({fastest}), {size}"
-            yield compare("step", what, goal, masked, seconds[fastest], note)
+            sides = f"{name}+LRD", f"torch's {name} ({fastest})", ours, seconds[fastest]
+            numbers = {"size": size.name, "parameters": total}
+            yield compare("step", *sides, **numbers, goal=size.goal, note=note)
 
 
-def _stock(base: type, settings: dict[str, object], model: nn.Module, size: str) -> dict[str, Step]:
-    """torch's own ways to make the step.
-
-    A compiled one is tried for every rule at the small size; at the large one, where it takes a
-    minute to compile, only for the rules that have no fused one.
-    """
-    found = {"foreach": base(random_parameters(model), **settings, foreach=True).step}
-    if base in HAVE_FUSED:
-        found["fused"] = base(random_parameters(model), **settings, fused=True).step
-    if base not in HAVE_FUSED or size.startswith("1.8"):
-        optimizer = base(random_parameters(model), **settings, foreach=True)
+def _stock(rule: Rule, model: nn.Module, size: Size) -> dict[str, Step]:
+    """torch's own ways to make the step."""
+    kinds = {"foreach": rule.base(random_parameters(model), **rule.settings, foreach=True).step}
+    if rule.fused:
+        kinds["fused"] = rule.base(random_parameters(model), **rule.settings, fused=True).step
+    if size.compiled or not rule.fused:
+        optimizer = rule.base(random_parameters(model), **rule.settings, foreach=True)
         optimizer.step()  # makes the state, so that it is compiled once
-        found["compiled"] = torch.compile(optimizer.step)
-    return found
-
-
-def _warm_up(timers: dict[str, Callable[[], float]]) -> None:
-    for timer in timers.values():
-        timer()
+        kinds["compiled"] = torch.compile(optimizer.step)
+    return kinds
 
 
 def _fixed_cost(tensors: int, rounds: int) -> float:
     """Milliseconds that a step takes over as many parameters of one element."""
-    timer = timed(lrd.Adam(random_parameters(_Flat(*[1] * tensors)), compile=True).step, 50)
-    timer()
-    return milliseconds(measure({"fixed": timer}, rounds)["fixed"])
+    step = lrd.Adam(random_parameters(_Flat(*[1] * tensors)), **FAST).step
+    return milliseconds(race({"fixed": timed(step, 50)}, rounds)["fixed"])
 
 
 def _bandwidth(moved: int) -> float:
@@ -118,35 +129,36 @@ class _Flat(nn.Module):
 
 def masks(rounds: int) -> Iterator[Result]:
     """Adam with LRD against other ways to mask its updates."""
-    for size, (build, _, repeat) in SIZES.items():
-        model = build()
+    for size in SIZES:
+        model = size.net()
+        total = sum(param.numel() for param in model.parameters())
         inner = torch.optim.Adam(random_parameters(model), fused=True)
-        steps = {
-            "LRD": lrd.Adam(random_parameters(model), compile=True).step,
-            "stock": torch.optim.Adam(random_parameters(model), fused=True).step,
+        fast = {
+            "Adam+LRD": lrd.Adam(random_parameters(model), **FAST).step,
+            "fused Adam": torch.optim.Adam(random_parameters(model), fused=True).step,
+        }
+        rivals = {
             "torch.bernoulli": plain_adam(random_parameters(model), bernoulli),
             "torch.rand_like <": plain_adam(random_parameters(model), uniform),
-            "eager": lrd.Adam(random_parameters(model), compile=False).step,
-            "wrapper": lrd.LearningRateDropout(inner).step,
             **dict(_peers(model)),
         }
-        timers = {
-            kind: timed(step, repeat if kind in ("LRD", "stock") else 1)
-            for kind, step in steps.items()
+        slow = {
+            "Adam+LRD, eager step": lrd.Adam(random_parameters(model), compile=False).step,
+            "LearningRateDropout around fused Adam": lrd.LearningRateDropout(inner).step,
         }
-        _warm_up(timers)
-        seconds = measure(timers, rounds)
-        ours, stock = seconds.pop("LRD"), seconds.pop("stock")
-        eager, wrapper = seconds.pop("eager"), seconds.pop("wrapper")
-        for kind, other in seconds.items():
+        timers = {kind: timed(step, size.repeat) for kind, step in fast.items()}
+        timers |= {kind: timed(step) for kind, step in (rivals | slow).items()}
+        seconds = race(timers, rounds)
+        numbers = {"size": size.name, "parameters": total}
+        for kind in rivals:
             goal = 0.05 if kind == "torch.bernoulli" else None
             note = "a draw for each tensor" if "Magma" in kind else "a loop over parameters"
-            yield compare("masks", f"Adam+LRD / {kind}, {size}", goal, ours, other, note)
-        for what, other in (
-            ("Adam+LRD, eager step", eager),
-            ("LearningRateDropout around fused Adam", wrapper),
-        ):
-            yield compare("masks", f"{what} / fused Adam, {size}", None, other, stock)
+            times = seconds["Adam+LRD"], seconds[kind]
+            yield compare("masks", "Adam+LRD", kind, *times, **numbers, goal=goal, note=note)
+        for kind in slow:
+            yield compare(
+                "masks", kind, "fused Adam", seconds[kind], seconds["fused Adam"], **numbers
+            )
     yield recompilations()
 
 
@@ -194,8 +206,7 @@ def _peers(model: nn.Module) -> Iterator[tuple[str, Step]]:
 
 def recompilations() -> Result:
     """Compilations that 100 steps cause in which learning rate and keep_prob change each time."""
-    params = random_parameters(fcnet())
-    optimizer = lrd.Adam(params, compile=True)
+    optimizer = lrd.Adam(random_parameters(fcnet()), **FAST)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 100)
     optimizer.step()
     counters.clear()
@@ -205,7 +216,8 @@ def recompilations() -> Result:
         schedule.step()
     count = counters["stats"]["unique_graphs"] + counters["inductor"]["fxgraph_cache_miss"]
     what = "compilations in 100 steps of changing learning rate and keep_prob"
-    return Result("masks", what, None, None, count, "compilations", 0, "torch's own counters")
+    note = "torch's own counters"
+    return Result("masks", what, value=count, unit="compilations", goal=0, note=note)
 
 
 def _last_cache() -> int:
@@ -220,21 +232,17 @@ def growth(rounds: int) -> Iterator[Result]:
     cache = _last_cache()
     beyond = []
     for count in GROWTH:
-        model = _Flat(count)
-        repeat = max(1, 10**7 // count)
-        timers = {
-            "LRD": timed(lrd.Adam(random_parameters(model), compile=True).step, repeat),
-            "stock": timed(torch.optim.Adam(random_parameters(model), fused=True).step, repeat),
-        }
-        _warm_up(timers)
-        seconds = measure(timers, rounds)
-        each = milliseconds(seconds["LRD"]) * 1e6 / count
+        model, repeat = _Flat(count), max(1, 10**7 // count)
+        masked = lrd.Adam(random_parameters(model), **FAST)
+        stock = torch.optim.Adam(random_parameters(model), fused=True)
+        timers = {"LRD": timed(masked.step, repeat), "stock": timed(stock.step, repeat)}
+        seconds = race(timers, rounds)
+        nanoseconds = milliseconds(seconds["LRD"]) * 1e6 / count
         if 16 * count > cache:
-            beyond.append(each)
-        what = f"Adam+LRD / fused Adam, one tensor of {count:.0e} parameters"
-        note = f"{each:.3g} ns a parameter"
-        yield compare("growth", what, None, seconds["LRD"], seconds["stock"], note)
-    value = max(beyond) / min(beyond)
+            beyond.append(nanoseconds)
+        sides = "Adam+LRD", "fused Adam", seconds["LRD"], seconds["stock"]
+        size, note = f"one tensor of {count:.0e} parameters", f"{nanoseconds:.3g} ns a parameter"
+        yield compare("growth", *sides, size=size, parameters=count, note=note)
     what = "time for each parameter past the cache: longest / shortest"
     note = f"sizes of more than {cache / 1e6:.0f} MB, up to 10^8 parameters"
-    yield Result("growth", what, None, None, value, "", 1.5, note)
+    yield Result("growth", what, value=max(beyond) / min(beyond), goal=1.5, note=note)

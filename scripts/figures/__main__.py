@@ -1,3 +1,106 @@
-from scripts.figures.curves import main
+"""Every figure, from run folders or computed: `python -m scripts.figures figure5`.
 
-main()
+Writes <out>/<scale>/<figure>.{png,pdf}, and what needs no runs to <out>. The name of a table draws
+its figures; `own --experiment X` draws the arms of X that are in none. The same runs give the same
+bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from experiments.record.atomic import WriteError
+from experiments.record.reader import Runs
+from scripts.catalogue import FIGURES, ITEMS, Item
+from scripts.figures import toy, voc
+from scripts.figures.curves import learning_curves
+from scripts.figures.method import DRAWINGS
+from scripts.figures.style import STYLE, save
+from scripts.gather import Experiment, ResultError, gather, read_item, require_runs
+
+
+def write_figures_of(item: Item, runs: Runs, out: Path, scale: str) -> list[Path]:
+    """Write the figures of an item from the runs of a scale; returns their paths.
+
+    An experiment without a finished run has no figure.
+    """
+    folder = out if item.layout == "drawing" else out / scale
+    experiments = [gather(runs, name, item.arms()) for name in item.experiments]
+    paths = []
+    with mpl.rc_context(STYLE):
+        for name, figure in _drawn(item, experiments, scale).items():
+            alone = name == "lrd" or name.endswith("-predictions")  # shown on pages only
+            kinds = ("png",) if alone else ("png", "pdf")
+            paths += save(figure, *(folder / f"{name}.{kind}" for kind in kinds))
+    return paths
+
+
+def _drawn(item: Item, experiments: list[Experiment], scale: str) -> dict[str, Figure]:
+    """The item's figures by name."""
+    if item.layout == "drawing":
+        return {name: DRAWINGS[name]() for name in item.figures}
+    run = {experiment.name: experiment for experiment in experiments if experiment.runs}
+    figures = {name: run[of] for name, of in item.figures.items() if of in run}
+    if item.layout == "toy":
+        draw = {"figure4": toy.draw_paths, "figure4-basins": toy.draw_basins}
+        return {name: draw[name](experiment, scale) for name, experiment in figures.items()}
+    if item.layout == "optimizers":
+        # of a smaller net or a shorter training, curves have nothing in common with the authors'
+        released = {"figure6"} if scale == "paper" else set()
+        return {
+            name: learning_curves(item, experiment, scale, name in released)
+            for name, experiment in figures.items()
+        }
+    drawn = {}
+    for name, experiment in figures.items():
+        drawn[name] = voc.learning_curves(item, experiment, scale)
+        try:
+            drawn[f"{name}-predictions"] = voc.pictures(item, experiment)
+        except voc.NoPictures as reason:
+            print(f"{reason}: {name}-predictions.png is not made", file=sys.stderr)
+    return drawn
+
+
+def make_figures(
+    name: str, runs_dir: Path, out: Path, scale: str, experiment: str | None
+) -> list[Path]:
+    """Write a figure, or all of an item, and return the paths.
+
+    Curves of another experiment than the figure's go to <name>-<experiment>. Raises ResultError
+    without a finished run.
+    """
+    item, runs = read_item(name, runs_dir, scale, experiment)
+    if item.layout != "drawing":
+        item = item.of_experiment(experiment) if experiment else item
+        shown = dict.fromkeys(item.figures.values())
+        experiments = [gather(runs, of, item.arms()) for of in shown]
+        require_runs(experiments, runs_dir, scale, item.sweep)
+    return write_figures_of(item, runs, out, scale)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("figure", choices=list(dict.fromkeys([*FIGURES, *ITEMS, "own"])))
+    parser.add_argument("--scale", default="paper", help="paper (default), mid, lite or smoke")
+    parser.add_argument("--experiment", help="another one's curves instead")
+    parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))
+    parser.add_argument("--out", type=Path, default=Path("results/figures"))
+    options = parser.parse_args(arguments)
+    if options.figure == "own" and options.experiment is None:
+        parser.error("own needs --experiment: the one whose own arms are to be shown")
+    places = options.runs_dir, options.out
+    try:
+        paths = make_figures(options.figure, *places, options.scale, options.experiment)
+    except (ResultError, WriteError) as error:
+        sys.exit(f"error: {error}")
+    for path in paths:
+        print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()

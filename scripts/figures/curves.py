@@ -1,117 +1,71 @@
-"""Figures from run folders: `python -m scripts.figures figure5`, and the README's picture: `lrd`.
-
-Writes <out>/<scale>/<figure>.{png,pdf}, and <out>/lrd.png. The same runs give the same bytes.
-"""
+"""Learning curves with a panel for each optimizer and column: Figures 5 to 7 and 10 to 13."""
 
 from __future__ import annotations
 
-import argparse
-import io
-import sys
-import textwrap
 from itertools import chain
-from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from experiments.record.reader import RecordError
-from scripts.catalogue import CURVES, LOSS, OPTIMIZERS, TEST, TRAIN, Curves
-from scripts.figures.drawings import draw_lrd
-from scripts.gather import (
-    PAPER,
-    Arm,
-    Experiment,
-    ResultError,
-    conditions,
-    read_experiment,
-    require_runs,
-    write_whole,
-)
+from experiments.tasks import Column
+from scripts.catalogue import OPTIMIZERS, Item
+from scripts.figures.style import caption, draw_curve, legend, line, panels
+from scripts.gather import PAPER, Arm, Experiment, conditions
 
-LABELS = {LOSS: "training loss", TRAIN: "training accuracy (%)", TEST: "test accuracy (%)"}
-# Okabe and Ito's colours, which no form of colour blindness confuses, each with a line of its own.
-LINES = [
-    {"color": "#0072B2", "linestyle": "-"},
-    {"color": "#D55E00", "linestyle": (0, (3, 1))},
-    {"color": "#009E73", "linestyle": (0, (6, 1, 1, 1))},
-    {"color": "#CC79A7", "linestyle": (0, (1, 1))},
-    {"color": "#E69F00", "linestyle": (0, (8, 2))},
-    {"color": "#56B4E9", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
-    {"color": "#000000", "linestyle": (0, (5, 2, 2, 2))},
-]
 AUTHORS = {"color": "0.35", "linestyle": ":", "linewidth": 0.9}  # the curve that they released
-STYLE = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 8,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "lines.linewidth": 1.1,
-    "pdf.fonttype": 42,  # TrueType, which journals ask for
-}
+Arms = dict[str, dict[str, Arm]]  # by optimizer and method
+Cells = list[list[tuple[str, str]]]  # optimizer and column of each panel, in rows
 
 
-def draw_curve(axes: Axes, arm: Arm, column: str, style: dict[str, object]) -> None:
-    """The mean over seeds of a metric by epoch, with a band from the least to the greatest."""
-    curves = arm.curves(column)
-    axes.plot(curves.index, curves.mean(axis=1), **style)
-    if curves.shape[1] > 1:
-        axes.fill_between(
-            curves.index,
-            curves.min(axis=1),
-            curves.max(axis=1),
-            color=style["color"],
-            alpha=0.2,
-            lw=0,
-        )
+def learning_curves(item: Item, experiment: Experiment, scale: str, released: bool) -> Figure:
+    """Takes an item and the runs of one of its experiments, returns its curves by epoch.
 
-
-def limits(arms: list[Arm], column: str) -> tuple[float, float]:
-    """Limits of an axis: all of a loss, but of an accuracy not the steep first tenth.
-
-    Of the accuracies, one in a hundred may lie below, so that a spike does not flatten the rest.
+    The losses of a row share their axis; accuracies have one each, so that an optimizer that
+    fails does not flatten the others. `released` adds the curve that the paper's authors released.
     """
-    curves = [arm.curves(column) for arm in arms]
-    loss = column == LOSS
-    shown = [curve.iloc[0 if loss else len(curve) // 10 :].to_numpy().ravel() for curve in curves]
-    found = np.concatenate(shown)
-    if loss:
-        return 0.7 * max(found.min(), 1e-8), 1.4 * found.max()  # drawn on a logarithmic axis
-    low, high = np.quantile(found, 0.01), found.max()
-    margin = 0.05 * max(high - low, 0.1)
-    return low - margin, high + margin
+    columns = experiment.task.COLUMNS
+    arms = {
+        optimizer: {
+            method: experiment[optimizer + suffix] for method, suffix in item.methods.items()
+        }
+        for optimizer in item.optimizers
+    }
+    cells = [[(optimizer, name) for optimizer in item.optimizers] for name in item.columns]
+    if not item.optimizers_across:
+        cells = [list(row) for row in zip(*cells, strict=True)]
+    height = 1.35 * len(cells) + 1.5 if item.optimizers_across else 1.9 * len(cells) + 1.4
+    figure, grid = panels(len(cells), len(cells[0]), height, sharex=True)
+    for axes, (optimizer, name) in zip(grid.flat, chain(*cells), strict=True):
+        draw_panel(axes, arms[optimizer], name)
+        sharing = arms.values() if columns[name].falls else [arms[optimizer]]
+        _scale(axes, [arm for methods in sharing for arm in methods.values()], name, columns[name])
+        if item.optimizers_across and columns[name].falls and optimizer != item.optimizers[0]:
+            axes.tick_params(labelleft=False)
+    _name_panels(grid, cells, arms, columns, item.optimizers_across)
+    handles = [
+        Line2D([], [], label=method, **line(number)) for number, method in enumerate(item.methods)
+    ]
+    if released:
+        handles.append(_draw_released(grid, item, experiment))
+    long = sum(len(str(handle.get_label())) for handle in handles) > 60
+    legend(figure, handles, min(len(handles), 3 if long else 4), handlelength=4)
+    text = (
+        f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "
+        f"seed. Accuracy axes leave out the steep start. {conditions(experiment)}."
+    )
+    caption(figure, text, "epoch")
+    return figure
 
 
-def seeds_line(arms: dict[str, Arm]) -> str:
-    """How many seeds the curves of some methods are the mean of, and what is not there."""
-    counts = sorted({len(arm.done) for arm in arms.values() if arm.done})
-    parts = [f"n = {'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}"] if counts else []
-    parts += [f"{method} {arm.divergence()}" for method, arm in arms.items() if arm.diverged]
-    missing = [method for method, arm in arms.items() if not arm.done and not arm.diverged]
-    if len(missing) == len(arms):
-        parts.append("not run")
-    elif missing:  # a panel's title has room for one name
-        few = missing[0] if len(missing) == 1 else f"{len(missing)} of {len(arms)}"
-        parts.append(f"not run: {few}")
-    return "\n".join(parts)
-
-
-def draw_panel(axes: Axes, arms: dict[str, Arm], column: str) -> None:
-    """The methods' curves of one metric, or the words that there are none."""
-    for arm, style in zip(arms.values(), LINES, strict=False):
+def draw_panel(axes: Axes, arms: dict[str, Arm], name: str) -> None:
+    """The methods' curves of one column, or the words that there are none."""
+    for number, arm in enumerate(arms.values()):
         if arm.done:
-            draw_curve(axes, arm, column, style)
+            draw_curve(axes, arm.curves(name), line(number))
     if not any(arm.done for arm in arms.values()):
         word = "diverged" if any(arm.diverged for arm in arms.values()) else "not run"
         axes.text(0.5, 0.3, word, transform=axes.transAxes, ha="center", va="center", color="0.4")
@@ -119,152 +73,75 @@ def draw_panel(axes: Axes, arms: dict[str, Arm], column: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
 
 
-def learning_curves(curves: Curves, experiment: Experiment, scale: str) -> Figure:
-    """Figures 5 to 7 and 10 to 13: metrics by epoch, a panel for each optimizer and metric.
+def _scale(axes: Axes, arms: list[Arm], name: str, column: Column) -> None:
+    """The limits of a vertical axis that shows some arms; losses have a logarithmic one."""
+    if column.falls:
+        axes.set_yscale("log")
+    if curves := [arm.curves(name) for arm in arms if arm.done]:
+        axes.set_ylim(limits(curves, column))
+    else:
+        axes.set_yticks([], labels=[])
 
-    The losses of a row share their axis; accuracies have one each, so that an optimizer that
-    fails does not flatten the others.
+
+def limits(curves: list[pd.DataFrame], column: Column) -> tuple[float, float]:
+    """Limits of an axis: all of a loss, but of an accuracy not the steep first tenth.
+
+    Of the accuracies, one in a hundred may lie below, so that a spike does not flatten the rest.
     """
-    item = curves.item
-    arms = {
-        optimizer: {
-            method: experiment[optimizer + suffix] for method, suffix in item.methods.items()
-        }
-        for optimizer in item.optimizers
+    start = 0 if column.falls else 1 / 10
+    shown = [curve.iloc[int(start * len(curve)) :].to_numpy().ravel() for curve in curves]
+    numbers = np.concatenate(shown)
+    if column.falls:
+        return 0.7 * max(numbers.min(), 1e-8), 1.4 * max(numbers.max(), 1e-8)
+    low, high = np.quantile(numbers, 0.01), numbers.max()
+    margin = 0.05 * max(high - low, 0.1)
+    return low - margin, high + margin
+
+
+def seeds_line(arms: dict[str, Arm]) -> str:
+    """How many seeds the curves of some methods are the mean of, and which methods lack runs."""
+    counts = sorted({len(arm.done) for arm in arms.values() if arm.done})
+    words = [f"n = {'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}"] if counts else []
+    words += [f"{method} {arm.divergence()}" for method, arm in arms.items() if arm.diverged]
+    missing = [method for method, arm in arms.items() if not arm.done and not arm.diverged]
+    if len(missing) == len(arms):
+        words.append("not run")
+    elif missing:  # a panel's title has room for one name
+        few = missing[0] if len(missing) == 1 else f"{len(missing)} of {len(arms)}"
+        words.append(f"not run: {few}")
+    return "\n".join(words)
+
+
+def _name_panels(
+    grid: np.ndarray, cells: Cells, arms: Arms, columns: dict[str, Column], across: bool
+) -> None:
+    """Optimizers as titles, columns as labels of the vertical axes."""
+    titles = {
+        optimizer: f"{OPTIMIZERS.get(optimizer, optimizer)}\n{seeds_line(methods)}"
+        for optimizer, methods in arms.items()
     }
-    cells = [[(o, metric) for o in item.optimizers] for metric in curves.metrics]
-    if not curves.optimizers_across:
-        cells = [list(row) for row in zip(*cells, strict=True)]
-    height = 1.35 * len(cells) + 1.5 if curves.optimizers_across else 1.9 * len(cells) + 1.4
-    figure = Figure(figsize=(7.1, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(len(cells), len(cells[0]), sharex=True, squeeze=False)
-    for axes, (optimizer, metric) in zip(grid.flat, chain(*cells), strict=True):
-        draw_panel(axes, arms[optimizer], metric)
-        everyones = [arm for methods in arms.values() for arm in methods.values() if arm.done]
-        own = [arm for arm in arms[optimizer].values() if arm.done]
-        if metric == LOSS:
-            axes.set_yscale("log")
-        if shown := everyones if metric == LOSS else own:
-            axes.set_ylim(limits(shown, metric))
-        else:
-            axes.set_yticks([], labels=[])
-        if curves.optimizers_across and metric == LOSS and optimizer != item.optimizers[0]:
-            axes.tick_params(labelleft=False)
-    _name_panels(grid, cells, arms, curves.optimizers_across)
-    # a smaller net's or a shorter training's curves have nothing in common with it
-    released = curves.item.sweep == "table1" and experiment.name == "cifar10" and scale == "paper"
-    _legend(figure, curves, _draw_released(grid, curves, experiment) if released else [])
-    caption = (
-        f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "
-        f"seed. Accuracy axes leave out the steep start. {conditions(experiment)}."
-    )
-    figure.supxlabel("epoch\n\n" + textwrap.fill(caption, 115), fontsize=7)
-    return figure
+    for number, (row, names) in enumerate(zip(grid, cells, strict=True)):
+        for axes, (optimizer, name) in zip(row, names, strict=True):
+            if not across:
+                axes.set_title(titles[optimizer].replace("\n", ", "))
+            elif number == 0:
+                axes.set_title(titles[optimizer])
+            if not across or axes is row[0]:
+                axes.set_ylabel(columns[name].label)
 
 
-def _name_panels(grid: np.ndarray, cells: list, arms: dict, optimizers_across: bool) -> None:
-    names = {
-        optimizer: f"{OPTIMIZERS[optimizer]}\n{seeds_line(arms[optimizer])}" for optimizer in arms
-    }
-    if optimizers_across:
-        for axes, (optimizer, _) in zip(grid[0], cells[0], strict=True):
-            axes.set_title(names[optimizer])
-        for axes, row in zip(grid[:, 0], cells, strict=True):
-            axes.set_ylabel(LABELS[row[0][1]])
-        return
-    for row, line in zip(grid, cells, strict=True):
-        for axes, (optimizer, metric) in zip(row, line, strict=True):
-            axes.set_ylabel(LABELS[metric])
-            axes.set_title(names[optimizer].replace("\n", ", "))
-
-
-def _legend(figure: Figure, curves: Curves, more: list[Line2D]) -> None:
-    """One legend for all panels."""
-    lines = zip(curves.item.methods, LINES, strict=False)
-    handles = [Line2D([], [], label=method, **style) for method, style in lines] + more
-    long = sum(len(str(each.get_label())) for each in handles) > 60
-    figure.legend(
-        handles=handles,
-        loc="outside upper center",
-        ncols=min(len(handles), 3 if long else 4),
-        frameon=False,
-        handlelength=4,
-    )
-
-
-def _draw_released(grid: np.ndarray, curves: Curves, experiment: Experiment) -> list[Line2D]:
-    """Figure 6: the authors' curve in SGDM's column, over our epochs; returns its legend entry."""
+def _draw_released(grid: np.ndarray, item: Item, experiment: Experiment) -> Line2D:
+    """Draw the authors' curve in SGDM's panels, over our epochs; returns its legend entry."""
     released = pd.read_csv(PAPER / "authors_curve.csv").set_index("epoch")
     epochs = max((run.config["epochs"] for run in experiment.runs), default=len(released))
     across = released.index * (epochs / len(released))
-    for row, metric in zip(grid, curves.metrics, strict=True):
-        axes = row[curves.item.optimizers.index("sgdm")]
-        axes.plot(across, released[metric], zorder=1, **AUTHORS)
-        values = released[metric].iloc[0 if metric == LOSS else len(released) // 10 :]
+    for row, name in zip(grid, item.columns, strict=True):
+        falls = experiment.task.COLUMNS[name].falls
+        axes = row[item.optimizers.index("sgdm")]
+        axes.plot(across, released[name], zorder=1, **AUTHORS)
+        values = released[name].iloc[0 if falls else len(released) // 10 :]
         low, high = axes.get_ylim()
-        for each in row if metric == LOSS else [axes]:
-            each.set_ylim(min(low, 0.7 * values.min()), max(high, 1.02 * values.max()))
+        for sharing in row if falls else [axes]:
+            sharing.set_ylim(min(low, 0.7 * values.min()), max(high, 1.02 * values.max()))
     label = "SGDM+LRD as the authors released it (full size, its 200 epochs over ours)"
-    return [Line2D([], [], label=label, **AUTHORS)]
-
-
-def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format that its suffix names, without date and version."""
-    kind = path.suffix[1:]
-    metadata = {
-        "png": {"Software": None},
-        "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
-    }[kind]
-    content = io.BytesIO()
-    figure.savefig(content, format=kind, dpi=200, metadata=metadata)
-    figure.set_layout_engine(
-        "none"
-    )  # the next format has the same layout, and is not laid out anew
-    write_whole(path, content.getvalue())
-
-
-def make_curves(
-    name: str, runs_dir: Path, out: Path, scale: str, experiment: str | None
-) -> list[Path]:
-    """Write a figure as png and pdf, and return their paths.
-
-    Curves of another experiment than the figure's go to <name>-<experiment>.
-    """
-    curves = CURVES[name]
-    stem = name
-    if experiment not in (None, curves.experiment):
-        curves, stem = curves._replace(experiment=experiment), f"{name}-{experiment}"
-    read = read_experiment(runs_dir, scale, curves.experiment, curves.item.arms())
-    require_runs([read], runs_dir, scale, curves.item.sweep)
-    figure = learning_curves(curves, read, scale)
-    paths = [out / scale / f"{stem}.{kind}" for kind in ("png", "pdf")]
-    for path in paths:
-        save(figure, path)
-    return paths
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("figure", choices=[*CURVES, "lrd"])
-    parser.add_argument("--scale", default="paper", help="paper (default), lite or smoke")
-    parser.add_argument("--experiment", help="another one's curves instead")
-    parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))
-    parser.add_argument("--out", type=Path, default=Path("results/figures"))
-    options = parser.parse_args(arguments)
-    places = options.runs_dir, options.out
-    try:
-        with mpl.rc_context(STYLE):
-            if options.figure == "lrd":
-                paths = [options.out / "lrd.png"]
-                save(draw_lrd(), paths[0])
-            else:
-                paths = make_curves(options.figure, *places, options.scale, options.experiment)
-    except (ResultError, RecordError) as error:
-        sys.exit(f"error: {error}")
-    for path in paths:
-        print(f"wrote {path}")
-
-
-if __name__ == "__main__":
-    main()
+    return Line2D([], [], label=label, **AUTHORS)

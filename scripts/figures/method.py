@@ -1,26 +1,21 @@
-"""Figures 1 to 3, drawings of the method, computed: `python -m scripts.figures.method figure1`.
+"""Figures 1 to 3 and the README's picture: the method computed and drawn, without runs.
 
-Writes <out>/figure1.{png,pdf}. No runs are needed for them. The masks are `lrd.keep_mask`'s.
+The masks are `lrd.keep_mask`'s.
 """
 
 from __future__ import annotations
 
-import argparse
-import textwrap
 from itertools import pairwise, product
-from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from torch import Tensor
 
 import lrd
-from scripts.figures.curves import STYLE, save
+from scripts.figures.style import canvas, caption, legend, panels
 
 KEEP_PROB = 0.5
 BLUE, RED, YELLOW, GREEN, GREY = "#0072B2", "#D55E00", "#F0E442", "#009E73", "0.6"
@@ -28,6 +23,11 @@ SADDLE_START, SADDLE_STEPS, SADDLE_RATE = (1.25, 1.25), 9, 0.15
 SADDLE_SEED = 7  # of the masks: one in which few steps drop both, for a clear picture
 LAYERS = (3, 4, 4, 2)  # units of Figure 2's net
 CUBE_START, CUBE_RATE = (1.0, 1.0, 1.0), 0.2
+SIDE, STEPS, MOMENTUM = 8, 5, 0.9  # of the README's picture
+ROWS = {
+    "Without LRD: every parameter takes its update ΔW": False,
+    "With LRD, p = 0.5: about half of them do, drawn anew at every step": True,
+}
 
 
 def saddle(point: Tensor) -> Tensor:
@@ -52,13 +52,12 @@ def saddle_states(masked: bool) -> tuple[Tensor, Tensor, Tensor]:
 
 def draw_saddle() -> Figure:
     """Figure 1: descents from the ridge of a saddle, without and with learning rate dropout."""
-    figure = Figure(figsize=(7.1, 4.8), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure, grid = panels(1, 2, 4.8)
     side = torch.linspace(-1.6, 1.6, 200)
     f = saddle(torch.stack(torch.meshgrid(side, side, indexing="xy"), dim=-1))
     levels = np.linspace(-4.5, 4.5, 19)
     titles = {"(a) gradient descent": False, "(b) with learning rate dropout, p = 0.5": True}
-    for axes, (title, masked) in zip(figure.subplots(1, 2), titles.items(), strict=True):
+    for axes, (title, masked) in zip(grid[0], titles.items(), strict=True):
         axes.contourf(side, side, f, levels, cmap="PuOr", alpha=0.35, extend="both")
         axes.contour(side, side, f, levels, colors="0.7", linewidths=0.4)
         states, updates, masks = saddle_states(masked)
@@ -81,15 +80,13 @@ def draw_saddle() -> Figure:
         Line2D([], [], marker="x", color="0.3", linestyle=":", label="dropped learning rate"),
         Line2D([], [], marker="+", color="black", linestyle="none", label="saddle point"),
     ]
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=5, frameon=False, columnspacing=1.2
-    )
-    caption = (
+    legend(figure, handles, 5, columnspacing=1.2)
+    text = (
         "f = 2xy, from a point on the ridge x = y; one draw of the masks. Both parameters together "
         "can only follow the ridge to the saddle; one of them alone leaves it. On a saddle whose "
         "directions are the parameters' own, as of x² − y², dropping one would not help."
     )
-    figure.supxlabel(textwrap.fill(caption, 115), fontsize=7)
+    caption(figure, text)
     return figure
 
 
@@ -127,18 +124,17 @@ def unit_masks() -> list[Tensor]:
 
 def draw_net() -> Figure:
     """Figure 2: which weights of a net are updated by back-propagation, dropout and LRD."""
-    figure = Figure(figsize=(7.1, 2.7), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure, grid = panels(1, 4, 2.7)
     everything = [torch.ones(units, dtype=torch.bool) for units in LAYERS]
     pairs = list(pairwise(LAYERS))
     every_weight = [torch.ones(above, below, dtype=torch.bool) for below, above in pairs]
-    panels = {
+    weights = {
         "(a) back-propagation": (everything, every_weight),
         "(b) dropout": (unit_masks(), every_weight),
         "(c) LRD, one step": (everything, net_masks(0)),
         "(d) LRD, the next step": (everything, net_masks(1)),
     }
-    for axes, (title, masks) in zip(figure.subplots(1, 4), panels.items(), strict=True):
+    for axes, (title, masks) in zip(grid[0], weights.items(), strict=True):
         _draw_weights(axes, *masks)
         axes.set_title(title)
         axes.set_axis_off()
@@ -154,11 +150,11 @@ def draw_net() -> Figure:
         ),
     ]
     labels = [*(handle.get_label() for handle in handles[:-1]), "dropped unit"]
-    figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
-    figure.supxlabel(
+    legend(figure, handles, 4, labels=labels)
+    caption(
+        figure,
         "A weight whose learning rate is dropped takes part in the forward and backward pass; a "
         "dropped unit's do not.",
-        fontsize=7,
     )
     return figure
 
@@ -203,10 +199,9 @@ def draw_descent_paths() -> Figure:
     masks, updates, after = descent_paths()
     before = cube_loss(torch.tensor(CUBE_START)).item()
     full = updates[0]
-    figure = Figure(figsize=(7.1, 3.9), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure, grid = panels(2, 4, 3.9)
     for axes, kept, update, f in zip(
-        figure.subplots(2, 4).flat, masks.tolist(), updates, after.tolist(), strict=True
+        grid.flat, masks.tolist(), updates, after.tolist(), strict=True
     ):
         _draw_box(axes, full)
         for number, (keep, name) in enumerate(zip(kept, ("w₁", "w₂", "w₃"), strict=True)):
@@ -227,11 +222,11 @@ def draw_descent_paths() -> Figure:
         Line2D([], [], marker="x", color="0.3", linestyle=":", label="dropped learning rate"),
         Line2D([], [], color="black", linestyle=(0, (3, 2)), label="update of the model"),
     ]
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, frameon=False)
-    figure.supxlabel(
+    legend(figure, handles, 4)
+    caption(
+        figure,
         "One gradient step from the same state under each mask D; with p = 0.5 each of the eight "
         "comes with probability 1/8.",
-        fontsize=7,
     )
     return figure
 
@@ -266,27 +261,49 @@ def _draw_component(axes: Axes, number: int, full: Tensor, keep: bool, name: str
     axes.annotate(name, tip, offsets[number], textcoords="offset points", ha="center", va="center")
 
 
-FIGURES = {"figure1": draw_saddle, "figure2": draw_net, "figure3": draw_descent_paths}
+def momentum_updates() -> torch.Tensor:
+    """SGDM's ΔW_t, of steps 1 to STEPS, for parameters under noisy gradients: (STEPS, 8, 8)."""
+    generator = torch.Generator().manual_seed(1)
+    slope = 0.4 * torch.randn(SIDE, SIDE, generator=generator)
+    momentum, updates = torch.zeros(SIDE, SIDE), []
+    for _ in range(STEPS):
+        momentum = MOMENTUM * momentum + slope + torch.randn(SIDE, SIDE, generator=generator)
+        updates.append(momentum)
+    return torch.stack(updates)
 
 
-def make(name: str, out: Path) -> list[Path]:
-    """Write a figure as png and pdf, and return their paths."""
-    figure = FIGURES[name]()
-    paths = [out / f"{name}.{kind}" for kind in ("png", "pdf")]
-    for path in paths:
-        save(figure, path)
-    return paths
+def draw_lrd() -> Figure:
+    """The same updates of 64 parameters twice: as they are, and under `lrd`'s masks."""
+    updates = momentum_updates()
+    bound = updates.abs().max().item()
+    figure = canvas(4.1, width=7)
+    for band, (title, masked) in zip(figure.subfigures(2, 1), ROWS.items(), strict=True):
+        band.suptitle(title, fontsize=11)
+        row = band.subplots(1, STEPS)
+        for t, axes in enumerate(row):
+            kept = torch.ones(SIDE, SIDE, dtype=torch.bool)
+            if masked:
+                kept = lrd.keep_mask((SIDE, SIDE), KEEP_PROB, seed=0, step=t, index=0)
+            shown = updates[t].masked_fill(~kept, torch.nan).numpy()
+            image = axes.imshow(shown, cmap="PuOr", vmin=-bound, vmax=bound)
+            y, x = (~kept).numpy().nonzero()
+            axes.scatter(x, y, marker="x", s=12, color="0.55", linewidths=0.8)
+            axes.set(facecolor="0.93", xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+            axes.set_xlabel(f"step {t + 1}", fontsize=10)
+        bar = band.colorbar(image, ax=list(row), shrink=0.9, ticks=[-bound, 0, bound])
+        bar.ax.set_yticklabels(["−", "0", "+"], fontsize=10)
+        bar.set_label("ΔW", fontsize=10)
+    figure.supxlabel(
+        "× learning rate dropped in this step: the parameter stays, its momentum goes on",
+        fontsize=10,
+    )
+    return figure
 
 
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("figure", choices=FIGURES)
-    parser.add_argument("--out", type=Path, default=Path("results/figures"))
-    options = parser.parse_args(arguments)
-    with mpl.rc_context(STYLE):
-        for path in make(options.figure, options.out):
-            print(f"wrote {path}")
-
-
-if __name__ == "__main__":
-    main()
+DRAWINGS = {
+    "figure1": draw_saddle,
+    "figure2": draw_net,
+    "figure3": draw_descent_paths,
+    "lrd": draw_lrd,
+}

@@ -11,27 +11,26 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from torch import Tensor
 
 from data.voc_files import IGNORE
 from data.voc_lists import CLASSES
-from experiments.record.reader import Run
 from experiments.tasks.detection import SHOWN
+from scripts.figures.style import WIDTH, caption, legend, panels
 from scripts.gather import ResultError
 
 COLUMNS = 6
 Predictions = dict[str, Tensor]
 
 
-def read_predictions(run: Run) -> Predictions | None:
-    """What the run saved at its end, or None if it saved nothing.
+def read_predictions(folder: Path) -> Predictions | None:
+    """Takes a run's folder, returns what the run saved at its end, or None if it saved nothing.
 
     Raises ResultError for a file that cannot be read.
     """
-    path = run.folder / "predictions.pt"
+    path = folder / "predictions.pt"
     if not path.is_file():
         return None
     try:
@@ -42,21 +41,19 @@ def read_predictions(run: Run) -> Predictions | None:
         ) from error
 
 
-def draw_predictions(task: str, found: dict[str, Predictions], caption: str) -> Figure:
+def draw_predictions(task: str, saved: dict[str, Predictions], text: str) -> Figure:
     """Images in columns; truth and each method's predictions, by name, in rows.
 
     The methods must have seen the same images, or ResultError is raised.
     """
-    first = next(iter(found.values()))
-    for name, predictions in found.items():
+    first = next(iter(saved.values()))
+    for name, predictions in saved.items():
         if not torch.equal(predictions["images"], first["images"]):
             raise ResultError(f"the predictions of {name} are of other images: run it again")
     count = min(COLUMNS, len(first["images"]))
     segmentation = task == "segmentation"
-    rows = ["image", "truth", *found] if segmentation else ["truth", *found]
-    figure = Figure(figsize=(7.1, 7.1 / COLUMNS * len(rows) + 0.9), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(len(rows), COLUMNS, squeeze=False)
+    rows = ["image", "truth", *saved] if segmentation else ["truth", *saved]
+    figure, grid = panels(len(rows), COLUMNS, WIDTH / COLUMNS * len(rows) + 0.9)
     for name, line in zip(rows, grid, strict=True):
         for axes in line:
             axes.set_xticks([])
@@ -65,35 +62,35 @@ def draw_predictions(task: str, found: dict[str, Predictions], caption: str) -> 
         line[0].set_ylabel(name)
         for number, axes in enumerate(line[:count]):
             if segmentation:
-                _draw_mask(axes, name, found, first, number)
+                _draw_mask(axes, name, saved, first, number)
             else:
-                _draw_boxes(axes, name, found, first, number)
+                _draw_boxes(axes, name, saved, first, number)
     if segmentation:
-        _add_legend(figure, found, first, count)
+        _add_legend(figure, saved, first, count)
     else:
-        caption += f". Boxes of score {SHOWN:g} or more"
-    figure.supxlabel(caption, fontsize=7)
+        text += f". Boxes of score {SHOWN:g} or more"
+    caption(figure, text)
     return figure
 
 
 def _draw_mask(
-    axes: Axes, row: str, found: dict[str, Predictions], first: Predictions, number: int
+    axes: Axes, row: str, saved: dict[str, Predictions], first: Predictions, number: int
 ) -> None:
     if row == "image":
         axes.imshow(_picture(first, number))
         return
     truth = first["truth"][number].numpy()
-    classes = truth if row == "truth" else found[row]["prediction"][number].numpy().copy()
+    classes = truth if row == "truth" else saved[row]["prediction"][number].numpy().copy()
     if row != "truth":
         classes[truth == IGNORE] = IGNORE  # padding and borders, where nothing is counted
     axes.imshow(palette()[classes], interpolation="nearest")
 
 
 def _draw_boxes(
-    axes: Axes, row: str, found: dict[str, Predictions], first: Predictions, number: int
+    axes: Axes, row: str, saved: dict[str, Predictions], first: Predictions, number: int
 ) -> None:
     axes.imshow(_picture(first, number))
-    table = first["truth"] if row == "truth" else found[row]["prediction"]
+    table = first["truth"] if row == "truth" else saved[row]["prediction"]
     for label, x0, y0, x1, y1, *_ in table[table[:, 0] == number][:, 1:].tolist():
         colour = palette()[int(label)] / 255
         axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, lw=1.5))
@@ -113,14 +110,14 @@ def _picture(predictions: Predictions, number: int) -> np.ndarray:
 
 
 def _add_legend(
-    figure: Figure, found: dict[str, Predictions], first: Predictions, count: int
+    figure: Figure, saved: dict[str, Predictions], first: Predictions, count: int
 ) -> None:
-    shown = [first["truth"][:count], *(each["prediction"][:count] for each in found.values())]
+    shown = [first["truth"][:count], *(method["prediction"][:count] for method in saved.values())]
     labels = sorted(set(torch.cat(shown).unique().tolist()) - {IGNORE})
     names = ("background", *CLASSES)
     handles = [Patch(facecolor=palette()[one] / 255, label=names[one]) for one in labels]
     handles.append(Patch(facecolor="white", edgecolor="0.6", label="not counted"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=6, frameon=False, fontsize=7)
+    legend(figure, handles, 6, fontsize=7)
 
 
 def palette() -> np.ndarray:
@@ -136,10 +133,3 @@ def palette() -> np.ndarray:
         numbers = numbers >> 3
     colours[IGNORE] = 255
     return colours
-
-
-def pictures_of(runs: dict[str, Run]) -> tuple[dict[str, Predictions], list[Path]]:
-    """Predictions by method, and the folders of the runs that saved none."""
-    loaded = {name: read_predictions(run) for name, run in runs.items()}
-    missing = [runs[name].folder for name, predictions in loaded.items() if predictions is None]
-    return {name: each for name, each in loaded.items() if each is not None}, missing

@@ -1,83 +1,61 @@
-"""Figure 4, the toy example, from run folders: `python -m scripts.figures.toy`.
-
-Writes <figures>/<scale>/figure4.{png,pdf}, paths over the contour as in the paper, and what the
-paper does not give, the share of starts that end in each basin: figure4-basins.{png,pdf} and
-<tables>/<scale>/figure4.{csv,md,tex}. The same runs give the same bytes.
-"""
+"""Figure 4, the toy example: paths over the contour as in the paper, and the shares of starts."""
 
 from __future__ import annotations
 
-import argparse
-import sys
-import textwrap
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from experiments.record.reader import RecordError, Run
 from models.toy import BASINS, GLOBAL_MINIMUM, LOCAL_MINIMUM, X, Y, basins, objective
-from scripts.figures.curves import LINES, STYLE, save
-from scripts.gather import Experiment, ResultError, write_whole
-from scripts.tables.cells import latex, markdown
-from scripts.tables.toy import (
-    KEEP_PROBS,
-    OUTCOMES,
-    RATES,
-    Rates,
-    arm_of,
-    frame,
-    read_rates,
-    setting,
-    shares,
-    steps_of,
-    summary,
-    values,
-)
+from scripts.catalogue import KEEP_PROBS, TOY_RATES, toy_arm
+from scripts.figures.style import LINES, caption, legend, panels
+from scripts.gather import Experiment, ResultError, of_one_seed
+from scripts.tables.toy import OUTCOMES, setting, shares, steps_of, values
 
 STYLES = {
-    name: {**line, "marker": marker}
-    for name, line, marker in zip(OUTCOMES, LINES, "os^D", strict=False)
+    name: {**style, "marker": marker}
+    for name, style, marker in zip(OUTCOMES, LINES, "os^D", strict=False)
 }
 
 
-def draw_basins(read: Rates, scale: str) -> Figure:
+def draw_basins(experiment: Experiment, scale: str) -> Figure:
     """The shares by p, a panel a learning rate; bars from the least to the greatest seed."""
-    figure = Figure(figsize=(7.1, 3.3), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels = figure.subplots(1, len(RATES), sharey=True)
-    for axes, (rate, experiment) in zip(panels, read.items(), strict=True):
+    figure, grid = panels(1, len(TOY_RATES), 3.3, sharey=True)
+    for axes, rate in zip(grid[0], TOY_RATES, strict=True):
         for outcome, style in STYLES.items():
-            found = {p: values(experiment[arm_of(rate, p)], outcome) for p in KEEP_PROBS}
-            there = {p: each for p, each in found.items() if each}
-            means = [float(np.mean(each)) for each in there.values()]
-            low = [mean - min(each) for mean, each in zip(means, there.values(), strict=True)]
-            high = [max(each) - mean for mean, each in zip(means, there.values(), strict=True)]
+            by_p = {p: values(experiment[toy_arm(rate, p)], outcome) for p in KEEP_PROBS}
+            by_p = {p: percents for p, percents in by_p.items() if percents}
+            means = [float(np.mean(percents)) for percents in by_p.values()]
+            ends = [(min(percents), max(percents)) for percents in by_p.values()]
+            low = [mean - least for mean, (least, _) in zip(means, ends, strict=True)]
+            high = [greatest - mean for mean, (_, greatest) in zip(means, ends, strict=True)]
             bars = {"yerr": [low, high], "capsize": 2, "elinewidth": 0.8, "markersize": 3.5}
-            axes.errorbar(list(there), means, **bars, **style)
+            axes.errorbar(list(by_p), means, **bars, **style)
         axes.set_title(f"learning rate {rate:g}")
         axes.set_xticks(KEEP_PROBS, [f"{p:g}" for p in KEEP_PROBS[:-1]] + ["1\n(base)"])
         axes.grid(color="0.9", linewidth=0.5)
         axes.set(xlim=(0.03, 1.07), ylim=(-2, 72))
-    panels[0].set_ylabel("starts that end there (%)")
+    grid[0, 0].set_ylabel("starts that end there (%)")
     handles = [Line2D([], [], label=OUTCOMES[name], **style) for name, style in STYLES.items()]
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=4, frameon=False, handlelength=3.5
-    )
-    caption = (
+    legend(figure, handles, 4, handlelength=3.5)
+    text = (
         f"Toy example, Adam with learning rate dropout, scale {scale}. Markers: mean over seeds; "
-        f"bars: least to greatest seed. {setting(read)}."
+        f"bars: least to greatest seed. {setting(experiment)}."
     )
-    label = "p, the probability that a parameter is updated"
-    figure.supxlabel(f"{label}\n\n" + textwrap.fill(caption, 115), fontsize=7)
+    caption(figure, text, "p, the probability that a parameter is updated")
     return figure
+
+
+def read_paths(folder: Path) -> list[np.ndarray]:
+    """Takes a run's folder, returns the paths (steps, 2) of which it kept more than the ends."""
+    paths = pd.read_csv(folder / "paths.csv").groupby("start")
+    return [path[["x", "y"]].to_numpy() for _, path in paths if len(path) > 2]
 
 
 def draw_paths(experiment: Experiment, scale: str) -> Figure:
@@ -85,36 +63,33 @@ def draw_paths(experiment: Experiment, scale: str) -> Figure:
 
     Raises ResultError if no seed has both.
     """
-    arms = {"(a) Adam": arm_of(RATES[0], 1), "(b) Adam with LRD, p = 0.5": arm_of(RATES[0], 0.5)}
-    by_seed = [{run.seed: run for run in experiment[arm].done} for arm in arms.values()]
-    common = sorted(set.intersection(*(set(runs) for runs in by_seed)))
-    if not common:
+    rate = TOY_RATES[0]
+    arms = {"(a) Adam": toy_arm(rate, 1), "(b) Adam with LRD, p = 0.5": toy_arm(rate, 0.5)}
+    runs = of_one_seed({title: experiment[arm] for title, arm in arms.items()})
+    if not runs:
         raise ResultError(
             f"no seed has both {' and '.join(arms.values())} of toy at scale {scale}. Make them "
             f"with: python -m experiments.run +sweep=figure4 scale={scale} seed=0"
         )
-    figure = Figure(figsize=(7.1, 4.3), layout="constrained")
-    FigureCanvasAgg(figure)
-    panels, drawn = figure.subplots(1, len(arms), sharey=True), set()
-    for axes, title, runs in zip(panels, arms, by_seed, strict=True):
-        run = runs[common[0]]
+    figure, grid = panels(1, len(arms), 4.3, sharey=True)
+    drawn: set[str] = set()
+    for axes, (title, run) in zip(grid[0], runs.items(), strict=True):
         draw_contour(axes)
-        outcomes = draw_run(axes, run)
+        outcomes = draw_run(axes, read_paths(run.folder))
         drawn.update(outcomes)
-        found = shares(run)
-        there = f"{found['global']:.1f} % end in the star's basin"
-        axes.set_title(f"{title}\n{there}, {found['none']:.1f} % in none yet")
+        percents = shares(run)
+        ends = f"{percents['global']:.1f} % end in the star's basin"
+        axes.set_title(f"{title}\n{ends}, {percents['none']:.1f} % in none yet")
         axes.set_xlabel("x")
-    panels[0].set_ylabel("y")
+    grid[0, 0].set_ylabel("y")
     _legend(figure, drawn)
-    run = by_seed[0][common[0]]
     starts = run.config["model"]["side"] ** 2
-    caption = (
-        f"Scale {scale}, seed {run.seed}, learning rate {RATES[0]:g} (the paper gives none), "
+    text = (
+        f"Scale {scale}, seed {run.seed}, learning rate {rate:g} (the paper gives none), "
         f"{steps_of(run):,} steps; {len(outcomes)} of the {starts:,} starts, the same in both; "
         "percentages: of all starts. Lines of the contour: f from 0.1 to 100,000, three a decade."
     )
-    figure.supxlabel(textwrap.fill(caption, 115), fontsize=7)
+    caption(figure, text)
     return figure
 
 
@@ -132,13 +107,10 @@ def draw_contour(axes: Axes) -> None:
     axes.set(xlim=X, ylim=Y)
 
 
-def draw_run(axes: Axes, run: Run) -> list[str]:
-    """The whole paths of a run, each in the colour of the basin where it ends; these basins."""
-    table = pd.read_csv(run.folder / "paths.csv")
-    paths = [path for _, path in table.groupby("start") if len(path) > 2]
+def draw_run(axes: Axes, paths: list[np.ndarray]) -> list[str]:
+    """Draw paths (steps, 2), each in the colour of the basin where it ends; returns the basins."""
     outcomes = []
-    for path in paths:
-        points = path[["x", "y"]].to_numpy()
+    for points in paths:
         outcome = BASINS[int(basins(torch.from_numpy(points[-1])))]
         outcomes.append(outcome)
         line = {key: STYLES[outcome][key] for key in ("color", "linestyle")}
@@ -165,46 +137,4 @@ def _legend(figure: Figure, drawn: set[str]) -> None:
         if outcome in drawn:
             line = {key: STYLES[outcome][key] for key in ("color", "linestyle")}
             handles.append(Line2D([], [], label=label, **line))
-    figure.legend(
-        handles=handles, loc="outside upper center", ncols=3, frameon=False, handlelength=3.5
-    )
-
-
-def make(runs_dir: Path, figures: Path, tables: Path, scale: str) -> list[Path]:
-    """Write figures and table, and return their paths. Raises ResultError without runs."""
-    read = read_rates(runs_dir, scale)
-    paths = []
-    drawn = {
-        "figure4": draw_paths(read[RATES[0]], scale),
-        "figure4-basins": draw_basins(read, scale),
-    }
-    for name, figure in drawn.items():
-        for kind in ("png", "pdf"):
-            paths.append(figures / scale / f"{name}.{kind}")
-            save(figure, paths[-1])
-    table = summary(read, scale)
-    csv = frame(read, scale).to_csv(index=False, float_format="%.4f", lineterminator="\n")
-    for kind, text in {"csv": csv, "md": markdown(table), "tex": latex(table)}.items():
-        paths.append(tables / scale / f"figure4.{kind}")
-        write_whole(paths[-1], text.encode())
-    return paths
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", default="paper", help="paper (default), lite or smoke")
-    parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))
-    parser.add_argument("--figures", type=Path, default=Path("results/figures"))
-    parser.add_argument("--tables", type=Path, default=Path("results/tables"))
-    options = parser.parse_args(arguments)
-    try:
-        with mpl.rc_context(STYLE):
-            paths = make(options.runs_dir, options.figures, options.tables, options.scale)
-    except (ResultError, RecordError) as error:
-        sys.exit(f"error: {error}")
-    for path in paths:
-        print(f"wrote {path}")
-
-
-if __name__ == "__main__":
-    main()
+    legend(figure, handles, 3, handlelength=3.5)

@@ -1,126 +1,75 @@
 """The report of all runs: `python -m scripts.report`.
 
 Rebuilds the tables, figures and verdicts of every committed scale, and writes <results>/REPORT.md
-and a page of it that holds its pictures, <results>/report.html. The same runs give the same bytes.
+and a page of it that holds its pictures, <results>/report.html. All of it is made beside the old
+files and takes their places at the end: an error leaves them as they were. The same runs give the
+same bytes.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import os
 import sys
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import forkserver, get_context
-from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
 
-import matplotlib as mpl
-
-from experiments.record.faults import FINISHED
-from experiments.record.reader import RecordError, read_runs
-from scripts.catalogue import CURVES, TABLES
-from scripts.figures import toy, voc
-from scripts.figures.curves import STYLE, make_curves
-from scripts.gather import ResultError, write_whole
-from scripts.report import costs
-from scripts.report.gaps import wanted
+from experiments.record.atomic import WriteError
+from scripts.figures.__main__ import write_figures_of
+from scripts.gather import ResultError
 from scripts.report.page import page
+from scripts.report.results import Results, read_results
 from scripts.report.text import report
-from scripts.report.verdicts import SCALES, Results
-from scripts.tables.cells import make_table
+from scripts.tables.__main__ import write_table_of
 from scripts.verdicts import text as verdicts
-from scripts.verdicts.claims import ClaimError, read_claims
-from scripts.verdicts.judge import judge
+from scripts.verdicts.claims import ClaimError
 
 
-def read_results(folder: Path) -> Results:
-    """Read runs and claims, and judge them.
-
-    Raises ResultError, RecordError or ClaimError for what cannot be read or compared.
-    """
-    runs_dir = folder / "runs"
-    asked = {each.experiment for each in wanted()}  # the demo's digits are none of the paper's
-    runs = {
-        scale: [run for run in read_runs(runs_dir, scale=scale).runs if run.experiment in asked]
-        for scale in SCALES
-    }
-    if not any(run.status in FINISHED for found in runs.values() for run in found):
-        raise ResultError(f"no finished run in {runs_dir}. Make some with: make reproduce-table1")
-    claims = read_claims()
-    judged = {name: judge(claims, runs[name]) for name in SCALES if runs[name]}
-    return Results(folder, runs, claims, judged)
-
-
-def rebuild(results: Results) -> None:
-    """Make every table and figure anew for which there are runs, on all cores.
-
-    Raises ResultError or RecordError for runs of which none can be made.
-    """
-    folders = results.folder / "figures", results.folder / "tables"
-    runs_dir, jobs = results.folder / "runs", []
-    for scale, judged in results.verdicts.items():
-        there = {run.experiment for run in results.runs[scale] if run.status in FINISHED}
-        jobs += [
-            (make_curves, name, runs_dir, folders[0], scale, None)
-            for name, curves in CURVES.items()
-            if curves.experiment in there
-        ]
-        jobs += [
-            (voc.make_item, runs_dir, *folders, scale, name)
-            for name, item in voc.ITEMS.items()
-            if item.experiment in there
-        ]
-        if "toy" in there:
-            jobs.append((toy.make, runs_dir, *folders, scale))
-        jobs += [
-            (make_table, name, runs_dir, folders[1], scale, None)
-            for name, item in TABLES.items()
-            if there & set(item.experiments)
-        ]
-        verdicts.write_verdicts(judged, folders[1], scale, results.claims.level)
-    with ProcessPoolExecutor(os.cpu_count(), _server()) as pool:
-        drawn = [pool.submit(_draw, *job) for job in jobs]
-        for experiment in costs.IMAGES:
-            costs.estimate(experiment)  # which the text asks for, while the workers start
-        for each in drawn:
-            each.result()
-
-
-def _server() -> BaseContext:
-    """What the workers are forked from, begun if it does not run yet. Not this process, whose
-    forks may hang in the threads of libraries that it has used."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["scripts.figures.toy", "scripts.figures.voc"])
-    forkserver.ensure_running()
-    return context
-
-
-def _draw(make: Callable[..., Any], *arguments: Any) -> None:
-    """Make a figure or table. Of pictures that are left as they are, because no run has saved
-    any, the report need not speak."""
-    with mpl.rc_context(STYLE), contextlib.redirect_stderr(io.StringIO()):
-        make(*arguments)
+def make(results: Results, out: Path) -> None:
+    """Make the tables, figures and verdicts for which there are runs, and the report."""
+    for scale, runs in results.runs.items():
+        for item in results.items:
+            run = {run.experiment for run in results.finished(scale) if run.arm in item.arms()}
+            if item.caption and run & {*item.experiments}:
+                write_table_of(item, runs, out / "tables", scale)
+            write_figures_of(item, runs, out / "figures", scale)
+        level = results.claims.level
+        texts = verdicts.files(results.verdicts.get(scale, []), scale, level)
+        (out / "tables" / scale).mkdir(parents=True, exist_ok=True)
+        for name, content in texts.items():
+            (out / "tables" / scale / name).write_text(content, encoding="utf-8")
+    text = report(results)
+    (out / "REPORT.md").write_text(text, encoding="utf-8")
+    (out / "report.html").write_text(page(text, out, results.folder), encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=Path("results"))
-    options = parser.parse_args(arguments)
+    folder = parser.parse_args(arguments).results
     try:
-        _server()  # which loads its libraries while the runs are read
-        results = read_results(options.results)
-        rebuild(results)
-        text = report(results)
-    except (ResultError, RecordError, ClaimError) as error:
+        results = read_results(folder)
+        with TemporaryDirectory(dir=folder, prefix=".report-") as aside:
+            make(results, Path(aside))
+            _replace(Path(aside), folder)
+    except (ResultError, ClaimError, WriteError) as error:
         sys.exit(f"error: {error}")
-    html = page(text, options.results)
-    for name, content in (("REPORT.md", text), ("report.html", html)):
-        write_whole(options.results / name, content.encode())
-        print(f"wrote {options.results / name}")
+    if results.demo:
+        print(f"left out, as the demo's: {results.demo} runs")
+    if count := len(results.left_out()):
+        print(f"left out, with the reasons in REPORT.md: {count} run folders")
+    for name in ("REPORT.md", "report.html"):
+        print(f"wrote {folder / name}")
+
+
+def _replace(made: Path, folder: Path) -> None:
+    """Move all files of one folder to their places in another."""
+    for path in sorted(made.rglob("*")):
+        place = folder / path.relative_to(made)
+        if path.is_dir():
+            place.mkdir(exist_ok=True)
+        else:
+            os.replace(path, place)
 
 
 if __name__ == "__main__":

@@ -1,44 +1,80 @@
-"""Of the report: the runs that are missing, and what they would cost."""
+"""Of the report: the runs that tables and figures lack, the command for them, and its cost."""
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Iterable, Iterator
+from itertools import product
+
 from experiments.record.reader import Run
-from scripts.catalogue import TITLES
-from scripts.report import costs, gaps
-from scripts.tables.cells import pipes
+from scripts.catalogue import ITEMS, Item
+from scripts.report.results import Results
+from scripts.tables.formats import pipes
+from scripts.verdicts.claims import Claim
+
+SEEDS = (0, 1, 2)  # that the make targets run unless told otherwise
+_HEADER = ["Item", "Scale", "Runs missing", "Arms", "Cost", "Command"]
 
 
-def missing(runs: dict[str, list[Run]], whole: str) -> str:
-    """What the tables and figures lack at the `whole` scale, and at others at which they have been
-    begun, the command for it, and its cost. `runs` are by scale."""
-    rows = []
-    for wanted in gaps.wanted():
-        for scale in sorted(runs, key=lambda scale: scale == whole):
-            lacking = wanted.missing(runs[scale])
-            if lacking and (scale == whole or len(lacking) < wanted.runs):
-                took = gaps.seconds_of_a_run(runs[scale], wanted.experiment)
-                rows.append(
-                    [
-                        f"{wanted.sweep}, {wanted.experiment}",
-                        scale,
-                        f"{len(lacking)} of {wanted.runs}",
-                        _arms(lacking),
-                        _cost(wanted.experiment, scale == whole, len(lacking), took),
-                        f"`{wanted.command(scale)}`",
-                    ]
-                )
+def missing(results: Results, whole: str) -> str:
+    """What tables and figures lack at the `whole` scale, and at others where it was begun."""
+    rows = [
+        row
+        for item in ITEMS.values()
+        if item.in_report
+        for experiment in item.experiments
+        for row in _rows(item, experiment, results, whole)
+    ]
     if not rows:
         return "Nothing."
-    header = ["Item", "Scale", "Runs missing", "Arms", "Cost", "Command"]
     return (
-        f"{pipes(header, rows)}\n\nCost in core-hours is from the mean training time of the "
-        "experiment's finished runs at that scale; in GPU-hours from the model below. Items share "
-        "runs, which are made once. What would take more than a day on a machine without a GPU "
-        "begins with YES=1 only, which is to be added to the command."
+        f"{pipes(_HEADER, rows)}\n\nCost is from the mean training time of the experiment's "
+        "finished runs at that scale; where there are none, the plan measures a few steps on the "
+        "machine at hand. Items share runs, which are made once. What would take more than a day "
+        "on a machine without a GPU begins with YES=1 only, which is to be added to the command."
     )
 
 
-def _arms(lacking: list[tuple[str, int]]) -> str:
+def command(item: Item, experiment: str, scale: str) -> str:
+    """The make target that runs what an item lacks."""
+    narrowed = f" EXPERIMENT={experiment}" if len(ITEMS[item.sweep].experiments) > 1 else ""
+    return f"make reproduce-{item.sweep} SCALE={scale}{narrowed} LAUNCHER=joblib"
+
+
+def command_of(claim: Claim, scale: str) -> str:
+    """What makes the runs of a claim: its sweep, or else the runner itself."""
+    if claim.sweep is not None:
+        return command(ITEMS[claim.sweep], claim.experiment, scale)
+    optimizers = dict.fromkeys(arm.partition("+")[0] for arm in claim.arms)
+    words = {word for arm in claim.arms for word in arm.split("+")[1:]}
+    masks = sorted(word.removeprefix("lrd") for word in words if word.startswith("lrd"))
+    lrd = f" lrd.enabled=false,true lrd.p={','.join(masks)}" if masks else ""
+    return (
+        f"python -m experiments.run -m experiment={claim.experiment} "
+        f"optimizer={','.join(optimizers)}{lrd} scale={scale} seed={','.join(map(str, SEEDS))}"
+    )
+
+
+def _rows(item: Item, experiment: str, results: Results, whole: str) -> Iterator[list[str]]:
+    """An item's rows, the `whole` scale last."""
+    wanted = [*product(item.arms(), SEEDS)]
+    for scale in sorted({*results.runs, whole}, key=lambda scale: (scale == whole, scale)):
+        runs = results.finished(scale) if scale in results.runs else []
+        runs = [run for run in runs if run.experiment == experiment]
+        made = {(run.arm, run.seed) for run in runs}
+        lacking = [key for key in wanted if key not in made]
+        if lacking and (scale == whole or len(lacking) < len(wanted)):
+            yield [
+                f"{item.sweep}, {experiment}",
+                scale,
+                f"{len(lacking)} of {len(wanted)}",
+                _arms(lacking),
+                _cost(runs, len(lacking), item.sweep),
+                f"`{command(item, experiment, scale)}`",
+            ]
+
+
+def _arms(lacking: Iterable[tuple[str, int]]) -> str:
     """`adam+sd0.9 (seed 1, 2), sgdm (seed 0, 1, 2)`, cut after four arms."""
     by_arm: dict[str, list[str]] = {}
     for arm, seed in lacking:
@@ -48,32 +84,7 @@ def _arms(lacking: list[tuple[str, int]]) -> str:
     return ", ".join(words[:4]) + more
 
 
-def _cost(experiment: str, whole: bool, count: int, took: float | None) -> str:
-    if took is not None:
-        return f"{count * took / 3600:.1f} core-hours"
-    if whole and experiment in costs.IMAGES:
-        return f"{count * costs.estimate(experiment).hours:.0f} GPU-hours"
-    return "unknown"
-
-
-def cost_model() -> str:
-    """What each item would cost at the paper's scale."""
-    rows, seen, all_hours = [], set(), 0.0
-    for wanted in gaps.wanted():
-        if wanted.experiment not in costs.IMAGES:
-            continue
-        each = costs.estimate(wanted.experiment)
-        new = {(wanted.experiment, arm) for arm in wanted.arms} - seen
-        seen |= new
-        runs = len(new) * len(gaps.SEEDS)
-        all_hours += runs * each.hours
-        name = f"{wanted.sweep}, {TITLES[wanted.experiment]}"
-        numbers = [f"{each.forward / 1e9:.3g}", f"{each.hours:.2g}", str(runs)]
-        rows.append([name, *numbers, f"{runs * each.hours:,.0f}"])
-    rows.append(["all", "", "", str(len(seen) * len(gaps.SEEDS)), f"{all_hours:,.0f}"])
-    header = ["Item", "GFLOP an image, forward", "GPU-hours a run", "Runs", "GPU-hours"]
-    return (
-        f"{pipes(header, rows)}\n\nAn estimate, not a measurement: {costs.ASSUMED} The seeds are "
-        f"{', '.join(map(str, gaps.SEEDS))}; runs that an item above has already are not counted "
-        "again. `make plan-table1` measures a few steps on the machine at hand instead."
-    )
+def _cost(runs: list[Run], count: int, sweep: str) -> str:
+    if not runs:
+        return f"`make plan-{sweep}`"
+    return f"{count * statistics.fmean(run.info['seconds'] for run in runs) / 3600:.1f} core-hours"

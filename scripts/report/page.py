@@ -1,86 +1,84 @@
-"""A Markdown report as one HTML page that needs nothing else: style and pictures are inside."""
+"""A Markdown report as one HTML page that needs nothing else: style and pictures are inside.
+
+The text is data: of HTML in it, only folded lists are kept, and no picture from elsewhere is read.
+"""
 
 from __future__ import annotations
 
 import base64
-import html
-import re
+from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
-from scripts.verdicts.judge import VERDICTS
-from scripts.verdicts.text import OTHER_BASE
+from scripts.verdicts.text import WORDS
 
-# No scripts and nothing from the network. Wide tables scroll by themselves, so that the page does
-# not; pictures stay on white, which they were drawn for.
-STYLE = """
-:root { color-scheme: light; --text: #1b1b1b; --back: #fff; --line: #d5d5d5; --soft: #f4f4f4;
-  --link: #0b5cad; --supported: #006b4b; --contradicted: #a63c00; --undecided: #555; }
-@media screen and (prefers-color-scheme: dark) { :root { color-scheme: dark; --text: #e6e6e6;
-  --back: #161616; --line: #3d3d3d; --soft: #232323; --link: #7db8f0; --supported: #4fc79c;
-  --contradicted: #ff9a5c; --undecided: #a8a8a8; } }
-body { margin: 0 auto; max-width: 62rem; padding: 1rem; color: var(--text); background: var(--back);
-  font: 16px/1.5 system-ui, sans-serif; overflow-wrap: break-word; }
-h1, h2, h3 { line-height: 1.2; }
-h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); padding-bottom: 0.3rem; }
-a { color: var(--link); }
-code { font-size: 0.85em; background: var(--soft); padding: 0.1em 0.3em; border-radius: 3px; }
-img { display: block; max-width: 100%; height: auto; margin: 1rem auto; background: #fff;
-  border-radius: 4px; }
-figure { margin: 1.5rem 0; }
-figcaption { font-size: 0.85rem; text-align: center; }
-.table { overflow-x: auto; margin: 1rem 0; }
-table { border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.3rem 0.6rem; text-align: left; vertical-align: top;
-  border-bottom: 1px solid var(--line); }
-th { background: var(--soft); }
-td:first-child { min-width: 9rem; }
-.verdict { font-weight: 600; white-space: nowrap; }
-.supported { color: var(--supported); } .contradicted { color: var(--contradicted); }
-.undecided, .not-run { color: var(--undecided); }
-summary { cursor: pointer; margin: 0.5rem 0; }
-li { font-size: 0.9rem; }
-@media print { body { max-width: none; font-size: 10pt; } .table { overflow: visible; }
-  table { font-size: 7.5pt; } img { max-height: 20cm; width: auto; break-inside: avoid; }
-  details::details-content { content-visibility: visible; height: auto; }
-  figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; } }
-"""
+STYLE = Path(__file__).with_name("page.css")
 # Marks beside the colours, for those who do not see them
 MARKS = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not run": "–"}
-_IMAGE = re.compile(r'<p><img src="([^"]+)" alt="([^"]*)"\s*/?></p>')
-_VERDICT = re.compile(rf"<td>({'|'.join(VERDICTS)})((?:{OTHER_BASE})?)</td>")
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_SUMMARY = "<summary>", "</summary>"
 
 
-def page(text: str, folder: Path) -> str:
-    """The page of a Markdown text whose pictures' paths are relative to `folder`."""
-    body = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
-    body = body.replace("<table>", '<div class="table"><table>').replace(
-        "</table>", "</table></div>"
-    )
-    body = _VERDICT.sub(_badge, body)
-    body = _IMAGE.sub(lambda found: _figure(folder / found[1], found[2]), body)
-    title = html.escape(text.splitlines()[0].lstrip("# "))
+def page(text: str, *folders: Path) -> str:
+    """Takes a Markdown text and the folders its pictures are looked for in, returns the page."""
+    markdown = MarkdownIt("commonmark").enable("table")
+    rules = {
+        "image": lambda tokens, place, *_: _picture(tokens[place], folders),
+        "html_block": lambda tokens, place, *_: "".join(
+            map(_line, tokens[place].content.split("\n"))
+        ),
+        "html_inline": lambda tokens, place, *_: escape(tokens[place].content),
+        "table_open": lambda *_: '<div class="table"><table>\n',
+        "table_close": lambda *_: "</table></div>\n",
+    }
+    markdown.renderer.rules |= rules  # type: ignore[operator]
+    tokens = markdown.parse(text)
+    _mark(tokens)
+    body = markdown.renderer.render(tokens, markdown.options, {})
+    title = escape(text.splitlines()[0].lstrip("# "))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n{body}</body>\n</html>\n"
+        f"<title>{title}</title>\n<style>\n{STYLE.read_text()}</style>\n</head>\n"
+        f"<body>\n{body}</body>\n</html>\n"
     )
 
 
-def _badge(found: re.Match[str]) -> str:
-    word, more = found.groups()
-    kind = word.replace(" ", "-")
-    return f'<td class="verdict {kind}">{MARKS[word]} {word}{more}</td>'
+def _mark(tokens: Sequence[Token]) -> None:
+    """Give cells that hold a verdict its mark and class, and pictures that stand alone a figure."""
+    for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        children = token.children or []
+        if before.type == "td_open" and token.content in WORDS:
+            word = WORDS[token.content]
+            before.attrs["class"] = f"verdict {word.replace(' ', '-')}"
+            children[0].content = f"{MARKS[word]} {token.content}"
+        elif before.type == "paragraph_open" and [child.type for child in children] == ["image"]:
+            before.tag = after.tag = "figure"
+            children[0].meta["caption"] = True
 
 
-def _figure(path: Path, text: str) -> str:
-    """A picture with its text below."""
-    return (
-        f'<figure><img src="{_inside(path)}" alt="{text}"><figcaption>{text}</figcaption></figure>'
-    )
+def _picture(token: Token, folders: Sequence[Path]) -> str:
+    """A picture below one of the folders, inside the page; of another, only its text."""
+    source, text = str(token.attrs["src"]), escape(token.content)
+    for folder in folders:
+        path = (folder / source).resolve()
+        if path.is_relative_to(folder.resolve()) and path.suffix == ".png" and path.is_file():
+            content = base64.b64encode(path.read_bytes()).decode()
+            image = f'<img src="data:image/png;base64,{content}" alt="{text}">'
+            caption = f"<figcaption>{text}</figcaption>" if token.meta.get("caption") else ""
+            return image + caption
+    return f"<em>{text}: there is no picture {escape(source)} beside the report</em>"
 
 
-def _inside(path: Path) -> str:
-    """A picture as a data: URI."""
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+def _line(line: str) -> str:
+    """A line of HTML in the text: what folds a list, or else as text."""
+    if line in ("<details>", "</details>"):
+        return f"{line}\n"
+    begin, end = _SUMMARY
+    if line.startswith(begin) and line.endswith(end):
+        return f"{begin}{escape(line[len(begin) : -len(end)])}{end}\n"
+    return escape(line)

@@ -2,205 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-from experiments.record.faults import FINISHED
 from experiments.record.reader import Run
-from scripts.catalogue import CURVES, TABLES, TITLES
-from scripts.figures import voc
-from scripts.gather import gather
-from scripts.report import gaps
-from scripts.report.missing import cost_model, missing
-from scripts.report.verdicts import SCALES, Results, verdict_counts, verdict_table
-from scripts.tables import toy
-from scripts.tables.cells import layout, markdown, pipes
+from scripts.catalogue import Item
+from scripts.report.missing import missing
+from scripts.report.results import SCALES, Results
+from scripts.report.verdicts import verdict_counts, verdict_table
+from scripts.tables.__main__ import table_of
+from scripts.tables.formats import markdown, pipes
+from scripts.titles import title
 
-# A section for each of the paper's items: its table if it has one, and its figures
-SECTIONS = {
-    "Table 1 and Figures 5 to 7: learning rate dropout and five optimizers": (
-        "table1", ("figure5", "figure6", "figure7"),
-    ),
-    "Table 2 and Figure 10: the probability of an update": ("table2", ("figure10",)),
-    "Table 3 and Figure 11: other regularizations": ("table3", ("figure11",)),
-    "Figure 12: dropout on the gradient": (None, ("figure12",)),
-    "Table 4 and Figure 13: standard dropout": ("table4", ("figure13",)),
-    "Not in the paper: is it the mask, or the smaller mean step?": ("controls", ("controls",)),
-    "Not in the paper: RMSprop as its authors released it": ("authors", ("authors",)),
-    "Not in the paper: settings that could explain numbers unlike the published ones": (
-        "settings", ("settings",),
-    ),
-}  # fmt: skip
-METHOD_FIGURES = {
-    "figure1": "Figure 1: a saddle point, without and with learning rate dropout",
-    "figure2": "Figure 2: what back-propagation, dropout and learning rate dropout update in a net",
-    "figure3": "Figure 3: the eight descent paths of three parameters",
-}
+_TOY = {"figure4": "paths over the contour", "figure4-basins": "share of starts by basin"}
+_ESCAPES = {char: f"\\{char}" for char in "\\`*[]<>|"} | {"\n": " ", "\r": " "}
 
 
 def report(results: Results) -> str:
     """The report as Markdown, with paths relative to the results folder."""
+    drawings = [item for item in results.items if item.layout == "drawing"]
     parts = [
         "# What holds of Learning Rate Dropout",
         _summary(results),
         "## Verdicts",
         verdict_table(results),
         "## Results beside the published numbers",
-        *(_section(results, title, *item) for title, item in SECTIONS.items()),
-        *_voc_sections(results),
-        _toy_section(results),
+        *(_section(results, item) for item in results.items if item.experiments),
         "## What is missing",
-        missing(results.runs, SCALES[0]),
-        "## What the paper's scale would cost",
-        cost_model(),
+        missing(results, SCALES[0]),
+        *_left_out(results),
         "## Speed",
         _speed(results.folder),
         "## Drawings of the method",
-        *(_picture(f"figures/{name}.png", text) for name, text in METHOD_FIGURES.items()),
+        *(
+            _picture(f"figures/{name}.png", item.heading)
+            for item in drawings
+            for name in item.figures
+        ),
         "## Runs",
         *_run_lists(results),
     ]
     return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
 
 
-def _runs(results: Results, experiment: str, scale: str) -> list[Run]:
-    return [run for run in results.runs[scale] if run.experiment == experiment]
-
-
-def _scales(results: Results, experiment: str, arms: Iterable[str]) -> list[str]:
-    """The scales at which some arms of an experiment are shown: the first at which they have been
-    run, and the next as well while one of them is missing there."""
-    wanted, found = set(arms), []
-    for scale in SCALES:
-        runs = _runs(results, experiment, scale)
-        there = {run.arm for run in runs if run.status in FINISHED} & wanted
-        found += [scale] if there else []
-        if there == wanted:
-            break
-    return found
+def literal(value: Any) -> str:
+    """What a run folder holds, as Markdown that shows it and does nothing else."""
+    return str(value).translate(str.maketrans(_ESCAPES))
 
 
 def _picture(path: str, text: str) -> str:
-    return f"![{text}]({path})"
+    return f"![{literal(text)}]({quote(path)})"
 
 
 def _summary(results: Results) -> str:
-    runs = [run for each in results.runs.values() for run in each if run.status in FINISHED]
-    scales = [
-        f"{sum(run.status in FINISHED for run in found)} at {scale} scale"
-        for scale, found in results.runs.items()
-        if found
-    ]
-    machines = sorted({run.info.get("cpu") or run.info["device"] for run in runs})
+    finished = {scale: results.finished(scale) for scale in results.runs}
+    runs = [run for of_scale in finished.values() for run in of_scale]
+    counts = [f"{len(of_scale)} at {scale} scale" for scale, of_scale in finished.items()]
+    machines = sorted({literal(run.info.get("cpu") or run.info["device"]) for run in runs})
     return (
         "LRD is learning rate dropout with p = 0.5, unless it says otherwise; the base is the "
         "same optimizer without it, at the same seed: the same initial weights, order and "
         f"augmentation. {verdict_counts(results)} An experiment is shown at the paper's scale "
-        "where it was run at that, else at lite scale: the same code with narrower nets, fewer "
+        "where it was run at that, else at a smaller one: the same code with narrower nets, fewer "
         "images and fewer epochs, which can suggest what happens at full size and cannot prove "
         "it.\n\n"
-        f"Made from {len(runs)} finished runs ({', '.join(scales)}) on {' and '.join(machines)}; "
-        "every number comes from a run folder, listed at the end with its processor and commit, "
-        "and `make report` makes this page anew from them. Links lead into the repository's "
-        "`results` folder. Two runs of one seed on different processors differ by rounding, which "
-        "training amplifies: where the sides of a pair were run on different ones, that is in the "
-        "spread of the differences."
+        f"Made from {len(runs)} finished runs ({', '.join(counts)}) on {' and '.join(machines)}. "
+        "Every number comes from a run folder, listed at the end with its processor and commit; "
+        "`make report` makes this page anew from them. Two runs of one seed on different "
+        "processors differ by rounding, which training amplifies: where the sides of a pair were "
+        "run on different ones, that is in the spread of the differences."
     )
 
 
-def _section(results: Results, title: str, table: str | None, figures: tuple[str, ...]) -> str:
+def _section(results: Results, item: Item) -> str:
     """An item's tables, one for each scale at which its experiments are shown, and its figures."""
-    parts = [f"### {title}"]
-    item = TABLES[table] if table else CURVES[figures[0]].item
-    at = {name: _scales(results, name, item.arms()) for name in item.experiments}
-    for scale in SCALES:
-        read = [
-            gather(_runs(results, name, scale), name, item.arms())
-            for name, scales in at.items()
-            if scale in scales
-        ]
-        if table and read:
-            parts.append(markdown(layout(item, read, scale, table)))
-    for figure in figures:
-        experiment = CURVES[figure].experiment
-        parts += [_figure(results, figure, experiment, scale) for scale in at[experiment]]
-    absent = [TITLES[name] for name, scales in at.items() if not scales]
-    if absent:
+    parts = [f"### {item.heading}"]
+    scales = {name: results.scales_of(name, item.arms()) for name in item.experiments}
+    for scale, runs in results.runs.items():
+        shown = tuple(name for name in item.experiments if scale in scales[name])
+        if item.caption and shown:
+            parts.append(markdown(table_of(replace(item, experiments=shown), runs, scale)))
+    for figure, experiment in item.figures.items():
+        parts += [_figure(figure, experiment, scale) for scale in scales[experiment]]
+    if absent := [title(name) for name in item.experiments if not scales[name]]:
         parts.append(f"Not run: {', '.join(absent)}.")
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(part.strip("\n") for part in parts)
 
 
-def _figure(results: Results, name: str, experiment: str, scale: str, text: str = "") -> str:
-    """A figure of an experiment at a scale; nothing if there is none."""
-    path = f"figures/{scale}/{name}.png"
-    if not (results.folder / path).exists():
-        return ""
+def _figure(name: str, experiment: str, scale: str) -> str:
+    """A figure of an experiment at a scale."""
     number = name.removeprefix("figure").removesuffix("-basins")
     what = f"Figure {number}" if number.isdecimal() else name.capitalize()
-    return _picture(path, f"{what}, {text or TITLES[experiment]}, scale {scale}")
+    text = f"{what}, {_TOY.get(name) or title(experiment)}, scale {scale}"
+    return _picture(f"figures/{scale}/{name}.png", text)
 
 
-def _voc_sections(results: Results) -> Iterator[str]:
-    for name, item in voc.ITEMS.items():
-        number, title = name.removeprefix("figure"), TITLES[item.experiment]
-        yield f"### Figure {number}: {title}"
-        arms = voc.ARMS.values()
-        scales = _scales(results, item.experiment, arms)
-        for scale in scales:
-            runs = _runs(results, item.experiment, scale)
-            experiment = gather(runs, item.experiment, arms)
-            yield markdown(voc.summary(item, experiment, scale, name))
-            yield _figure(results, name, item.experiment, scale)
-        if not scales:
-            yield "Not run."
-
-
-def _toy_section(results: Results) -> str:
-    parts = ["### Figure 4: the toy example"]
-    scales = _scales(results, "toy", gaps.TOY_ARMS)
-    for scale in scales:
-        read = toy.rates_of(_runs(results, "toy", scale))
-        parts.append(markdown(toy.summary(read, scale)))
-        parts.append(_figure(results, "figure4", "toy", scale, "paths over the contour"))
-        parts.append(_figure(results, "figure4-basins", "toy", scale, "share of starts by basin"))
-    return "\n\n".join(parts if scales else [*parts, "Not run."])
+def _left_out(results: Results) -> Iterator[str]:
+    """The folders that nothing is made from, and why; nothing if there are none."""
+    if folders := results.left_out():
+        yield "## Left out"
+        yield "\n".join(
+            f"- {literal('/'.join(run.folder.parts[-4:]))}: {literal(run.reason)}"
+            for run in folders
+        )
 
 
 def _speed(folder: Path) -> str:
     if not (folder / "benchmark.md").exists():
         return "Not measured: `make benchmark`."
     picture = _picture("benchmark.png", "Measured speed against the goals")
-    shown = f"\n\n{picture}" if (folder / "benchmark.png").exists() else ""
-    return f"Times and ratios, side by side in one run: [benchmark](benchmark.md).{shown}"
+    return f"Times and ratios, side by side in one run: [benchmark](benchmark.md).\n\n{picture}"
 
 
 def _run_lists(results: Results) -> Iterator[str]:
     """A folded table of every run, by scale and experiment."""
-    for scale, runs in results.runs.items():
+    header = ["Run", "Status", "Last epoch", "Seconds", "Device", "Commit"]
+    for scale, (runs, _) in results.runs.items():
         for experiment in dict.fromkeys(run.experiment for run in runs):
-            found = [run for run in runs if run.experiment == experiment]
-            header = ["Run", "Status", "Last epoch", "Seconds", "Device", "Commit"]
-            title = f"{TITLES.get(experiment, experiment)}, {scale} scale: {len(found)} runs"
-            rows = [_run_row(run) for run in found]
-            yield f"<details>\n<summary>{title}</summary>\n\n{pipes(header, rows)}\n\n</details>"
+            of_experiment = [run for run in runs if run.experiment == experiment]
+            name = f"{title(experiment)}, {scale} scale: {len(of_experiment)} runs"
+            rows = [_run_row(run) for run in of_experiment]
+            yield f"<details>\n<summary>{name}</summary>\n\n{pipes(header, rows)}\n\n</details>"
 
 
 def _run_row(run: Run) -> list[str]:
-    last = "" if run.metrics.empty else _numbers(run)
-    folder = f"{run.scale}/{run.experiment}/{run.arm}/seed{run.seed}"
-    info, device = run.info, ""
+    info, last, device = run.info, "", ""
+    if not run.metrics.empty:
+        numbers = run.metrics.drop(columns=["epoch", "lr"]).iloc[-1]
+        last = ", ".join(f"{name} {value:.5g}" for name, value in numbers.items())
     if "device" in info:
         device = f"{info.get('cpu') or info['device']}, {info['threads']} thread"
+    folder = f"runs/{run.scale}/{run.experiment}/{run.arm}/seed{run.seed}"
     return [
-        f"[{run.arm}, seed {run.seed}](runs/{folder})",
+        f"[{literal(run.arm)}, seed {run.seed}]({quote(folder, safe='/+=,')})",
         run.status,
-        last,
-        f"{run.info.get('seconds', 0):.0f}",
-        device,
-        str(run.info.get("commit", ""))[:10],
+        literal(last),
+        f"{info.get('seconds', 0):.0f}",
+        literal(device),
+        literal(str(info.get("commit", ""))[:10]),
     ]
-
-
-def _numbers(run: Run) -> str:
-    last = run.metrics.drop(columns=["epoch", "lr"]).iloc[-1]
-    return ", ".join(f"{name} {value:.5g}" for name, value in last.items())

@@ -1,3 +1,70 @@
-from scripts.tables.cells import main
+"""Tables from run folders, as csv, Markdown and LaTeX: `python -m scripts.tables table1`.
 
-main()
+Writes <out>/<scale>/table1.{csv,md,tex} and prints the Markdown. The same runs give the same bytes.
+`own --experiment X` shows the arms of X that are in none of the paper's tables.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from experiments.record.atomic import WriteError
+from experiments.record.reader import Runs
+from scripts.catalogue import ITEMS, Item
+from scripts.gather import Experiment, ResultError, gather, read_item, require_runs
+from scripts.tables import metrics, optimizers, toy
+from scripts.tables.formats import Table, markdown, write_table
+
+LAYOUTS = {"optimizers": optimizers, "metrics": metrics, "toy": toy}
+
+
+def table_of(item: Item, runs: Runs, scale: str) -> Table:
+    """Takes an item and the runs of a scale, returns its table."""
+    return LAYOUTS[item.layout].summary(item, _experiments(item, runs), scale)
+
+
+def write_table_of(item: Item, runs: Runs, out: Path, scale: str) -> None:
+    """Write <out>/<scale>/<item>.{csv,md,tex} from the runs of a scale."""
+    frame = LAYOUTS[item.layout].frame(item, _experiments(item, runs), scale)
+    write_table(table_of(item, runs, scale), frame, out / scale)
+
+
+def _experiments(item: Item, runs: Runs) -> list[Experiment]:
+    return [gather(runs, name, item.arms()) for name in item.experiments]
+
+
+def make_table(name: str, runs_dir: Path, out: Path, scale: str, experiment: str | None) -> str:
+    """Write a table's three files and return its Markdown, of one experiment if one is named.
+
+    The files hold all of the table's experiments whichever is named. Raises ResultError without
+    a finished run.
+    """
+    item, runs = read_item(name, runs_dir, scale, experiment)
+    asked = item.of_experiment(experiment) if experiment else item
+    require_runs(_experiments(asked, runs), runs_dir, scale, item.sweep)
+    write_table_of(item, runs, out, scale)
+    return markdown(table_of(asked, runs, scale))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    tables = [name for name, item in ITEMS.items() if item.caption]
+    parser.add_argument("table", choices=[*tables, "own"])
+    parser.add_argument("--scale", default="paper", help="paper (default), mid, lite or smoke")
+    parser.add_argument("--experiment", help="print this one only; digits has its own table")
+    parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))
+    parser.add_argument("--out", type=Path, default=Path("results/tables"))
+    options = parser.parse_args(arguments)
+    if options.table == "own" and options.experiment is None:
+        parser.error("own needs --experiment: the one whose own arms are to be shown")
+    places = options.runs_dir, options.out
+    try:
+        print(make_table(options.table, *places, options.scale, options.experiment))
+    except (ResultError, WriteError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import re
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 from omegaconf import OmegaConf
 
-CLAIMS = Path(__file__).parents[2] / "conf" / "claims.yaml"
-_STATISTIC = re.compile(r"(last|last10|mean|reach):\w+")
+from experiments.tasks import Column, task_module
+from scripts.catalogue import ITEMS
+
+CONF = Path(__file__).parents[2] / "conf"
+CLAIMS = CONF / "claims.yaml"
+STATISTICS = ("last", "last10", "mean", "reach")
 _SIDES = {"above", "below"}
-_FAMILY = {"sweep", "experiment", "source", "statistic", "claims"} | _SIDES
-_CLAIM = {"experiment", "source", "statistic", "at_least", "pairs"} | _SIDES
+_NEEDED = {"experiment", "source", "statistic"}
+_FAMILY = _NEEDED | _SIDES | {"sweep", "claims"}
+_CLAIM = _NEEDED | _SIDES | {"at_least", "pairs"}
 _COST = {"source", "row", "below"}
 
 
@@ -26,6 +31,7 @@ class Pair(NamedTuple):
 
     experiment: str
     statistic: str
+    column: Column  # what the statistic is of
     arms: tuple[str, ...]
     than: tuple[str, ...]
     bound: float
@@ -41,6 +47,16 @@ class Pair(NamedTuple):
         )
         return f"{first} − {second}"
 
+    @property
+    def digits(self) -> int:
+        """Decimals of the statistic's differences."""
+        return 1 if self.statistic.startswith("reach:") else self.column.digits
+
+    @property
+    def unit(self) -> str:
+        """What the statistic's differences are counted in; nothing for fractions and losses."""
+        return " epochs" if self.statistic.startswith("reach:") else self.column.unit
+
 
 class Claim(NamedTuple):
     """A sentence, where it stands, and the pairs of which `at_least` so many must hold."""
@@ -48,13 +64,18 @@ class Claim(NamedTuple):
     text: str
     family: str
     source: str
-    sweep: str
+    sweep: str | None  # that makes its runs; None: they are runs of the user's own
     pairs: tuple[Pair, ...]
     at_least: int
 
     @property
     def experiment(self) -> str:
         return self.pairs[0].experiment
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms that it compares."""
+        return [*dict.fromkeys(arm for pair in self.pairs for arm in (*pair.arms, *pair.than))]
 
 
 class Cost(NamedTuple):
@@ -67,6 +88,8 @@ class Cost(NamedTuple):
 
 
 class Claims(NamedTuple):
+    """All claims, the level of their tests, and how far a base may be from the paper's."""
+
     level: float
     another_base: dict[str, float]  # by experiment: see conf/claims.yaml
     claims: list[Claim]
@@ -102,36 +125,80 @@ def read_claims(path: Path = CLAIMS) -> Claims:
 
 
 def _claim(text: str, family: str, node: dict[str, Any]) -> Claim:
-    missing = {"sweep", "experiment", "source", "statistic", "pairs"} - node.keys()
-    if missing:
+    if missing := (_NEEDED | {"pairs"}) - node.keys():
         raise ClaimError(f"{text!r} lacks {', '.join(sorted(missing))}")
-    if not _STATISTIC.fullmatch(node["statistic"]):
-        raise ClaimError(
-            f"{text!r}: statistic must be last, last10, mean or reach and a column, as "
-            f"last:test_accuracy, got {node['statistic']!r}"
-        )
-    sides = node.keys() & _SIDES
-    if len(sides) != 1:
+    if len(node.keys() & _SIDES) != 1:
         raise ClaimError(f"{text!r} must say either above or below")
-    side = sides.pop()
-    pairs = tuple(
-        _pair(text, pair, node, float(node[side]), 1 if side == "above" else -1)
-        for pair in node["pairs"]
-    )
+    column = _column(text, node["experiment"], str(node["statistic"]))
+    pairs = tuple(_pair(text, pair, node, column) for pair in node["pairs"])
     at_least = node.get("at_least", len(pairs))
     if not 1 <= at_least <= len(pairs):
         raise ClaimError(f"{text!r}: at_least must be in 1 … {len(pairs)}, got {at_least}")
-    return Claim(text, family, node["source"], node["sweep"], pairs, at_least)
+    claim = Claim(text, family, node["source"], node.get("sweep"), pairs, at_least)
+    _check_arms(claim)
+    return claim
 
 
-def _pair(text: str, pair: list[Any], node: dict[str, Any], bound: float, sign: int) -> Pair:
+def _column(text: str, experiment: str, statistic: str) -> Column:
+    """The column that a statistic is of, as the experiment's task declares it."""
+    known = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
+    _one_of(text, "experiment", experiment, known, "add a file to conf/experiment, or correct it")
+    try:
+        columns = _columns(experiment)
+    except (ImportError, AttributeError) as error:
+        raise ClaimError(f"{text!r}: the task of {experiment} is not known: {error}") from error
+    kind, _, name = statistic.partition(":")
+    if kind not in STATISTICS or name not in columns:
+        raise ClaimError(
+            f"{text!r}: statistic must be last, last10, mean or reach, a colon and a column of "
+            f"{experiment} ({', '.join(columns)}), as last:{next(iter(columns))}, got {statistic!r}"
+        )
+    return columns[name]
+
+
+@functools.cache
+def _columns(experiment: str) -> dict[str, Column]:
+    task = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml").task
+    return task_module(task).COLUMNS
+
+
+def _pair(text: str, pair: list[Any], node: dict[str, Any], column: Column) -> Pair:
     if len(pair) not in (2, 3):
         raise ClaimError(f"{text!r}: a pair is [arm, arm] or [arm, arm, published], got {pair}")
-    arms, than = (tuple(each) if isinstance(each, list) else (each,) for each in pair[:2])
+    arms, than = (tuple(side) if isinstance(side, list) else (side,) for side in pair[:2])
     if node["statistic"].startswith("reach:") and len(than) != 1:
         raise ClaimError(f"{text!r}: reach compares with one arm, got {', '.join(than)}")
+    side, sign = ("above", 1) if "above" in node else ("below", -1)
     published = float(pair[2]) if len(pair) == 3 else None
-    return Pair(node["experiment"], node["statistic"], arms, than, bound, sign, published)
+    names = node["experiment"], node["statistic"], column
+    return Pair(*names, arms, than, float(node[side]), sign, published)
+
+
+def _check_arms(claim: Claim) -> None:
+    """Refuse arms that no run can have: of an unknown optimizer, or not of the claim's sweep."""
+    text = claim.text
+    optimizers = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
+    for arm in claim.arms:
+        name = str(arm).partition("+")[0]
+        advice = "add a file to conf/optimizer, or correct the arm's name"
+        _one_of(text, f"the optimizer of arm {arm}", name, optimizers, advice)
+    if claim.sweep is None:
+        return
+    advice = "correct it, or leave the sweep out if the runs are your own"
+    items = {item.name: item for item in ITEMS.values() if item.arms() and "-" not in item.name}
+    _one_of(text, "sweep", claim.sweep, sorted(items), advice)
+    item = items[claim.sweep]
+    what = f"{claim.sweep}'s experiment"
+    _one_of(text, what, claim.experiment, item.experiments, advice)
+    for arm in claim.arms:
+        _one_of(text, f"{claim.sweep}'s arm", arm, item.arms(), advice)
+
+
+def _one_of(text: str, what: str, given: str, known: Any, advice: str) -> None:
+    if given not in known:
+        raise ClaimError(
+            f"{text!r}: {what} must be one of {', '.join(known)}, got {given!r}: {advice}"
+        )
 
 
 def _only(node: dict[str, Any], known: set[str], where: str) -> None:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from experiments.record.reader import Run
-from scripts.gather import ResultError, gather, published
+from experiments.record.reader import Run, Runs
+from scripts.gather import Arm, Experiment, ResultError, gather, published
 from scripts.tables.cells import STATISTICS
 from scripts.verdicts.claims import Claim, Claims, Cost, Pair
 from scripts.verdicts.intervals import Paired, holm, paired
@@ -61,42 +61,45 @@ class Verdict(NamedTuple):
     unlike: list[Unlike]
 
 
-def judge(claims: Claims, runs: list[Run]) -> list[Verdict]:
-    """Test all claims on the runs of one scale.
-
-    Raises ResultError for runs that cannot be compared.
-    """
-    experiments: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        experiments[run.experiment].append(run)
+def judge(claims: Claims, runs: Runs) -> list[Verdict]:
+    """Takes the claims and the runs of one scale, returns the claims' verdicts in their order."""
+    arms: dict[str, dict[str, None]] = defaultdict(dict)
+    for claim in claims.claims:
+        arms[claim.experiment] |= dict.fromkeys(claim.arms)
+    experiments = {name: gather(runs, name, wanted) for name, wanted in arms.items()}
     far = _far_from_published(claims.another_base, experiments)
+    families: dict[str, list[Claim]] = defaultdict(list)
+    for claim in claims.claims:
+        families[claim.family].append(claim)
+    tests: dict[tuple[str, Pair], Tested] = {}
+    for family, members in families.items():
+        for pair, tested in _test_family(members, experiments, claims.level).items():
+            tests[family, pair] = tested
     verdicts = []
-    for family in dict.fromkeys(claim.family for claim in claims.claims):
-        members = [claim for claim in claims.claims if claim.family == family]
-        # a pair that several claims of a family name is one test, and counts once
-        measured = {
-            _key(pair): measure(pair, experiments[pair.experiment])
-            for claim in members
-            for pair in claim.pairs
-        }
-        results = {
-            pair: paired(found.differences, pair.bound, claims.level)
-            for pair, found in measured.items()
-        }
-        adjusted = dict(zip(results, holm([each.p for each in results.values()]), strict=True))
-        for claim in members:
-            tested = []
-            for pair in claim.pairs:
-                key = _key(pair)
-                found, result, p = measured[key], results[key], adjusted[key]
-                verdict = _of_pair(pair, result, found.diverged, p, claims.level)
-                tested.append(Tested(pair, found, result, p, verdict))
-            bases = dict.fromkeys(
-                (pair.experiment, arm) for pair in claim.pairs for arm in pair.than
-            )
-            unlike = [far[base] for base in bases if base in far]
-            verdicts.append(Verdict(claim, tested, _of_claim(claim, tested), unlike))
+    for claim in claims.claims:
+        tested = [_of_pair(pair, tests[claim.family, _key(pair)], claims) for pair in claim.pairs]
+        bases = dict.fromkeys((claim.experiment, arm) for pair in claim.pairs for arm in pair.than)
+        unlike = [far[base] for base in bases if base in far]
+        verdicts.append(Verdict(claim, tested, _of_claim(claim, tested), unlike))
     return verdicts
+
+
+def _test_family(
+    members: list[Claim], experiments: dict[str, Experiment], level: float
+) -> dict[Pair, Tested]:
+    """The tests of a family's pairs, corrected together.
+
+    A pair that several claims of the family name is one test, and counts once.
+    """
+    pairs = dict.fromkeys(_key(pair) for claim in members for pair in claim.pairs)
+    measured = [measure(pair, experiments[pair.experiment]) for pair in pairs]
+    results = [
+        paired(numbers.differences, pair.bound, level)
+        for pair, numbers in zip(pairs, measured, strict=True)
+    ]
+    adjusted = holm([result.p for result in results])
+    rows = zip(pairs, measured, results, adjusted, strict=True)
+    return {pair: Tested(pair, *numbers, NOT_RUN) for pair, *numbers in rows}
 
 
 def _key(pair: Pair) -> Pair:
@@ -104,73 +107,71 @@ def _key(pair: Pair) -> Pair:
     return pair._replace(sign=1, published=None)
 
 
-def measure(pair: Pair, runs: list[Run]) -> Measured:
-    """The statistic of both sides at every seed that both have. Raises ResultError for runs that
-    cannot be compared."""
-    experiment = gather(runs, pair.experiment, (*pair.arms, *pair.than))
-    done = [{run.seed: run for run in experiment[arm].done} for arm in (*pair.arms, *pair.than)]
+def measure(pair: Pair, experiment: Experiment) -> Measured:
+    """Takes a pair and its experiment's runs, returns both sides at every seed that both have."""
+    names = (*pair.arms, *pair.than)
+    done = [{run.seed: run for run in experiment[arm].done} for arm in names]
     seeds = sorted(set.intersection(*map(set, done)))
-    diverged = {
-        arm: {run.seed for run in experiment[arm].diverged} for arm in (*pair.arms, *pair.than)
-    }
+    diverged = {arm: {run.seed for run in experiment[arm].diverged} for arm in names}
     ended = set.intersection(
-        *({*of_arm, *lost} for of_arm, lost in zip(done, diverged.values(), strict=True))
+        *({*of_arm, *diverged[arm]} for arm, of_arm in zip(names, done, strict=True))
     )
-    lost = {arm: sorted(seeds & ended) for arm, seeds in diverged.items() if seeds & ended}
-    mixed = [seed for seed in seeds if len({each[seed].info.get("cpu") for each in done}) > 1]
+    lost = {arm: sorted(which & ended) for arm, which in diverged.items() if which & ended}
+    mixed = [seed for seed in seeds if len({arm[seed].info.get("cpu") for arm in done}) > 1]
     sides = np.empty((len(seeds), 2))
     for row, seed in zip(sides, seeds, strict=True):
-        of_seed = [each[seed] for each in done]
-        base = of_seed[-1]
-        values = [statistic(pair.statistic, run, base) for run in of_seed]
+        of_seed = [arm[seed] for arm in done]
+        values = [statistic(pair, run, base=of_seed[-1]) for run in of_seed]
         row[:] = [np.mean(values[: len(pair.arms)]), np.mean(values[len(pair.arms) :])]
     first, second = sides.mean(0) if seeds else (math.nan, math.nan)
     return Measured(seeds, first, second, (sides[:, 0] - sides[:, 1]).tolist(), lost, mixed)
 
 
 def _far_from_published(
-    limits: dict[str, float], experiments: dict[str, list[Run]]
+    limits: dict[str, float], experiments: dict[str, Experiment]
 ) -> dict[tuple[str, str], Unlike]:
     """Arms at the paper's scale whose mean last value is farther than the limit from the paper's.
 
     Of other scales nobody expects it.
     """
-    found = {}
+    far = {}
     for item in PUBLISHED:
         for row in published(item).itertuples():
-            limit = limits.get(row.experiment)
-            lasts = [
-                float(run.metrics[row.metric].iloc[-1])
-                for run in experiments.get(row.experiment, [])
-                if (run.arm, run.scale, run.status) == (row.arm, "paper", "done")
-            ]
-            if limit is None or not lasts or row.metric not in MAIN_METRICS:
+            if row.experiment not in limits or row.metric not in MAIN_METRICS:
                 continue
-            if abs(np.mean(lasts) - row.value) > limit:
+            arm = experiments[row.experiment][row.arm] if row.experiment in experiments else Arm()
+            lasts = [
+                float(run.metrics[row.metric].iloc[-1]) for run in arm.done if run.scale == "paper"
+            ]
+            if lasts and abs(np.mean(lasts) - row.value) > limits[row.experiment]:
                 here = float(np.mean(lasts))
-                found[row.experiment, row.arm] = Unlike(row.arm, here, row.value)
-    return found
+                far[row.experiment, row.arm] = Unlike(row.arm, here, row.value)
+    return far
 
 
-def statistic(name: str, run: Run, base: Run) -> float:
-    """A statistic of a run (see conf/claims.yaml); `base` is the run that `reach` compares with."""
-    kind, column = name.split(":")
+def statistic(pair: Pair, run: Run, base: Run) -> float:
+    """A pair's statistic of a run (see conf/claims.yaml); `reach` compares with the run `base`."""
+    kind, column = pair.statistic.split(":")
     curve = run.metrics[column]
     if kind in STATISTICS:
         return float(STATISTICS[kind](curve))
     if kind == "mean":
         return float(curve.mean())
     goal = base.metrics[column].iloc[-1]
-    there = curve <= goal if "loss" in column else curve >= goal
-    return float(run.metrics["epoch"][there].min() if there.any() else len(curve) + 1)
+    reached = curve <= goal if pair.column.falls else curve >= goal
+    return float(run.metrics["epoch"][reached].min() if reached.any() else len(curve) + 1)
 
 
-def _of_pair(
-    pair: Pair, result: Paired, diverged: dict[str, list[int]], p: float, level: float
-) -> str:
-    if not result.n and not diverged:
-        return NOT_RUN
-    return UNDECIDED if diverged else _side(result, pair.bound, pair.sign, p, level)
+def _of_pair(pair: Pair, tested: Tested, claims: Claims) -> Tested:
+    """A test as the claim that names the pair sees it."""
+    lost, result = tested.measured.diverged, tested.result
+    if lost:
+        verdict = UNDECIDED
+    elif not result.n:
+        verdict = NOT_RUN
+    else:
+        verdict = _side(result, pair.bound, pair.sign, tested.adjusted, claims.level)
+    return tested._replace(pair=pair, verdict=verdict)
 
 
 def _side(result: Paired, bound: float, sign: int, p: float, level: float) -> str:
@@ -181,7 +182,7 @@ def _side(result: Paired, bound: float, sign: int, p: float, level: float) -> st
 
 
 def _of_claim(claim: Claim, tested: list[Tested]) -> str:
-    counts = Counter(each.verdict for each in tested)
+    counts = Counter(test.verdict for test in tested)
     if counts[NOT_RUN] == len(tested):
         return NOT_RUN
     if counts[SUPPORTED] >= claim.at_least:

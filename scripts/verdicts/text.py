@@ -1,25 +1,17 @@
-"""Which of the paper's claims hold, from run folders: `python -m scripts.verdicts --scale lite`.
-
-Writes <out>/<scale>/verdicts.{csv,md}, a row for each claim of conf/claims.yaml, and pairs.csv, a
-row for each comparison with the run folders that it is made of. The same runs give the same bytes.
-"""
+"""Verdicts as tables: a row for each claim, and a row for each comparison."""
 
 from __future__ import annotations
 
-import argparse
 import math
-import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from experiments.record.reader import RecordError, read_runs
-from scripts.catalogue import TITLES
-from scripts.gather import ResultError, write_whole
-from scripts.tables.cells import MISSING, pipes
-from scripts.verdicts.claims import ClaimError, Pair, read_claims
+from scripts.tables.formats import MISSING, pipes
+from scripts.titles import title
+from scripts.verdicts.claims import Claim
 from scripts.verdicts.intervals import MOST_SEEDS, Paired, needed_seeds
 from scripts.verdicts.judge import (
     CONTRADICTED,
@@ -28,46 +20,68 @@ from scripts.verdicts.judge import (
     VERDICTS,
     Tested,
     Verdict,
-    judge,
 )
 
 OTHER_BASE = ", other base"
+# A verdict's cell, with the verdict's word
+WORDS = {word + more: word for word in VERDICTS for more in ("", OTHER_BASE)}
 HEADER = ("Claim", "Source", "Verdict", "n", "Mean difference", "Published", "g", "Seeds needed")
 
 
-def frames(verdicts: list[Verdict], scale: str, level: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """A row per claim, and a row per pair with its seeds and run folders (under runs/<scale>)."""
-    claims, pairs = [], []
-    for verdict in verdicts:
-        claim = verdict.claim
-        counts = Counter(each.verdict for each in verdict.tested)
-        head = {"scale": scale, "claim": claim.text, "source": claim.source}
-        claims.append(
-            {**head, "family": claim.family, "verdict": verdict.verdict}
-            | {"other_base": " ".join(each.arm for each in verdict.unlike)}
-            | {"pairs": len(verdict.tested), "at_least": claim.at_least}
-            | {word.replace(" ", "_"): counts[word] for word in VERDICTS}
-        )
-        for each in verdict.tested:
-            pair, found = each.pair, each.measured
-            folders = [
-                f"{pair.experiment}/{arm}/seed{seed}"
-                for arm in (*pair.arms, *pair.than)
-                for seed in found.seeds
-            ]
-            pairs.append(
-                {**head, "pair": pair.label, "statistic": pair.statistic}
-                | {"claimed": f"{'above' if pair.sign > 0 else 'below'} {pair.bound:g}"}
-                | {"verdict": each.verdict, "published": pair.published}
-                | {"first": found.first, "second": found.second}
-                | each.result._asdict()
-                | {"seeds_needed": needed_seeds(each.result.effect, level)}
-                | {"p_holm": each.adjusted, "diverged": diverged([each])}
-                | {"mixed": " ".join(map(str, found.mixed))}
-                | {"differences": " ".join(f"{value:.6g}" for value in found.differences)}
-                | {"runs": " ".join(folders)}
-            )
-    return pd.DataFrame(claims), pd.DataFrame(pairs)
+def files(verdicts: list[Verdict], scale: str, level: float) -> dict[str, str]:
+    """Takes the verdicts of a scale, returns the text of verdicts.{csv,md} and of pairs.csv."""
+    claims = [_claim_row(verdict) for verdict in verdicts]
+    pairs = [
+        _pair_row(verdict.claim, test, level) for verdict in verdicts for test in verdict.tested
+    ]
+    texts = {"verdicts.md": markdown(verdicts, scale, level)}
+    for name, rows in (("verdicts", claims), ("pairs", pairs)):
+        frame = pd.DataFrame([{"scale": scale, **cells} for cells in rows])
+        texts[f"{name}.csv"] = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return texts
+
+
+def _claim_row(verdict: Verdict) -> dict[str, Any]:
+    claim = verdict.claim
+    counts = Counter(test.verdict for test in verdict.tested)
+    return {
+        "claim": claim.text,
+        "source": claim.source,
+        "family": claim.family,
+        "verdict": verdict.verdict,
+        "other_base": " ".join(base.arm for base in verdict.unlike),
+        "pairs": len(verdict.tested),
+        "at_least": claim.at_least,
+        **{word.replace(" ", "_"): counts[word] for word in VERDICTS},
+    }
+
+
+def _pair_row(claim: Claim, test: Tested, level: float) -> dict[str, Any]:
+    """A comparison with its seeds and run folders (under runs/<scale>)."""
+    pair, measured = test.pair, test.measured
+    folders = [
+        f"{pair.experiment}/{arm}/seed{seed}"
+        for arm in (*pair.arms, *pair.than)
+        for seed in measured.seeds
+    ]
+    return {
+        "claim": claim.text,
+        "source": claim.source,
+        "pair": pair.label,
+        "statistic": pair.statistic,
+        "claimed": f"{'above' if pair.sign > 0 else 'below'} {pair.bound:g}",
+        "verdict": test.verdict,
+        "published": pair.published,
+        "first": measured.first,
+        "second": measured.second,
+        **test.result._asdict(),
+        "seeds_needed": needed_seeds(test.result.effect, level),
+        "p_holm": test.adjusted,
+        "diverged": diverged([test]),
+        "mixed": " ".join(map(str, measured.mixed)),
+        "differences": " ".join(f"{value:.6g}" for value in measured.differences),
+        "runs": " ".join(folders),
+    }
 
 
 def interval(result: Paired, digits: int = 2) -> str:
@@ -91,25 +105,11 @@ def needed(effect: float, level: float) -> str:
     return f"{seeds:.0f}" + (" (against)" if effect < 0 else "")
 
 
-def digits_of(pair: Pair) -> int:
-    """Decimals of a statistic's differences: epochs, points of percent, or fractions and losses."""
-    if pair.statistic.startswith("reach:"):
-        return 1
-    return 2 if "accuracy" in pair.statistic and "pixel" not in pair.statistic else 3
-
-
-def unit_of(pair: Pair) -> str:
-    """What a statistic's differences are counted in; nothing for fractions and losses."""
-    if pair.statistic.startswith("reach:"):
-        return " epochs"
-    return " points" if digits_of(pair) == 2 else ""
-
-
 def diverged(tested: Sequence[Tested]) -> str:
     """`adam+lrd0.5 at seed 0, 1`, of the pairs' runs that diverged; empty if none did."""
     lost: dict[str, set[int]] = {}
-    for each in tested:
-        for arm, seeds in each.measured.diverged.items():
+    for test in tested:
+        for arm, seeds in test.measured.diverged.items():
             lost.setdefault(arm, set()).update(seeds)
     words = [f"{arm} at seed {', '.join(map(str, sorted(seeds)))}" for arm, seeds in lost.items()]
     return "; ".join(words)
@@ -117,7 +117,7 @@ def diverged(tested: Sequence[Tested]) -> str:
 
 def seeds_of(verdict: Verdict) -> str:
     """`3`, or `1–3` where the pairs differ."""
-    counts = [each.result.n for each in verdict.tested]
+    counts = [test.result.n for test in verdict.tested]
     return "–".join(dict.fromkeys(str(count) for count in (min(counts), max(counts))))
 
 
@@ -125,39 +125,41 @@ def evidence(verdict: Verdict) -> str:
     """A claim's number: its pair's difference, or how many pairs speak for and against it."""
     if verdict.verdict == NOT_RUN:
         return MISSING
-    tested = [each for each in verdict.tested if each.result.n]
-    if len(verdict.tested) == 1:
-        text = MISSING
-        if tested:
-            pair = tested[0].pair
-            text = interval(tested[0].result, digits_of(pair)) + unit_of(pair)
+    tested = [test for test in verdict.tested if test.result.n]
+    pair = verdict.claim.pairs[0]
+    if len(verdict.tested) > 1:
+        text = _several(verdict, [test.result.mean for test in tested])
+    elif tested:
+        text = interval(tested[0].result, pair.digits) + pair.unit
     else:
-        counts = Counter(each.verdict for each in verdict.tested)
-        total, asked = len(verdict.tested), verdict.claim.at_least
-        text = (
-            f"{counts[SUPPORTED]} of {total} significantly so"
-            + (f" ({asked} needed)" if asked < total else "")
-            + f", {counts[CONTRADICTED]} significantly not"
-            + (f", {counts[NOT_RUN]} not run" if counts[NOT_RUN] else "")
-        )
-        if tested:
-            digits = digits_of(tested[0].pair)
-            means = [each.result.mean for each in tested]
-            unit = unit_of(tested[0].pair)
-            text += f"; means {min(means):+.{digits}f} to {max(means):+.{digits}f}{unit}"
+        text = MISSING
     lost = diverged(verdict.tested)
     return text + (f"; diverged: {lost}" if lost else "")
+
+
+def _several(verdict: Verdict, means: list[float]) -> str:
+    """`1 of 2 significantly so, 0 significantly not; means -0.90 to +3.50 points`."""
+    counts = Counter(test.verdict for test in verdict.tested)
+    total, asked = len(verdict.tested), verdict.claim.at_least
+    text = (
+        f"{counts[SUPPORTED]} of {total} significantly so"
+        + (f" ({asked} needed)" if asked < total else "")
+        + f", {counts[CONTRADICTED]} significantly not"
+        + (f", {counts[NOT_RUN]} not run" if counts[NOT_RUN] else "")
+    )
+    if not means:
+        return text
+    digits, unit = verdict.claim.pairs[0].digits, verdict.claim.pairs[0].unit
+    return f"{text}; means {min(means):+.{digits}f} to {max(means):+.{digits}f}{unit}"
 
 
 def markdown(verdicts: list[Verdict], scale: str, level: float) -> str:
     """The claims' table as Markdown."""
     counts = Counter(verdict.verdict for verdict in verdicts)
-    found = ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word])
-    table = pipes(HEADER, [row(each, level) for each in verdicts])
-    lines = [*notes(level), *unlike(verdicts)]
-    return "\n".join(
-        [f"Claims at scale {scale}: {found}.", "", table, "", *(f"- {line}" for line in lines), ""]
-    )
+    totals = ", ".join(f"{counts[word]} {word}" for word in VERDICTS if counts[word])
+    table = pipes(HEADER, [row(verdict, level) for verdict in verdicts])
+    lines = [f"- {line}" for line in (*notes(level), *unlike(verdicts))]
+    return "\n".join([f"Claims at scale {scale}: {totals}.", "", table, "", *lines, ""])
 
 
 def row(verdict: Verdict, level: float) -> list[str]:
@@ -212,35 +214,6 @@ def unlike(verdicts: Iterable[Verdict]) -> list[str]:
             text = f"{base.arm} {base.here:.4g} ({base.there:.4g})"
             lines.setdefault(verdict.claim.experiment, {})[text] = None
     return [
-        f"Other bases in {TITLES.get(experiment, experiment)}, last epoch here (published): "
-        f"{', '.join(words)}."
+        f"Other bases in {title(experiment)}, last epoch here (published): {', '.join(words)}."
         for experiment, words in lines.items()
     ]
-
-
-def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", default="paper", help="paper (default), lite or smoke")
-    parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))
-    parser.add_argument("--out", type=Path, default=Path("results/tables"))
-    options = parser.parse_args(arguments)
-    try:
-        claims = read_claims()
-        verdicts = judge(claims, read_runs(options.runs_dir, scale=options.scale).runs)
-    except (ClaimError, ResultError, RecordError) as error:
-        sys.exit(f"error: {error}")
-    print(write_verdicts(verdicts, options.out, options.scale, claims.level))
-
-
-def write_verdicts(verdicts: list[Verdict], out: Path, scale: str, level: float) -> str:
-    """Write verdicts.{csv,md} and pairs.csv, and return the Markdown."""
-    text = markdown(verdicts, scale, level)
-    write_whole(out / scale / "verdicts.md", text.encode())
-    for name, frame in zip(("verdicts", "pairs"), frames(verdicts, scale, level), strict=True):
-        content = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        write_whole(out / scale / f"{name}.csv", content.encode())
-    return text
-
-
-if __name__ == "__main__":
-    main()

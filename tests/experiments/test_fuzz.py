@@ -13,7 +13,7 @@ from data.mnist import mnist
 from experiments.record.checkpoint import CURRENT, CheckpointError
 from experiments.record.reader import RecordError
 from scripts.gather import ResultError
-from scripts.tables import cells as tables
+from scripts.tables import __main__ as tables
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 DAMAGES = ("truncated", "flipped", "emptied", "swapped", "appended")

@@ -6,16 +6,15 @@ import pytest
 import torch
 from torch import nn
 
-import lrd
 from scripts.benchmark import __main__ as benchmark
 from scripts.benchmark import process, step
 from scripts.benchmark.measure import Result, compare, measure, random_parameters
 
 RESULTS = [
-    Result("step", "Adam+LRD / torch's Adam (fused), 21 M parameters", 12.0, 10.0, 1.2, "", 1.05),
-    Result("masks", "Adam+LRD / torch.bernoulli, 21 M parameters", 12, 240, 0.05, "", 0.05, "loop"),
-    Result("growth", "Adam+LRD / fused Adam, one tensor of 1e+05 parameters", 1, 1, 1, "", None),
-    Result("compile", "first step, empty cache", None, None, 12.34, "s", 15.0),
+    compare("step", "Adam+LRD", "torch's Adam (fused)", [0.012], [0.01], goal=1.05),
+    compare("masks", "Adam+LRD", "torch.bernoulli", [0.012], [0.24], goal=0.05, parameters=21),
+    compare("growth", "Adam+LRD", "fused Adam", [1.0], [1.0], parameters=10**5),
+    Result("compile", "first step, empty cache", value=12.34, unit="s", goal=15.0),
 ]
 
 
@@ -32,13 +31,13 @@ def test_what_is_compared_takes_turns():
 
 def test_ratio_is_the_median_of_the_rounds_ratios():
     """Not the ratio of the medians: a slow round slows both of its sides."""
-    result = compare("step", "a / b", 1.0, [1.0, 4.0, 30.0], [2.0, 10.0, 5.0])
+    result = compare("step", "a", "b", [1.0, 4.0, 30.0], [2.0, 10.0, 5.0])
     assert (result.ours, result.other, result.value) == (4000.0, 5000.0, 0.5)
 
 
 @pytest.mark.parametrize(("value", "met"), [(1.05, "yes"), (1.0501, "no")])
 def test_a_goal_is_met_up_to_its_value(value, met):
-    assert Result("step", "a", None, None, value, "", 1.05).met == met
+    assert Result("step", "a", value=value, goal=1.05).met == met
 
 
 def test_tables_and_figure_are_written_and_misses_are_marked(tmp_path):
@@ -49,6 +48,10 @@ def test_tables_and_figure_are_written_and_misses_are_marked(tmp_path):
     assert "| 12.3 s | 15 | yes |" in text
     rows = list(csv.DictReader((tmp_path / "benchmark.csv").open()))
     assert [row["met"] for row in rows] == ["no", "yes", "", "yes"]
+    assert rows[1]["what"] == "Adam+LRD / torch.bernoulli"
+    assert (rows[1]["name"], rows[1]["against"], rows[1]["parameters"]) == (
+        "Adam+LRD", "torch.bernoulli", "21",
+    )  # fmt: skip
     assert (tmp_path / "benchmark.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -99,14 +102,18 @@ def test_a_peer_that_is_not_installed_is_skipped_with_a_word(monkeypatch, capsys
 @pytest.mark.slow
 def test_bandwidth_counts_what_a_step_moves(monkeypatch):
     """20 bytes for each of SGDM's parameters: W and momentum read and written, gradient read."""
-    monkeypatch.setattr(step, "SIZES", {"1.8 small": (lambda: nn.Linear(50, 50), 1.25, 1)})
+    small = step.Size("small", lambda: nn.Linear(50, 50), 1.25, 1, compiled=True)
+    monkeypatch.setattr(step, "SIZES", (small,))
     monkeypatch.setattr(step, "RULES", {"SGDM": step.RULES["SGDM"]})
     monkeypatch.setattr(step, "_fixed_cost", lambda *_: 0.0)
     moved = []
     monkeypatch.setattr(step, "_bandwidth", lambda count: moved.append(count) or 1e9)
-    monkeypatch.setattr(lrd.SGD, "_compiles", lambda _: False)
+    monkeypatch.setattr(step, "FAST", {"compile": False})
     (result,) = step.steps(1)
     assert moved == [20 * 2550]
+    assert (result.what, result.parameters) == (
+        f"SGDM+LRD / {result.against}, small", 2550,
+    )  # fmt: skip
     assert "limit: 0 MB at 1 GB/s take 0.051 ms" in result.note
     assert all(kind in result.note for kind in ("foreach", "fused", "compiled"))
 
@@ -121,10 +128,10 @@ def test_growth_compares_the_sizes_past_the_cache(monkeypatch):
     monkeypatch.setattr(step, "GROWTH", (1_000, 200_000, 400_000))
     monkeypatch.setattr(step, "_last_cache", lambda: 10**6)
     *sizes, flat = step.growth(2)
-    assert [result.what.split()[-2] for result in sizes] == ["1e+03", "2e+05", "4e+05"]
+    assert [result.parameters for result in sizes] == [1_000, 200_000, 400_000]
     assert all(len(result.ratios) == 2 for result in sizes)
-    each = [result.ours / count for result, count in zip(sizes[1:], (2e5, 4e5), strict=True)]
-    assert flat.value == pytest.approx(max(each) / min(each))
+    times = [result.ours / result.parameters for result in sizes[1:]]
+    assert flat.value == pytest.approx(max(times) / min(times))
 
 
 def test_the_last_cache_is_known_or_said_to_be_unknown():

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
+from scripts.figures.drawings import STEPS, draw_lrd
 
 import lrd
 from helpers.synthetic import ROOT, make_run
 from scripts.catalogue import CURVES
 from scripts.figures import curves as figures
-from scripts.figures.drawings import STEPS, draw_lrd
 from scripts.gather import read_experiment
 
 

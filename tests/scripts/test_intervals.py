@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from scripts.verdicts.intervals import BOOTSTRAP_FROM, hedges, holm, needed_seeds, paired, power
+from scripts.verdicts.intervals import hedges, holm, needed_seeds, paired, power
 
 
 def test_interval_and_p_are_the_paired_t_tests():
@@ -84,12 +83,3 @@ def test_too_few_seeds_or_no_spread_have_no_test(differences):
     assert result.n == len(differences)
     assert math.isnan(result.p)
     assert math.isnan(result.low)
-
-
-def test_bootstrap_stands_beside_the_t_interval_from_ten_seeds_on():
-    values = np.random.default_rng(4).normal(1.0, 0.5, 40)
-    assert math.isnan(paired(values[: BOOTSTRAP_FROM - 1]).boot_low)
-    result = paired(values)
-    half = stats.t.ppf(0.975, 39) * values.std(ddof=1) / math.sqrt(40)
-    assert result.boot_low == pytest.approx(values.mean() - half, abs=0.05)
-    assert result.boot_high == pytest.approx(values.mean() + half, abs=0.05)

@@ -49,23 +49,92 @@ def test_done_runs_take_no_time_and_nothing_is_written(make, tmp_path, capsys):
     assert sorted(path for path in tmp_path.rglob("*")) == before
 
 
-def test_more_than_the_limit_is_an_exit_status(monkeypatch, tmp_path):
-    monkeypatch.setattr(plan, "measure", lambda configs: plan.Cost(3600.0, {"adam": 0.0}, 0))
-    words = ["table1", "--scale", "smoke", "--seeds", "0", "experiment=digits", "optimizer=adam"]
-    words += ["lrd.enabled=false", f"runs_dir={tmp_path}"]
+@pytest.mark.parametrize(("hours", "text"), [(0.0342, "0.034"), (7.94, "7.9"), (160.2, "160")])
+def test_hours_are_plain_numbers(hours, text):
+    assert plan.plain(hours) == text
+
+
+DIGITS = ["table1", "--scale", "smoke", "--seeds", "0", "experiment=digits", "optimizer=adam"]
+
+
+def test_more_than_the_limit_is_an_exit_status(monkeypatch, tmp_path, capsys):
+    cost = plan.Cost({"adam": 3600.0 * 80}, 0)  # an epoch, of two
+    monkeypatch.setattr(plan, "measure", lambda configs, download: cost)
+    words = [*DIGITS, "lrd.enabled=false", f"runs_dir={tmp_path}"]
     with pytest.raises(SystemExit) as stop:
-        plan.main([*words, "--limit", "1"])
+        plan.main([*words, "--limit", "100"])
     assert stop.value.code == 1
-    plan.main([*words, "--limit", "100"])
+    assert "about 160 hours on this machine" in capsys.readouterr().out
+    plan.main([*words, "--limit", "1000"])
+
+
+def test_without_its_data_a_runs_time_is_unknown_and_nothing_is_downloaded(tmp_path, capsys):
+    words = ["experiment=mnist", "optimizer=adam", f"data.root={tmp_path}", f"runs_dir={tmp_path}"]
+    plan.main([*DIGITS[:5], *words])
+    line, _, total = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"mnist/adam/seed0: time unknown: no MNIST in {tmp_path}")
+    assert total.endswith("and 2 runs of unknown time.")
+
+
+OWN_TASK = """
+import torch
+from experiments.tasks import Column
+
+COLUMNS = {"train_loss": Column("loss"), "test_loss": Column("loss")}
+RESULT = "test_loss"
+
+
+class Numbers:
+    provenance = {"train": 640, "test": 64}
+
+    def loaders(self, batch_size, device):
+        return Batches(batch_size), Batches(batch_size)
+
+
+class Batches:
+    def __init__(self, size):
+        self.size = size
+
+    def __len__(self):
+        return 640 // self.size
+
+    def epoch(self, order, augmentation):
+        yield torch.randn(self.size, 3), torch.randn(self.size, 1)
+
+
+def loss(model, batch):
+    return (model(batch[0]) - batch[1]).square().mean(), {}
+"""
+
+
+def test_a_task_data_set_and_net_of_the_users_own_have_a_plan(tmp_path, monkeypatch):
+    """Nothing in the suite knows of them: the batch is the data set's own."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "task.py").write_text(OWN_TASK)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (config,) = plan.configurations("table1", [*DIGITS[5:], "lrd.enabled=false", "seed=0"])
+    config |= {
+        "task": "own.task",
+        "data": {"_target_": "own.task.Numbers"},
+        "model": {"_target_": "torch.nn.Linear", "in_features": 3, "out_features": 1},
+    }
+    cost = plan.measure([config])
+    assert set(cost.epoch) == {"adam"}
+    assert 0 < cost.epoch["adam"] < 60
+
+
+def test_a_sweep_that_the_command_would_refuse_has_no_plan():
+    with pytest.raises(SystemExit, match=r"(?s)Could not find 'experiment/mnits'.*mnist"):
+        plan.main(["table1", "experiment=mnits"])
 
 
 @pytest.mark.slow
 def test_the_estimate_is_of_the_runs_size(tmp_path):
     """Within a factor of five of what the run then takes: these machines are not idle."""
-    words = ["experiment=digits", "optimizer=adam", "lrd.enabled=false", "scale=lite"]
-    (config,) = plan.configurations("table1", [*words, "seed=0", f"runs_dir={tmp_path}"])
-    estimate = 3600 * plan.hours(config, plan.measure([config]))
-    done = command(*words, f"runs_dir={tmp_path}")
+    words = ["experiment=digits", "optimizer=adam", "lrd.enabled=false", f"runs_dir={tmp_path}"]
+    (planned,) = plan.runs_of("table1", "lite", "0", words)
+    estimate = 3600 * planned.hours
+    done = command(*words, "scale=lite")
     assert done.returncode == 0, done.stderr
     (timing,) = tmp_path.rglob("timing.csv")
     took = sum(float(line.split(",")[1]) for line in timing.read_text().splitlines()[1:])

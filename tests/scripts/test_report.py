@@ -9,10 +9,14 @@ import pytest
 
 from helpers.synthetic import ROOT, make_run
 from scripts.gather import ResultError
-from scripts.report.__main__ import read_results, rebuild
+from scripts.report import __main__ as command
+from scripts.report import results as reading
 from scripts.report.page import page
+from scripts.report.results import read_results
 from scripts.report.text import report
-from scripts.verdicts.text import write_verdicts
+from scripts.verdicts.claims import read_claims
+from scripts.verdicts.text import files
+from tests.scripts.test_verdicts import HEAD
 
 RESULTS = ROOT / "results"
 
@@ -111,31 +115,113 @@ def test_smoke_runs_are_no_evidence(tmp_path):
         read_results(tmp_path)
 
 
-@pytest.mark.slow
-def test_rebuild_makes_tables_figures_and_verdicts_anew(results):
+def test_runs_of_the_users_own_have_a_section_with_table_and_curves(results):
+    before = report(read_results(results))
+    assert "own runs" not in before
+    for seed in range(2):
+        make_run(results / "runs", "adam+lrd0.4", seed, [91.5, 98.7 + seed])
+    text = report(read_results(results))
+    section = text[text.index("own runs of MNIST, FCNet") :]
+    assert "99.20 ± 0.71 (2)" in section
+    assert "98.50 ± 0.71 (2)" in section  # the base beside it
+    assert "](figures/paper/own-mnist.png)" in section
+    (line,) = [line for line in before.splitlines() if "claims of the paper" in line]
+    assert line in text
+
+
+OWN_CLAIM = """
+  family:
+    experiment: digits
+    source: my question
+    statistic: last:test_accuracy
+    above: 0
+    claims:
+      p = 0.4 is better on digits: {pairs: [[adam+lrd0.4, adam]]}
+"""
+
+
+def test_a_claim_on_an_experiment_of_the_users_own(results, monkeypatch):
+    """Not run, it has the runner's command; run, it is judged."""
+    path = results / "claims.yaml"
+    path.write_text(HEAD + OWN_CLAIM)
+    monkeypatch.setattr(reading, "read_claims", lambda: read_claims(path))
+    row = cells(report(read_results(results)), "p = 0.4 is better on digits")
+    assert row[2] == "not run"
+    assert row[5] == (
+        "`python -m experiments.run -m experiment=digits optimizer=adam lrd.enabled=false,true "
+        "lrd.p=0.4 scale=paper seed=0,1,2`"
+    )
+    for seed, (base, masked) in enumerate([(90.0, 91.0), (90.5, 91.6), (89.0, 90.1)]):
+        make_run(results / "runs", "adam", seed, [base], experiment="digits")
+        make_run(results / "runs", "adam+lrd0.4", seed, [masked], experiment="digits")
+    text = report(read_results(results))
+    assert cells(text, "p = 0.4 is better on digits")[2:5] == ["supported", "paper", "3"]
+    assert "90.90 ± 0.75 (3)" in text[text.index("own runs of") :]
+
+
+def test_a_damaged_run_is_left_out_by_name_with_the_reason(results):
+    folder = results / "runs" / "paper" / "mnist" / "adam" / "seed1"
+    (folder / "metrics.csv").write_text("epoch\n1\n")
+    text = report(read_results(results))
+    section = text[text.index("## Left out") : text.index("## Speed")]
+    assert "- paper/mnist/adam/seed1: a file is not as the run left it (digest" in section
+    assert cells(text, "LRD improves Adam's test accuracy on MNIST")[4] == "1"
+
+
+def test_what_a_run_folder_says_of_its_machine_is_text(results, monkeypatch):
+    monkeypatch.setattr("experiments.record.reader.faults", lambda run: [])  # the digest's
+    record = results / "runs" / "paper" / "mnist" / "adam" / "seed1" / "run.json"
+    evil = "<script>alert(1)</script> | ![x](http://evil/x.png) [y](z)"
+    record.write_text(record.read_text().replace("Some CPU", evil))
+    html = page(report(read_results(results)), results)
+    assert "&lt;script&gt;alert(1)" in html
+    assert not re.search("<script|<a [^>]*z|<img [^>]*evil", html)
+
+
+def test_the_command_makes_all_and_counts_what_it_leaves_out(results, capsys):
     stale = results / "tables" / "paper" / "table1.md"
     stale.parent.mkdir(parents=True)
     stale.write_text("stale")
-    rebuild(read_results(results))
+    make_run(results / "runs", "adam", 0, [95.0], experiment="digits")
+    command.main(["--results", str(results)])
+    assert "left out, as the demo's: 1 runs" in capsys.readouterr().out
     assert "98.50 ± 0.71 (2)" in stale.read_text()
     assert (results / "figures" / "paper" / "figure5.png").read_bytes().startswith(b"\x89PNG")
     assert "undecided" in (results / "tables" / "paper" / "verdicts.md").read_text()
+    assert "data:image/png;base64," in (results / "report.html").read_text()
+    assert not list(results.glob(".report-*"))
+
+
+@pytest.mark.parametrize("broken", ["write_figures_of", "page"])
+def test_an_error_leaves_the_old_files_whole(results, monkeypatch, broken):
+    kept = [results / "tables" / "paper" / "table1.md", results / "REPORT.md"]
+    kept[0].parent.mkdir(parents=True)
+    for path in kept:
+        path.write_text("old")
+
+    def fail(*_):
+        raise ResultError("it cannot be made")
+
+    monkeypatch.setattr(command, broken, fail)
+    if broken == "page":
+        monkeypatch.setattr(command, "write_figures_of", lambda *_: [])
+    with pytest.raises(SystemExit, match="error: it cannot be made"):
+        command.main(["--results", str(results)])
+    assert [path.read_text() for path in kept] == ["old", "old"]
+    assert sorted(path.name for path in results.iterdir()) == ["REPORT.md", "runs", "tables"]
 
 
 @pytest.mark.slow
 def test_the_committed_report_is_what_the_committed_runs_give(committed):
     assert (RESULTS / "REPORT.md").read_text() == committed
-    assert (RESULTS / "report.html").read_text() == page(committed, RESULTS)
 
 
 @pytest.mark.slow
-def test_the_committed_verdicts_are_what_the_committed_runs_give(tmp_path):
+def test_the_committed_verdicts_are_what_the_committed_runs_give():
     read = read_results(RESULTS)
     for scale, judged in read.verdicts.items():
-        write_verdicts(judged, tmp_path, scale, read.claims.level)
-        for name in ("verdicts.md", "verdicts.csv", "pairs.csv"):
-            ours, theirs = (folder / scale / name for folder in (RESULTS / "tables", tmp_path))
-            assert ours.read_text() == theirs.read_text(), name
+        for name, text in files(judged, scale, read.claims.level).items():
+            assert (RESULTS / "tables" / scale / name).read_text() == text, name
 
 
 @pytest.mark.slow
@@ -168,6 +254,33 @@ def test_the_page_holds_its_pictures_and_needs_nothing_else(tmp_path):
     assert '<td class="verdict supported">' in html
     assert "<figcaption>A picture</figcaption>" in html
     assert not re.search(r"<script|<link|src=\"(?!data:)|url\(|@import", html)
+    assert "default-src 'none'" in html
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "a <b onclick=x>b</b>",
+        "<details open onclick=x>",
+        "| a |\n| --- |\n| <script>x</script> |",
+        "<details>\n<summary><script>x</script></summary>\n\nb\n\n</details>",
+        "[a](javascript:x)",
+        "![a](http://evil/x.png)",
+        "![a](../secret.png)",
+        "![a](link.png)",
+        "![a](missing.png)",
+    ],
+)
+def test_the_page_is_text_and_reads_no_picture_from_elsewhere(tmp_path, text):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (tmp_path / "secret.png").write_bytes(b"\x89PNG")
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    html = page(f"# Title\n\n{text}\n", folder)
+    assert not re.search("<script|<b|<img|<details o|href", html.split("<body>")[1])
+    if text.startswith("!"):
+        assert "there is no picture" in html
 
 
 @pytest.mark.browser
@@ -186,7 +299,7 @@ def test_the_page_opens_in_a_browser_at_the_width_of_a_phone(tmp_path):
         view.on("pageerror", lambda error: errors.append(str(error)))
         view.on("requestfailed", lambda request: errors.append(request.url[:80]))
         view.goto(file.as_uri())
-        pictures = view.evaluate("[...document.images].map(each => each.naturalWidth)")
+        pictures = view.evaluate("[...document.images].map(picture => picture.naturalWidth)")
         assert len(pictures) > 5
         assert all(pictures)
         assert view.evaluate("document.documentElement.scrollWidth") <= 400

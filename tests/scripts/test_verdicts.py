@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.record.reader import read_runs
+from experiments.record.reader import Runs, read_runs
+from experiments.tasks.classification import COLUMNS
 from helpers.synthetic import make_run
 from scripts.gather import ResultError
+from scripts.verdicts import __main__ as command
 from scripts.verdicts import text as verdicts
 from scripts.verdicts.claims import Cost, read_claims
 from scripts.verdicts.judge import judge, judge_cost, statistic
@@ -25,7 +27,6 @@ def family(claims, experiment="mnist"):
     """A family's text: accuracies above 0, unless its claims say otherwise."""
     return f"""
   family:
-    sweep: table1
     experiment: {experiment}
     source: Table 1
     statistic: last:test_accuracy
@@ -58,7 +59,7 @@ def claims(tmp_path):
 @pytest.fixture
 def verdicts_of(claims, runs):
     """What follows for the claims of a text from the runs that were made."""
-    return lambda text: judge(claims(text), read_runs(runs, scale="paper").runs)
+    return lambda text: judge(claims(text), read_runs(runs, scale="paper"))
 
 
 def pairs_of(runs, base, masked, lasts):
@@ -134,7 +135,7 @@ def test_a_base_near_the_published_one_or_at_another_scale_is_not(runs, claims, 
     for seed in range(2):
         make_run(runs, "adam", seed, [base + 0.01 * seed], scale=scale)
         make_run(runs, "adam+lrd0.5", seed, [base + 0.1], scale=scale)
-    judged = judge(claims(ONE), read_runs(runs, scale=scale).runs)
+    judged = judge(claims(ONE), read_runs(runs, scale=scale))
     assert not verdicts.unlike(judged)
     assert verdicts.word(judged[0]) == "supported"
 
@@ -230,10 +231,12 @@ def test_statistics_of_speed(runs, verdicts_of):
     assert judged["Higher"].measured.differences == pytest.approx([(15 + 12 - 4 - 1) / 4])
     assert judged["Never"].measured.differences == [5 - 3]  # one more than there are epochs
     (run, *_) = read_runs(runs, scale="paper").runs
-    assert statistic("reach:train_loss", run, run) == 4  # it falls until the last epoch
+    sooner = judged["Sooner"].pair
+    loss = sooner._replace(statistic="reach:train_loss", column=COLUMNS["train_loss"])
+    assert statistic(loss, run, run) == 4  # it falls until the last epoch
     make_run(runs, "rmsprop", 0, [50.0, *range(80, 90)])
-    *_, long = (each for each in read_runs(runs, scale="paper").runs if each.arm == "rmsprop")
-    assert statistic("last10:test_accuracy", long, long) == 84.5
+    *_, long = (run for run in read_runs(runs, scale="paper").runs if run.arm == "rmsprop")
+    assert statistic(sooner._replace(statistic="last10:test_accuracy"), long, long) == 84.5
 
 
 def test_the_mean_of_several_arms_is_compared_seed_by_seed(runs, verdicts_of):
@@ -286,13 +289,15 @@ def test_without_any_effect_a_whole_family_is_seldom_decided(claims, tmp_path, m
                 metrics = pd.DataFrame({"epoch": range(1, 13), "test_accuracy": curve})
                 metrics["train_accuracy"] = curve
                 runs.append(dataclasses.replace(template, arm=arm, seed=seed, metrics=metrics))
-        wrong += any(each.verdict in ("supported", "contradicted") for each in judge(read, runs))
+        wrong += any(
+            each.verdict in ("supported", "contradicted") for each in judge(read, Runs(runs, []))
+        )
     assert wrong <= 11  # of 100, if one in twenty errs: more than 11 come once in 200 times
 
 
 def test_files_name_every_run_that_a_number_is_made_of(runs, tmp_path, capsys):
     pairs_of(runs, "adam", "adam+lrd0.5", [(90.0, 91.0), (90.5, 91.6), (89.0, 90.1)])
-    verdicts.main(["--runs-dir", str(runs), "--out", str(tmp_path)])
+    command.main(["--runs-dir", str(runs), "--out", str(tmp_path)])
     assert "| LRD improves Adam's test accuracy on MNIST | Table 1 |" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "paper" / "pairs.csv")
     row = table.query("n > 0 and statistic == 'last:test_accuracy'").iloc[0]

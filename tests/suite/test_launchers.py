@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 
 from experiments.record.reader import read_runs
 from helpers.commands import CONF, command, start
-from scripts.tables.cells import make_table
+from scripts.tables.__main__ import make_table
 
 pytestmark = pytest.mark.timeout(600)
 BOUNDS = {  # two runs at a time

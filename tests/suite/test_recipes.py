@@ -83,9 +83,7 @@ def repository(tmp_path_factory):
     folder = tmp_path_factory.mktemp("copy")
     rest = shutil.ignore_patterns("__pycache__", "raw")
     for room in ("conf", "data", "experiments", "lrd", "models", "scripts", "results/paper"):
-        shutil.copytree(
-            ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__", "raw")
-        )
+        shutil.copytree(ROOT / room, folder / room, ignore=rest)
     write_fashion(folder / "own-data")
     outputs = {title: follow(folder, text) for title, text in SECTIONS}
     return folder, outputs

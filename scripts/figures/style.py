@@ -1,0 +1,99 @@
+"""What all figures share: their style, panels, curves, legend, caption, and how they are saved."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from experiments.record.atomic import write
+
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 8,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.1,
+    "pdf.fonttype": 42,  # TrueType, which journals ask for
+}
+WIDTH = 7.1  # inches: both columns of a page
+# Okabe and Ito's colours, which no form of colour blindness confuses, each with a line of its own.
+LINES = [
+    {"color": "#0072B2", "linestyle": "-"},
+    {"color": "#D55E00", "linestyle": (0, (3, 1))},
+    {"color": "#009E73", "linestyle": (0, (6, 1, 1, 1))},
+    {"color": "#CC79A7", "linestyle": (0, (1, 1))},
+    {"color": "#E69F00", "linestyle": (0, (8, 2))},
+    {"color": "#56B4E9", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
+    {"color": "#000000", "linestyle": (0, (5, 2, 2, 2))},
+]
+
+
+def line(number: int) -> dict[str, Any]:
+    """The style of a method's line; later rounds of the colours have other dashes."""
+    turn, place = divmod(number, len(LINES))
+    return {**LINES[place], "linestyle": LINES[(place + turn) % len(LINES)]["linestyle"]}
+
+
+def panels(rows: int, columns: int, height: float, **more: Any) -> tuple[Figure, np.ndarray]:
+    """An empty figure over both columns of a page, and its panels (rows, columns)."""
+    figure = canvas(height)
+    return figure, figure.subplots(rows, columns, squeeze=False, **more)
+
+
+def canvas(height: float, width: float = WIDTH) -> Figure:
+    """An empty figure, of a size in inches."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def draw_curve(axes: Axes, curves: pd.DataFrame, style: dict[str, Any]) -> None:
+    """The mean over seeds (columns) by epoch (rows), with a band from the least to the greatest."""
+    axes.plot(curves.index, curves.mean(axis=1), **style)
+    if curves.shape[1] > 1:
+        low, high = curves.min(axis=1), curves.max(axis=1)
+        axes.fill_between(curves.index, low, high, color=style["color"], alpha=0.2, lw=0)
+
+
+def legend(figure: Figure, handles: Sequence[Any], columns: int, **more: Any) -> None:
+    """One legend for all panels, above them."""
+    options = {"loc": "outside upper center", "ncols": columns, "frameon": False, **more}
+    figure.legend(handles=handles, **options)
+
+
+def caption(figure: Figure, text: str, label: str = "") -> None:
+    """The words below the panels, and above them the label of all horizontal axes."""
+    wrapped = textwrap.fill(text, 115)
+    figure.supxlabel(f"{label}\n\n{wrapped}" if label else wrapped, fontsize=7)
+
+
+def save(figure: Figure, *paths: Path) -> list[Path]:
+    """Write a figure in the formats that the suffixes name, without date and version.
+
+    The first format's layout is that of all, so that the same figure gives the same bytes.
+    """
+    metadata = {
+        "png": {"Software": None},
+        "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
+    }
+    for path in paths:
+        kind, content = path.suffix[1:], io.BytesIO()
+        figure.savefig(content, format=kind, dpi=200, metadata=metadata[kind])
+        figure.set_layout_engine("none")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, content.getvalue())
+    return list(paths)

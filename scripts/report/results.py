@@ -1,0 +1,78 @@
+"""What the report is made of: the runs of each scale, the claims, and what follows for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.record.faults import FINISHED
+from experiments.record.reader import LeftOut, Run, Runs, read_runs
+from scripts.catalogue import ITEMS, Item, own_items
+from scripts.gather import ResultError, with_other_data
+from scripts.verdicts.claims import Claims, read_claims
+from scripts.verdicts.judge import Verdict, judge
+
+SCALES = ("paper", "mid", "lite")  # in the order of preference; smoke runs are no evidence
+
+
+class Results(NamedTuple):
+    """All that is read, once, before the first word is written."""
+
+    folder: Path
+    runs: dict[str, Runs]  # by scale
+    items: list[Item]  # the catalogue's, and those of the user's own runs
+    claims: Claims
+    verdicts: dict[str, list[Verdict]]  # by scale
+    demo: int  # runs that the report leaves out
+
+    def finished(self, scale: str) -> list[Run]:
+        """The runs of a scale that have ended."""
+        return [run for run in self.runs[scale].runs if run.status in FINISHED]
+
+    def left_out(self) -> list[LeftOut]:
+        """The folders that nothing is made from."""
+        folders = []
+        for scale, (_, unread) in self.runs.items():
+            folders += [*unread, *with_other_data(self.finished(scale))]
+        return sorted(folders)
+
+    def scales_of(self, experiment: str, arms: Iterable[str]) -> list[str]:
+        """The scales at which some arms of an experiment are shown: the first at which they have
+        been run, and the next as well while one of them is missing there."""
+        wanted, scales = set(arms), []
+        for scale in self.runs:
+            runs = self.finished(scale)
+            arms_run = {run.arm for run in runs if run.experiment == experiment} & wanted
+            scales += [scale] if arms_run else []
+            if arms_run == wanted:
+                break
+        return scales
+
+
+def read_results(folder: Path) -> Results:
+    """Takes the results folder, returns its runs and the claims, judged.
+
+    Raises ResultError without a finished run, ClaimError for a claim that cannot be tested.
+    """
+    claims = read_claims()
+    runs = {scale: read_runs(folder / "runs", scale=scale) for scale in SCALES}
+    items = [item for item in ITEMS.values() if item.in_report]
+    items += own_items([run for of_scale in runs.values() for run in of_scale.runs])
+    shown, demo = _arms(items), _arms(item for item in ITEMS.values() if not item.in_report)
+    left = 0
+    for scale, (of_scale, unread) in runs.items():
+        kept = [run for run in of_scale if (run.experiment, run.arm) not in demo - shown]
+        runs[scale] = Runs(kept, unread)
+        left += len(of_scale) - len(kept)
+    runs = {scale: of_scale for scale, of_scale in runs.items() if any(of_scale)}
+    if not any(run.status in FINISHED for of_scale in runs.values() for run in of_scale.runs):
+        raise ResultError(
+            f"no finished run in {folder / 'runs'}. Make some with: make reproduce-table1"
+        )
+    judged = {scale: judge(claims, of_scale) for scale, of_scale in runs.items() if of_scale.runs}
+    return Results(folder, runs, items, claims, judged, left)
+
+
+def _arms(items: Iterable[Item]) -> set[tuple[str, str]]:
+    return {(name, arm) for item in items for name in item.experiments for arm in item.arms()}

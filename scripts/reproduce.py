@@ -1,0 +1,153 @@
+"""Make an item's runs, and then its table and figures: `python -m scripts.reproduce table1`.
+
+The runs are a sweep of `experiments.run`, whose exit status comes last: what can be made of the
+finished runs is made even if others have failed. At the paper's scale and without a GPU the plan
+comes first: more than a day's work begins with --yes only. `all` makes every item and the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from scripts.catalogue import FIGURES, ITEMS, Item, figure_item
+from scripts.plan import PlanError, Planned, run_name, runs_of, states, summary
+
+CONF = Path(__file__).parent.parent / "conf"
+DAY = 24  # hours
+# How each launcher is told that so many runs may go on at a time
+AT_A_TIME = {
+    "joblib": "hydra.launcher.n_jobs",
+    "ray": "hydra.launcher.ray.init.num_cpus",
+    "submitit_local": "hydra.sweeper.max_batch_size",
+    "submitit_slurm": "hydra.launcher.array_parallelism",
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _options(arguments)
+    items = _items(options.item, options.experiment)
+    status = 0
+    try:
+        if options.scale == "paper" and not options.yes and not torch.cuda.is_available():
+            _require_less_than_a_day(items, options.seeds)
+        for item in items:
+            status = _make(item, _scale(item, options), options) or status
+    except PlanError as error:
+        sys.exit(f"error: {error}")
+    if options.item == "all":
+        status = _run("scripts.report") or status
+    sys.exit(status)
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line, refused with a word before anything is made."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    names = [name for name in dict.fromkeys([*ITEMS, *FIGURES]) if "-" not in name]
+    names.append("all")
+    parser.add_argument("item", choices=names, metavar="item", help=", ".join(names))
+    parser.add_argument("--scale", default="paper", choices=_names("scale"))
+    parser.add_argument("--seeds", default="0,1,2", help="separated by commas")
+    parser.add_argument("--launcher", default="basic", help="of Hydra: joblib, submitit_slurm, …")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, but with basic")
+    parser.add_argument("--experiment", choices=_names("experiment"), help="this one alone")
+    parser.add_argument("--yes", action="store_true", help="begin more than a day's work")
+    options = parser.parse_args(arguments)
+    if not re.fullmatch(r"\d+(,\d+)*", options.seeds):
+        parser.error(f"--seeds must be numbers separated by commas, as 0,1,2, got {options.seeds}")
+    if not re.fullmatch(r"\w+", options.launcher):
+        parser.error(f"--launcher must be a launcher of Hydra, as joblib, got {options.launcher}")
+    if options.jobs < 1:
+        parser.error(f"--jobs must be at least 1, got {options.jobs}")
+    return options
+
+
+def _names(group: str) -> list[str]:
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def _items(name: str, experiment: str | None) -> list[Item]:
+    """Takes the name of an item or figure, or `all`, returns the items of one experiment or all.
+
+    Of an experiment that an item does not have, only what compares optimizers can be made.
+    """
+    if name == "all":
+        items = [item for item in ITEMS.values() if item.in_report and item.experiments]
+    else:
+        items = [ITEMS[name] if name in ITEMS else figure_item(name)]
+    if experiment is None:
+        return items
+    able = [
+        item.of_experiment(experiment)
+        for item in items
+        if item.layout == "optimizers" or experiment in item.experiments
+    ]
+    if not able:
+        known = ", ".join(items[0].experiments) or "none"
+        sys.exit(f"error: {name} is made of experiment {known} alone, got {experiment}")
+    return able
+
+
+def _scale(item: Item, options: argparse.Namespace) -> str:
+    """With everything at lite scale, the toy is at the paper's: it is small enough."""
+    small = options.item == "all" and options.scale == "lite" and item.layout == "toy"
+    return "paper" if small else options.scale
+
+
+def _require_less_than_a_day(items: list[Item], seeds: str) -> None:
+    """Print the plan of the items; end the command if it takes more than a day."""
+    runs: dict[str, Planned] = {}
+    for item in items:
+        if item.experiments:
+            planned = runs_of(item.sweep, "paper", seeds, _narrowed(item), download=True)
+            runs |= {run.name: run for run in planned}
+    print(*runs.values(), summary([*runs.values()]), sep="\n", flush=True)
+    if sum(run.hours or 0.0 for run in runs.values()) > DAY:
+        sys.exit("error: more than a day's work on this machine: repeat with YES=1 to begin")
+
+
+def _narrowed(item: Item) -> list[str]:
+    """What a sweep's command line says of an item that is not the whole of it."""
+    whole = ITEMS[item.sweep].experiments
+    return [] if item.experiments == whole else [f"experiment={','.join(item.experiments)}"]
+
+
+def _make(item: Item, scale: str, options: argparse.Namespace) -> int:
+    """Run an item's sweep, make its table and figures, and return the exit status."""
+    if not item.experiments:
+        return _run("scripts.figures", *item.figures)
+    sweep = [f"+sweep={item.sweep}", *_narrowed(item), f"seed={options.seeds}", f"scale={scale}"]
+    sweep.append(f"hydra/launcher={options.launcher}")
+    if options.launcher in AT_A_TIME:
+        sweep.append(f"{AT_A_TIME[options.launcher]}={options.jobs}")
+    swept = _run("experiments.run", *sweep)
+    how = ["--scale", scale]
+    how += ["--experiment", *item.experiments] if _narrowed(item) else []
+    made = _run("scripts.tables", item.sweep, *how) if item.caption else 0
+    made = made or _run("scripts.figures", item.sweep, *how)
+    if swept == 0 and (lacking := _lacking(item, scale, options.seeds)):
+        print(f"error: not made: {', '.join(lacking)}", file=sys.stderr)
+        return 1
+    return swept or made
+
+
+def _lacking(item: Item, scale: str, seeds: str) -> list[str]:
+    """The runs of a sweep without a result, as those that another process is at work on."""
+    runs = states(item.sweep, scale, seeds, _narrowed(item))
+    return [run_name(config) for config, done in runs if not done]
+
+
+def _run(module: str, *words: str) -> int:
+    """Run a module of the suite, show its command, and return its exit status."""
+    print(f"+ python -m {shlex.join([module, *words])}", file=sys.stderr, flush=True)
+    return subprocess.run([sys.executable, "-m", module, *words], check=False).returncode
+
+
+if __name__ == "__main__":
+    main()

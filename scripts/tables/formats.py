@@ -1,0 +1,97 @@
+"""A table as csv, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.record.atomic import write
+
+MISSING = "–"
+_MARKDOWN = str.maketrans({"*": r"\*", "|": r"\|"})
+_LATEX = str.maketrans(
+    {
+        **{char: f"\\{char}" for char in "&%$#_{}"},
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "±": r"$\pm$",
+        MISSING: "--",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text, before it is Markdown or LaTeX.
+
+    A row's first cell opens a group of rows; it is empty in the group's other rows.
+    """
+
+    name: str
+    caption: str
+    header: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def markdown(table: Table) -> str:
+    """GitHub's Markdown: caption, table, notes as a list."""
+    rows = [[text.translate(_MARKDOWN) for text in row] for row in table.rows]
+    notes = [f"- {note.translate(_MARKDOWN)}" for note in table.notes]
+    caption = table.caption.translate(_MARKDOWN)
+    return "\n".join([caption, "", pipes(table.header, rows), "", *notes, ""])
+
+
+def pipes(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are Markdown already."""
+    grid = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in grid)
+
+
+def latex(table: Table) -> str:
+    """A table over both columns of a page, in ASCII; needs \\usepackage{booktabs}."""
+
+    def line(cells: list[str]) -> str:
+        tight = (text.replace(" ± ", "±") for text in cells)
+        return " & ".join(text.translate(_LATEX) for text in tight) + r" \\"
+
+    width = len(table.header) - 1  # a group's name stands on a line of its own
+    body = []
+    for group, *cells in table.rows:
+        if group:
+            name = group.translate(_LATEX)
+            body += [r"\midrule", rf"\multicolumn{{{width}}}{{l}}{{\textit{{{name}}}}} \\"]
+        body.append(line(cells))
+    return "\n".join(
+        [
+            r"\begin{table*}",
+            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+            rf"\caption{{{table.caption.translate(_LATEX)}}}",
+            rf"\label{{tab:{table.name}}}",
+            rf"\begin{{tabular}}{{ll{'r' * (width - 2)}}}",
+            r"\toprule",
+            line(table.header[1:]),
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\par\medskip\raggedright\scriptsize",
+            *(f"{note.translate(_LATEX)}\\par" for note in table.notes),
+            r"\end{table*}",
+            "",
+        ]
+    )
+
+
+def write_table(table: Table, frame: pd.DataFrame, folder: Path) -> None:
+    """Write <folder>/<the table's name>.{csv,md,tex}; the csv holds the numbers of `frame`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    csv = frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    for kind, text in {"csv": csv, "md": markdown(table), "tex": latex(table)}.items():
+        write(folder / f"{table.name}.{kind}", text.encode())

@@ -1,0 +1,92 @@
+"""Tables with a column for each optimizer and a row for each method, as the paper's Table 1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from scripts.catalogue import OPTIMIZERS, Item
+from scripts.gather import Experiment, conditions, paper_values
+from scripts.tables.cells import SEEDS, best_note, cell, mean_std, notes_on_runs, values
+from scripts.tables.formats import MISSING, Table
+
+LABELS = {"last": "last epoch", "best": "best epoch*", "last10": "mean of last 10"}
+
+
+def frame(item: Item, experiments: list[Experiment], scale: str) -> pd.DataFrame:
+    """A row per experiment, optimizer and method, with n = 0 for arms that were not run."""
+    rows = []
+    for experiment in experiments:
+        paper, result = paper_values(item, experiment.name), experiment.task.RESULT
+        for optimizer, (method, suffix) in product(item.optimizers, item.methods.items()):
+            name = optimizer + suffix
+            arm = experiment[name]
+            row = {
+                "scale": scale,
+                "experiment": experiment.name,
+                "optimizer": optimizer,
+                "method": method.lower(),
+                "arm": name,
+                "n": len(arm.done),
+                "diverged": len(arm.diverged),
+                "seeds": " ".join(str(run.seed) for run in arm.done),
+                "epochs": arm.done[0].config["epochs"] if arm.done else None,
+            }
+            for statistic in LABELS:
+                numbers = values(arm, result, experiment.result, statistic)
+                row |= mean_std(numbers, statistic)
+            rows.append(row | {"published": paper.get((name, result), np.nan)})
+    return pd.DataFrame(rows).astype({"epochs": "Int64"})
+
+
+def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
+    """The experiments' results as text, with the conditions of their runs as notes."""
+    column = experiments[0].result
+    words = column.label.replace(" (%)", " in percent")
+    caption = item.caption.format(result=words, Result=words.capitalize())
+    notes = [f"{each.title}: {conditions(each)}." for each in experiments if each.runs]
+    chosen_on = "test" if experiments[0].task.RESULT.startswith("test_") else "validation"
+    notes.append(best_note(chosen_on, "low" if column.falls else "high"))
+    if any(paper_values(item, each.name) for each in experiments):
+        number = item.published.removeprefix("table")
+        notes.append(f"published: the paper's Table {number}, at the paper's scale.")
+    notes += notes_on_runs(item, experiments, scale)
+    names = [OPTIMIZERS.get(name, name) for name in item.optimizers]
+    return Table(
+        item.name,
+        f"{caption[0].upper()}{caption[1:]}, scale {scale}: {SEEDS}.",
+        ["Data, net", "Epoch", "Method", *names],
+        [row for experiment in experiments for row in _rows(item, experiment)],
+        notes,
+    )
+
+
+def _rows(item: Item, experiment: Experiment) -> Iterator[list[str]]:
+    """A row for each method, of each statistic and of the published numbers where there are some.
+
+    An experiment without runs has rows of the last epoch only. The mean of the last ten epochs is
+    left out if all runs are too short for it.
+    """
+    name, column = experiment.task.RESULT, experiment.result
+    paper = paper_values(item, experiment.name)
+    arms = experiment.arms.values()
+    statistics = ["last", *(["published"] if paper else []), *(["best"] if experiment.runs else [])]
+    if any(values(arm, name, column, "last10") for arm in arms):
+        statistics.append("last10")
+    title = experiment.title
+    for statistic in statistics:
+        label = LABELS.get(statistic, statistic)
+        for method, suffix in item.methods.items():
+            names = [optimizer + suffix for optimizer in item.optimizers]
+            if statistic == "published":
+                numbers = [paper.get((arm, name)) for arm in names]
+                if not any(numbers):
+                    continue
+                cells = [f"{number:.{column.digits}f}" if number else MISSING for number in numbers]
+            else:
+                cells = [cell(experiment[arm], name, column, statistic) for arm in names]
+            yield [title, label, method, *cells]
+            title = label = ""

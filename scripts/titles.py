@@ -1,0 +1,65 @@
+"""The names of experiments: `MNIST, FCNet` is what a data set and a net declare in conf/."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from experiments.configuration import Config
+
+CONF = Path(__file__).parent.parent / "conf"
+
+
+def title(experiment: str, configs: Iterable[Config] = ()) -> str:
+    """Takes an experiment and its runs' configurations, returns `MNIST, FCNet`.
+
+    Without runs the names are those of the experiment's file, without a file the experiment's own.
+    """
+    nodes = [(config["data"], config["model"]) for config in configs] or _nodes_of_file(experiment)
+    groups = [sorted({_name(node) for node in group} - {""}) for group in zip(*nodes, strict=True)]
+    return ", ".join(" or ".join(names) for names in groups if names) or experiment
+
+
+def task_of(experiment: str) -> str | None:
+    """Takes an experiment without runs, returns the task that its file names, if it has a file."""
+    return _yaml(CONF / "experiment" / f"{experiment}.yaml").get("task")
+
+
+def net_name(config: Config) -> str:
+    """Takes a configuration, returns its net's name."""
+    return _name(config["model"])
+
+
+def _name(node: dict[str, Any]) -> str:
+    """The name that a net or data set declares; for one recorded without it, its file's."""
+    target = node.get("_target_", "")
+    return node.get("name") or _declared_names().get(target) or target.rpartition(".")[2]
+
+
+@functools.cache
+def _declared_names() -> dict[str, str]:
+    """The names that conf/model and conf/data declare, by `_target_`."""
+    files = [*sorted(CONF.glob("model/*.yaml")), *sorted(CONF.glob("data/*.yaml"))]
+    nodes = [_yaml(path) for path in files]
+    return {node["_target_"]: node["name"] for node in nodes if {"_target_", "name"} <= node.keys()}
+
+
+def _nodes_of_file(experiment: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """The data and model files that an experiment's file names, if there is one."""
+    names: dict[str, str] = {}
+    for entry in _yaml(CONF / "experiment" / f"{experiment}.yaml").get("defaults", []):
+        names |= entry if isinstance(entry, dict) else {}
+    data, model = (
+        _yaml(CONF / group / f"{names.get(f'override /{group}')}.yaml")
+        for group in ("data", "model")
+    )
+    return [(data, model)] if data and model else []
+
+
+@functools.cache
+def _yaml(path: Path) -> dict[str, Any]:
+    return yaml.safe_load(path.read_text()) if path.exists() else {}
