@@ -51,7 +51,7 @@ def prepare(config: identity.Config, device: torch.device, task: Any) -> Setting
     model = processes.synchronised(model, device)
     provenance = {**data.provenance, **_weights(config)}
     epochs, steps = config["epochs"], len(train_batches)
-    _resolve_compile(config, model, epochs * steps)
+    _resolve_compile(config, device)
     optimizer = make_optimizer(config, model)
     schedule = scheduler(config["schedule"], optimizer, steps, epochs)
     return Setting(
@@ -70,12 +70,11 @@ def _weights(config: identity.Config) -> dict[str, str]:
     return {"weights_sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()} if path else {}
 
 
-def _resolve_compile(config: identity.Config, model: torch.nn.Module, steps: int) -> None:
-    """Replace `lrd.compile: auto` by what it means for this model and number of steps."""
+def _resolve_compile(config: identity.Config, device: torch.device) -> None:
+    """Replace `lrd.compile: auto` by what it means on this machine."""
     if config["lrd"]["compile"] == "auto":
-        size = sum(parameter.numel() for parameter in model.parameters())
         masked = identity.masked(config) and not config["lrd"]["authors"]
-        config["lrd"]["compile"] = masked and lrd.worth_compiling(size, steps)
+        config["lrd"]["compile"] = masked and lrd.kernel_available(device)
 
 
 def make_optimizer(config: identity.Config, model: torch.nn.Module) -> torch.optim.Optimizer:
