@@ -115,7 +115,9 @@ def wrapped(
     params: Any, base: Config, keep_prob: float, seed: int, compile: bool | str, **hyper: Any
 ) -> lrd.LearningRateDropout:
     """Learning rate dropout around the optimizer of a file that has no `lrd:` of its own."""
-    return lrd.LearningRateDropout(build({**base, **hyper}, params), keep_prob, seed, compile)
+    return lrd.LearningRateDropout(
+        build({**base, **hyper}, params), keep_prob, seed, compile=compile
+    )
 
 
 def _optimizer(config: Config) -> Config:
