@@ -15,25 +15,20 @@ from helpers.commands import ROOT
 
 TEXT = (ROOT / "conf" / "README.md").read_text()
 SECTIONS = re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", TEXT, re.M | re.S)
-BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.S)
-AT_END = ", at its end"
+BLOCK = re.compile(r"(?:^`([^`\n]+)`(, at its end)?:\n\n)?```(\w+)\n(.*?)```", re.M | re.S)
 
 
 def follow(folder, text):
     """Write a recipe's files and run its commands, in the order in which they stand."""
     output = ""
-    for language, block in BLOCK.findall(text):
+    for name, at_end, language, block in BLOCK.findall(text):
         if language == "bash":
-            for line in block.splitlines():
-                output += command(folder, line)
+            output += "".join(command(folder, line) for line in block.splitlines())
             continue
-        name = block.splitlines()[0].removeprefix("# ")
-        path = folder / name.removesuffix(AT_END)
-        if name.endswith(AT_END):
-            path.write_text(path.read_text() + block)
-        else:
-            assert not path.exists(), path
-            path.write_text(block)
+        path = folder / name
+        assert path.exists() == bool(at_end), path
+        with path.open("a") as file:
+            file.write(block)
     return output
 
 
