@@ -36,7 +36,7 @@ _REQUIRED = {
 def check_provenance(provenance: Any) -> None:
     """Takes the `provenance` of a data set; raises DataError for a key that is missing or mistyped.
 
-    `name` and `format` are strings, `train` and `test` the numbers of samples; further keys may have
+    `name` and `format` are strings, `train` and `test` the numbers of samples; more keys may have
     whatever JSON has. Records and tables rely on it: it is to be called before training.
     """
     where = "a data set's provenance"
