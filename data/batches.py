@@ -34,9 +34,10 @@ _REQUIRED = {
 
 
 def check_provenance(provenance: Any) -> None:
-    """Takes what a data set says of where it came from; raises DataError if it is no record of it.
+    """Takes the `provenance` of a data set; raises DataError for a key that is missing or mistyped.
 
-    A record has the keys of _REQUIRED, and can be written as JSON.
+    `name` and `format` are strings, `train` and `test` the numbers of samples; more keys may have
+    whatever JSON has. Records and tables rely on it: it is to be called before training.
     """
     where = "a data set's provenance"
     if not isinstance(provenance, dict):

@@ -11,7 +11,9 @@ from torchvision.datasets import MNIST
 from data.batches import DataError, Dataset, take
 from data.download import one_at_a_time
 from data.files import data_root, read_bytes
-from data.idx import decode_idx
+from data.idx import decode_idx, read_idx
+
+__all__ = ["mnist", "read_idx", "scaled"]  # what a data set of idx files is made with
 
 MEAN, STD = 0.1307, 0.3081  # of the training pixels, scaled to [0, 1]
 _FILES = {  # bytes and md5 of the uncompressed files

@@ -11,8 +11,7 @@ from torchvision.datasets import MNIST
 
 from data import mnist as module
 from data.batches import DataError
-from data.idx import read_idx
-from data.mnist import mnist
+from data.mnist import mnist, read_idx
 
 
 def idx(values, kind=0x08, code="u1"):
