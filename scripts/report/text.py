@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -79,7 +80,7 @@ def _summary(results: Results) -> str:
 
 def _section(results: Results, item: Item) -> str:
     """An item's tables, one for each scale at which its experiments are shown, and its figures."""
-    parts = [f"### {item.heading}"]
+    parts = [f"### {literal(item.heading)}"]
     scales = {name: results.scales_of(name, item.arms()) for name in item.experiments}
     for scale, runs in results.runs.items():
         shown = tuple(name for name in item.experiments if scale in scales[name])
@@ -87,7 +88,7 @@ def _section(results: Results, item: Item) -> str:
             parts.append(markdown(table_of(replace(item, experiments=shown), runs, scale)))
     for figure, experiment in item.figures.items():
         parts += [_figure(figure, experiment, scale) for scale in scales[experiment]]
-    if absent := [title(name) for name in item.experiments if not scales[name]]:
+    if absent := [literal(title(name)) for name in item.experiments if not scales[name]]:
         parts.append(f"Not run: {', '.join(absent)}.")
     return "\n\n".join(part.strip("\n") for part in parts)
 
@@ -123,7 +124,7 @@ def _run_lists(results: Results) -> Iterator[str]:
     for scale, (runs, _) in results.runs.items():
         for experiment in dict.fromkeys(run.experiment for run in runs):
             of_experiment = [run for run in runs if run.experiment == experiment]
-            name = f"{title(experiment)}, {scale} scale: {len(of_experiment)} runs"
+            name = f"{escape(title(experiment))}, {scale} scale: {len(of_experiment)} runs"
             rows = [_run_row(run) for run in of_experiment]
             yield f"<details>\n<summary>{name}</summary>\n\n{pipes(header, rows)}\n\n</details>"
 
