@@ -87,10 +87,10 @@ def test_memory_of_a_step_holds_its_tensors_and_what_it_takes_for_a_while():
 
     params = [nn.Parameter(torch.zeros(1000, 1000))]
     params[0].grad = torch.ones(1000, 1000)
-    found = process.step_memory(Greedy(params))
-    assert found["parameters"] == 10**6
-    assert found["state"] == 8 * 10**6 + 4
-    assert found["peak"] >= 16 * 10**6 + 4 + 36 * 10**6
+    memory = process.step_memory(Greedy(params))
+    assert memory["parameters"] == 10**6
+    assert memory["state"] == 8 * 10**6 + 4
+    assert memory["peak"] >= 16 * 10**6 + 4 + 36 * 10**6
 
 
 @pytest.mark.slow

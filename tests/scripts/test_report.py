@@ -230,8 +230,8 @@ def test_numbers_trace_to_the_run_folders_that_the_report_links(committed):
     links = dict(re.findall(r"\[(\S+, seed \d+)\]\((runs/paper/\S+)\)", committed))
 
     def last(arm: str, column: str) -> list[float]:
-        found = [links[name] for name in sorted(links) if name.startswith(f"{arm}, seed")]
-        return [pd.read_csv(RESULTS / path / "metrics.csv")[column].iloc[-1] for path in found]
+        paths = [links[name] for name in sorted(links) if name.startswith(f"{arm}, seed")]
+        return [pd.read_csv(RESULTS / path / "metrics.csv")[column].iloc[-1] for path in paths]
 
     base, masked = last("amsgrad", "test_accuracy"), last("amsgrad+lrd0.5", "test_accuracy")
     table = cells(committed, "MNIST, FCNet | last epoch | base")
@@ -303,8 +303,8 @@ def test_the_page_opens_in_a_browser_at_the_width_of_a_phone(tmp_path):
         assert len(pictures) > 5
         assert all(pictures)
         assert view.evaluate("document.documentElement.scrollWidth") <= 400
-        wide = """[...document.querySelectorAll('body *')].filter(each => !each.closest('.table')
-            && each.getBoundingClientRect().right > 400).map(each => each.outerHTML.slice(0, 80))"""
+        wide = """[...document.querySelectorAll('body *')].filter(box => !box.closest('.table')
+            && box.getBoundingClientRect().right > 400).map(box => box.outerHTML.slice(0, 80))"""
         assert view.evaluate(wide) == []
         colour = "getComputedStyle(document.body).backgroundColor"
         assert view.evaluate(colour) == "rgb(255, 255, 255)"
@@ -312,7 +312,7 @@ def test_the_page_opens_in_a_browser_at_the_width_of_a_phone(tmp_path):
         assert view.evaluate(colour) == "rgb(22, 22, 22)"
         view.emulate_media(media="print", color_scheme="dark")  # paper is white, runs are listed
         assert view.evaluate(colour) == "rgb(255, 255, 255)"
-        closed = "[...document.querySelectorAll('details td')].some(each => !each.offsetHeight)"
+        closed = "[...document.querySelectorAll('details td')].some(cell => !cell.offsetHeight)"
         assert not view.evaluate(closed)
         assert view.pdf(format="A4").startswith(b"%PDF")
         assert errors == []

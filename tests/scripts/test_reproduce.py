@@ -1,6 +1,8 @@
 """One command for an item: its plan, its sweep, its table and figures, and how it ends."""
 
+import os
 import re
+import signal
 
 import pytest
 
@@ -150,6 +152,37 @@ def test_a_wrong_word_is_refused_before_anything_is_made(run, capsys, words, mes
     error = capsys.readouterr().err
     assert re.search(message, error)
     assert "day" not in error.splitlines()[-1]
+
+
+class Process:
+    """A command that the given signal reaches while this one waits for it."""
+
+    def __init__(self, number, code):
+        self.number, self.code, self.terminated = number, code, False
+
+    def wait(self):
+        os.kill(os.getpid(), self.number)
+        return self.code
+
+    def terminate(self):
+        self.terminated = True
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "status"),
+    [(signal.SIGINT, 130, 130), (signal.SIGTERM, 143, 143), (signal.SIGTERM, -15, 143)],
+)
+def test_what_a_signal_ends_has_the_time_for_it_and_ends_the_rest(
+    monkeypatch, number, code, status
+):
+    process = Process(number, code)
+    monkeypatch.setattr(reproduce.subprocess, "Popen", lambda _: process)
+    before = signal.getsignal(number)
+    with pytest.raises(SystemExit) as stop:
+        reproduce.main(["table1", *WHOLE])
+    assert stop.value.code == status
+    assert process.terminated == (number == signal.SIGTERM)
+    assert signal.getsignal(number) == before
 
 
 def test_an_item_of_one_experiment_refuses_another(run):
