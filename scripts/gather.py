@@ -95,7 +95,7 @@ def read_item(name: str, runs_dir: Path, scale: str, experiment: str | None) -> 
     item = ITEMS[name] if name in ITEMS else figure_item(name)
     if experiment is not None and experiment not in item.experiments:
         item = item.of_experiment(experiment)
-    read = [read_runs(runs_dir, scale=scale, experiment=each) for each in item.experiments]
+    read = [read_runs(runs_dir, scale=scale, experiment=of) for of in item.experiments]
     return item, Runs(
         [run for runs, _ in read for run in runs], [run for _, odd in read for run in odd]
     )

@@ -20,6 +20,7 @@ from scripts.catalogue import FIGURES, ITEMS, Item
 from scripts.figures import toy, voc
 from scripts.figures.curves import learning_curves
 from scripts.figures.method import DRAWINGS
+from scripts.figures.readme import draw_lrd
 from scripts.figures.style import STYLE, save
 from scripts.gather import Experiment, ResultError, gather, read_item, require_runs
 
@@ -43,7 +44,8 @@ def write_figures_of(item: Item, runs: Runs, out: Path, scale: str) -> list[Path
 def drawn(item: Item, experiments: list[Experiment], scale: str) -> dict[str, Figure]:
     """The item's figures by name."""
     if item.layout == "drawing":
-        return {name: DRAWINGS[name]() for name in item.figures}
+        draw = {**DRAWINGS, "lrd": draw_lrd}
+        return {name: draw[name]() for name in item.figures}
     run = {experiment.name: experiment for experiment in experiments if experiment.runs}
     figures = {name: run[of] for name, of in item.figures.items() if of in run}
     if item.layout == "toy":

@@ -13,7 +13,7 @@ from helpers.synthetic import ROOT, make_run, read_experiment
 from scripts.catalogue import FIGURES, ITEMS, figure_item
 from scripts.figures.__main__ import drawn, make_figures
 from scripts.figures.curves import learning_curves
-from scripts.figures.method import STEPS, draw_lrd
+from scripts.figures.readme import STEPS, draw_lrd
 from scripts.figures.style import LINES, STYLE, line
 
 CURVES = [
