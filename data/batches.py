@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +23,48 @@ def batch_counts(total: int, size: int, start: int = 0) -> list[int]:
 
 class DataError(RuntimeError):
     """Data that is missing or not what it should be; the message says how to get it."""
+
+
+_REQUIRED = {
+    "name": (str, "a string, what the data are called in tables"),
+    "format": (str, "a string, how they are stored"),
+    "train": (int, "the number of training samples, at least 1"),
+    "test": (int, "the number of test samples, at least 1"),
+}
+
+
+def check_provenance(provenance: Any) -> None:
+    """Takes what a data set says of where it came from; raises DataError if it is no record of it.
+
+    A record has the keys of _REQUIRED, and can be written as JSON.
+    """
+    where = "a data set's provenance"
+    if not isinstance(provenance, dict):
+        raise DataError(f"{where} must be a dict, got {provenance!r}")
+    for key, (kind, meaning) in _REQUIRED.items():
+        value = provenance.get(key)
+        if type(value) is not kind or not value or (kind is int and value < 1):
+            got = repr(value) if key in provenance else "nothing"
+            raise DataError(f"{where} must have {key!r}: {meaning}; got {got}")
+    _check_json(provenance, where)
+
+
+def _check_json(value: Any, where: str) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if type(key) is not str:
+                raise DataError(f"{where} has the key {key!r}, expected strings alone")
+            _check_json(item, f"{where}[{key!r}]")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _check_json(item, f"{where}[{index}]")
+    elif type(value) not in (str, int, float, bool, type(None)) or (
+        type(value) is float and not math.isfinite(value)
+    ):
+        raise DataError(
+            f"{where} is {value!r} of type {type(value).__name__}, expected what JSON has: a "
+            "string, number, true, false, null, list or dict of these"
+        )
 
 
 class Dataset(NamedTuple):
@@ -127,9 +170,9 @@ def take(dataset: Dataset, subset: int | None, test_subset: int | None) -> Datas
     Raises DataError when more are asked for than there are.
     """
     train, test = len(dataset.train_labels), len(dataset.test_labels)
-    for name, wanted, there in (("subset", subset, train), ("test_subset", test_subset, test)):
-        if wanted is not None and not 0 < wanted <= there:
-            raise DataError(f"data.{name} must be in 1 … {there}, got {wanted}")
+    for name, wanted, total in (("subset", subset, train), ("test_subset", test_subset, test)):
+        if wanted is not None and not 0 < wanted <= total:
+            raise DataError(f"data.{name} must be in 1 … {total}, got {wanted}")
     dataset = dataset._replace(
         train_images=dataset.train_images[:subset],
         train_labels=dataset.train_labels[:subset],

@@ -1,32 +1,29 @@
 """CIFAR-10 and CIFAR-100, https://www.cs.toronto.edu/~kriz/cifar.html.
 
-From torchvision's archives, or from parquet files as the Hugging Face hub holds them:
-`root`/cifar10/train-*.parquet and test-*.parquet with columns `img` (encoded bytes) and `label`,
-`root`/cifar100 with `fine_label`. What is there is read, the archive first; nothing there: the
-archive is downloaded.
+From torchvision's archives, or from parquet files as the Hugging Face hub holds them (see
+data/parquet.py), below `root`/cifar10 with columns `img` (encoded bytes) and `label`, and
+`root`/cifar100 with `fine_label`. The archive comes first; where there is nothing it is downloaded.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import re
+import pickle
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
-from PIL import Image
 from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 
 from data.batches import DataError, Dataset, take
 from data.download import one_at_a_time
+from data.files import data_root, read_bytes
+from data.parquet import Split, parquet_files, read_split
 
 PADDING = 4
-_JPEG = b"\xff\xd8"
+_COUNTS = {"train": 50_000, "test": 10_000}
 
 
 class _Source(NamedTuple):
@@ -34,6 +31,7 @@ class _Source(NamedTuple):
 
     name: str
     archive: type[CIFAR10]
+    archive_label: str
     folder: str  # of the parquet files
     label: str
     classes: int
@@ -42,10 +40,11 @@ class _Source(NamedTuple):
 
 
 _CIFAR10 = _Source(
-    "CIFAR-10", CIFAR10, "cifar10", "label", 10, (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-)
+    "CIFAR-10", CIFAR10, "labels", "cifar10", "label", 10,
+    (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616),
+)  # fmt: skip
 _CIFAR100 = _Source(
-    "CIFAR-100", CIFAR100, "cifar100", "fine_label", 100,
+    "CIFAR-100", CIFAR100, "fine_labels", "cifar100", "fine_label", 100,
     (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762),
 )  # fmt: skip
 
@@ -68,111 +67,74 @@ def cifar100(root: str, subset: int | None = None, test_subset: int | None = Non
 
 
 def _read(source: _Source, root: str, subset: int | None, test_subset: int | None) -> Dataset:
-    parquet = Path(root) / source.folder
-    archive = Path(root) / source.archive.base_folder
-    if not archive.is_dir() and any(parquet.glob("*.parquet")):
-        train, kind = _from_parquet(source, parquet, "train", subset)
-        test, _ = _from_parquet(source, parquet, "test", test_subset)
-        copy = " (JPEG copy)" if kind == "JPEG" else ""
-        provenance = {
-            "name": source.name + copy,
-            "format": f"parquet of {kind} images",
-            "sha256": _digest(parquet),
-        }
-    else:
-        train, test = (_from_archive(source, root, train) for train in (True, False))
+    place = data_root(root)
+    files = None
+    if not (place / source.archive.base_folder).is_dir():
+        files = parquet_files(place / source.folder)
+    if files is None:
+        train, test = _from_archive(source, place)
         provenance = {"name": source.name, "format": "torchvision archive"}
+    else:
+        train, test, provenance = _from_parquet(source, files, subset, test_subset)
     dataset = Dataset(*train, *test, provenance, source.mean, source.std, PADDING)
     return take(dataset, subset, test_subset)
 
 
-def _digest(folder: Path) -> str:
-    """Of all parquet files in a folder, which bring no checksum of their own."""
+def _from_parquet(
+    source: _Source, files: dict[str, list[Path]], subset: int | None, test_subset: int | None
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], dict[str, str]]:
+    """Training and test images and labels, and the provenance, with the digest of all files."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.parquet")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    wanted = {"test": test_subset, "train": subset}  # in the order of the files' names
+    splits = {}
+    for name, count in wanted.items():
+        split = Split(files[name], source.label, source.classes, _COUNTS[name])
+        splits[name] = read_split(split, count, digest)
+    kind = splits["train"][2]
+    copy = " (JPEG copy)" if kind == "JPEG" else ""
+    provenance = {
+        "name": source.name + copy,
+        "format": f"parquet of {kind} images",
+        "sha256": digest.hexdigest(),
+    }
+    return splits["train"][:2], splits["test"][:2], provenance
 
 
-def _from_archive(source: _Source, root: str, train: bool) -> tuple[Tensor, Tensor]:
-    """torchvision compares each file's md5 before it reads it."""
+def _from_archive(source: _Source, root: Path) -> list[tuple[Tensor, Tensor]]:
+    """Training and test images and labels, of the very bytes whose digests are the archive's."""
+    folder = root / source.archive.base_folder
+    splits = (source.archive.train_list, source.archive.test_list)
+    with one_at_a_time(root):
+        if not all((folder / name).is_file() for files in splits for name, _ in files):
+            _download(source, root)
+    return [_unpickled(source, [(folder / name, md5) for name, md5 in files]) for files in splits]
+
+
+def _download(source: _Source, root: Path) -> None:
     try:
-        with one_at_a_time(root):
-            archive = source.archive(root, train=train, download=True)
+        source.archive(str(root), download=True)
     except (OSError, RuntimeError, ValueError, EOFError) as error:
-        reason = str(error).splitlines()[0].rstrip(":")
-        place = Path(root) / source.folder
+        reason = (str(error).splitlines() or ["no message"])[0].rstrip(":")
+        place = root / source.folder
         raise DataError(
             f"no {source.name} in {root} (expected {source.archive.base_folder}/ or "
             f"{place}/train-*.parquet and test-*.parquet), and downloading it failed: {reason}. "
             "Put one of them there, or name the folder that holds it with data.root=… or the "
             "variable LRD_DATA"
         ) from error
-    return torch.from_numpy(archive.data).permute(0, 3, 1, 2), torch.tensor(archive.targets)
 
 
-def _from_parquet(
-    source: _Source, folder: Path, split: str, subset: int | None
-) -> tuple[tuple[Tensor, Tensor], str]:
-    """Images and labels of a split, at most the first `subset`, and the images' encoding."""
-    place = folder / f"{split}-*.parquet"
-    paths = sorted(folder.glob(place.name))
-    if not paths:
-        raise DataError(f"no {place} beside the other split's files there")
-    for path in paths:
-        parts = re.fullmatch(rf"{split}-\d+-of-0*(\d+)\.parquet", path.name)
-        if parts and int(parts[1]) != len(paths):
+def _unpickled(source: _Source, files: list[tuple[Path, str]]) -> tuple[Tensor, Tensor]:
+    images, labels = [], []
+    for path, md5 in files:
+        content = read_bytes(path)
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
             raise DataError(
-                f"{folder} has {len(paths)} of the {parts[1]} files {place.name} that "
-                f"{path.name} speaks of: put all of them there, and no others"
+                f"{path} is not {source.name}'s (md5 {md5} expected). Delete it and run again to "
+                "download it"
             )
-    table = pa.concat_tables(_read_table(path, source.label) for path in paths)
-    table = table.slice(0, subset if subset and subset > 0 else None)
-    labels = torch.from_numpy(table[source.label].to_numpy().astype(np.int64))
-    if len(wrong := labels[(labels < 0) | (labels >= source.classes)]):
-        raise DataError(
-            f"{place}: {source.label} must be in 0 … {source.classes - 1}, got {wrong[0]}: it is "
-            "damaged or another data set. Replace it"
-        )
-    encoded = [image["bytes"] for image in table["img"].to_pylist()]
-    images = torch.stack(
-        [_decode(each, f"image {row} of {place}") for row, each in enumerate(encoded)]
-    )
-    return (images, labels), "JPEG" if encoded[0].startswith(_JPEG) else "PNG"
-
-
-def _read_table(path: Path, label: str) -> pa.Table:
-    """The columns `img` and `label` of a parquet file."""
-    try:
-        schema = pq.read_schema(path)
-        table = pq.read_table(
-            path, columns=[name for name in ("img", label) if name in schema.names]
-        )
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(
-            f"{path} is no readable parquet file ({str(error).splitlines()[0]}). Replace it"
-        ) from error
-    kinds = {name: table.schema.field(name).type for name in table.column_names}
-    image, number = kinds.get("img"), kinds.get(label)
-    right = image is not None and pa.types.is_struct(image) and image.get_field_index("bytes") >= 0
-    if not right or number is None or not pa.types.is_integer(number):
-        found = ", ".join(f"{field.name}: {field.type}" for field in schema)
-        raise DataError(
-            f"{path} must have the columns img (a struct with bytes) and {label} (integers), it "
-            f"has {found}. Replace it"
-        )
-    return table
-
-
-def _decode(encoded: bytes | None, place: str) -> Tensor:
-    """An encoded image to uint8 (3, 32, 32)."""
-    try:
-        image = np.array(Image.open(io.BytesIO(encoded or b"")).convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's, by what is broken
-        reason = str(error).splitlines()[0]
-        raise DataError(
-            f"{place} cannot be decoded ({reason}): it is damaged. Replace it"
-        ) from error
-    if image.shape != (32, 32, 3):
-        raise DataError(f"{place} has shape {image.shape}, expected (32, 32, 3)")
-    return torch.from_numpy(image).permute(2, 0, 1)
+        entry = pickle.loads(content, encoding="latin1")  # safe, as the digest is known
+        images.append(entry["data"])
+        labels.extend(entry[source.archive_label])
+    pixels = torch.from_numpy(np.concatenate(images).reshape(-1, 3, 32, 32))
+    return pixels, torch.tensor(labels)

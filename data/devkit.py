@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from data.batches import DataError
+from data.files import data_root
 from data.voc import Voc, voc_detection, voc_segmentation
 from data.voc_files import IGNORE
 from data.voc_lists import CLASSES
@@ -51,10 +53,16 @@ def _named(data: Voc) -> Voc:
 
 
 def _folder(root: str, images: int, test_images: int) -> str:
-    folder = Path(root) / f"drawn-{images}-{test_images}"
+    folder = data_root(root) / f"drawn-{images}-{test_images}"
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix="tmp-"))
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix="tmp-"))
+        except OSError as error:
+            raise DataError(
+                f"drawn shapes cannot be written to {folder} ({error}): name a folder that can be "
+                "written to with data.root=… or the variable LRD_DATA"
+            ) from error
         write_devkit(aside, images, test_images)
         try:
             os.rename(aside, folder)

@@ -1,4 +1,4 @@
-"""MNIST from the idx files that torchvision reads, http://yann.lecun.com/exdb/mnist/."""
+"""MNIST from its idx files, where torchvision puts them: <root>/MNIST/raw."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from torchvision.datasets import MNIST
 
 from data.batches import DataError, Dataset, take
 from data.download import one_at_a_time
+from data.files import data_root, read_bytes
+from data.idx import decode_idx
 
 MEAN, STD = 0.1307, 0.3081  # of the training pixels, scaled to [0, 1]
 _FILES = {  # bytes and md5 of the uncompressed files
@@ -35,26 +37,25 @@ def mnist(
     Read from `root`/MNIST/raw, downloaded there when absent. Raises DataError when a file is
     missing and cannot be downloaded, is truncated, or is not MNIST's.
     """
-    raw = Path(root) / "MNIST" / "raw"
-    with one_at_a_time(root):
+    folder = data_root(root)
+    raw = folder / "MNIST" / "raw"
+    with one_at_a_time(folder):
         if not all((raw / name).is_file() for name in _FILES):
-            _download(root, raw)
-    for name in _FILES:
-        _check(raw / name)
-    train, test = MNIST(root, train=True), MNIST(root, train=False)
+            _download(folder, raw)
+    train, train_labels, test, test_labels = (_read(raw / name) for name in _FILES)
     dataset = Dataset(
-        scaled(train.data, standardised),
-        train.targets,
-        scaled(test.data, standardised),
-        test.targets,
+        scaled(train, standardised),
+        train_labels.long(),
+        scaled(test, standardised),
+        test_labels.long(),
         {"name": "MNIST", "format": "idx", "md5": _FILES["train-images-idx3-ubyte"][1]},
     )
     return take(dataset, subset, test_subset)
 
 
-def _download(root: str, raw: Path) -> None:
+def _download(root: Path, raw: Path) -> None:
     try:
-        MNIST(root, train=True, download=True)
+        MNIST(str(root), train=True, download=True)
     except (OSError, RuntimeError, ValueError, EOFError) as error:
         reason = (str(error).splitlines() or ["no message"])[0].rstrip(":")
         raise DataError(
@@ -64,15 +65,17 @@ def _download(root: str, raw: Path) -> None:
         ) from error
 
 
-def _check(path: Path) -> None:
+def _read(path: Path) -> Tensor:
+    """The numbers of one of MNIST's files: of the very bytes whose digest is MNIST's."""
     size, md5 = _FILES[path.name]
-    found = path.stat().st_size
-    if found != size:
+    content = read_bytes(path)
+    if len(content) != size:
         raise DataError(
-            f"{path} has {found} bytes, MNIST's has {size}: it is truncated or another file. "
-            "Delete it and run again to download it"
+            f"{path} has {len(content)} bytes, MNIST's has {size}: it is truncated or another "
+            "file. Delete it and run again to download it"
         )
-    if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise DataError(
             f"{path} is not MNIST's (md5 {md5} expected). Delete it and run again to download it"
         )
+    return decode_idx(content, path)

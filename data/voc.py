@@ -11,31 +11,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torchvision import tv_tensors
 
 from data import transforms
 from data.batches import DataError
+from data.files import data_root
 from data.samples import Sample, SampleBatches
-from data.voc_files import (
-    Objects,
-    image_size,
-    mask_path,
-    mask_size,
-    read_image,
-    read_mask,
-    read_objects,
-)
 from data.voc_lists import (
     OFFICIAL_SIZES,
     check_sizes,
     detection_list,
+    list_key,
     segmentation_list,
     voc_folder,
+)
+from data.voc_samples import (
+    Boxed,
+    Masked,
+    Samples,
+    boxed,
+    check_apart,
+    check_objects,
+    check_pixels,
+    check_sides,
+    digest,
+    masked,
 )
 
 _STRIDE = 8  # of the coarsest feature map that a canvas must fit
@@ -68,54 +71,6 @@ class Voc:
         return train, test
 
 
-@dataclass(frozen=True)
-class Masked:
-    """An image's file, its mask's file, and their size (width, height)."""
-
-    image: Path
-    mask: Path
-    size: tuple[int, int]
-
-    def read(self) -> Sample:
-        return read_image(self.image), read_mask(self.mask)
-
-
-@dataclass(frozen=True)
-class Boxed:
-    """An image's file, its size (width, height) and its objects."""
-
-    image: Path
-    size: tuple[int, int]
-    objects: Objects
-
-    def read(self) -> Sample:
-        width, height = self.size
-        boxes = tv_tensors.BoundingBoxes(
-            self.objects.boxes, format="XYXY", canvas_size=(height, width)
-        )
-        labels = {"labels": self.objects.labels, "difficult": self.objects.difficult}
-        return read_image(self.image), {"boxes": boxes, **labels}
-
-
-class Samples(Sequence[Sample]):
-    """Decoded samples by index, with their longer side at most `max_side` pixels."""
-
-    def __init__(self, entries: Sequence[Masked | Boxed], max_side: int | None) -> None:
-        self._entries, self._max_side = entries, max_side
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def __getitem__(self, index: int) -> Sample:
-        entry = self._entries[index]
-        return transforms.shrink(entry.read(), entry.size, self._max_side)
-
-    def largest(self) -> int:
-        """The longest side of all, in pixels."""
-        longest = max(max(entry.size) for entry in self._entries)
-        return longest if self._max_side is None else min(longest, self._max_side)
-
-
 def voc_segmentation(
     root: str,
     crop: int = 480,
@@ -133,20 +88,24 @@ def voc_segmentation(
     Batches are images, and masks (N, H, W) int64. Test images are padded to one canvas. Raises
     DataError for what is missing or damaged, or, if `complete`, not of the published size.
     """
-    folder = voc_folder(root, "2012", "trainval")
-    names = {key: segmentation_list(root, folder, key) for key in (train, test)}
+    place = data_root(root)
+    folder = voc_folder(place, "2012", "trainval")
+    train, test = list_key(train), list_key(test)
+    names = {key: segmentation_list(place, folder, key) for key in (train, test)}
     sizes = {f"VOC2012/Segmentation/{key}": len(value) for key, value in names.items()}
     if complete:
         check_sizes(sizes)
     entries = [
-        [_masked(folder, Path(root) / "sbd", name) for name in wanted]
+        [masked(folder, place / "sbd", name) for name in wanted]
         for wanted in (
             _first(names[train], subset, "subset"),
             _first(names[test], test_subset, "test_subset"),
         )
     ]
-    _check_apart(*entries)
-    train_samples, test_samples = (Samples(part, max_side) for part in entries)
+    check_apart(*entries)
+    check_sides([*entries[0], *entries[1]], max_side)
+    train_samples, test_samples = (Samples(chosen, max_side) for chosen in entries)
+    check_pixels(train=train_samples, test=test_samples)
     return Voc(
         _cached(train_samples, cache),
         _cached(test_samples, cache),
@@ -155,7 +114,7 @@ def voc_segmentation(
         _stack_masks,
         _masks_to,
         workers,
-        _provenance("VOC2012 " + train, sizes, train_samples, test_samples),
+        _provenance("VOC2012 " + train, sizes, *entries, max_side),
     )
 
 
@@ -178,7 +137,8 @@ def voc_detection(
     (K,) from 1, and difficult (K,). Raises DataError as voc_segmentation does; boxes outside of the
     image are clipped, those without area dropped, and both counted in the provenance.
     """
-    images = {key: detection_list(root, key) for key in (*train, *test)}
+    place = data_root(root)
+    images = {key: detection_list(place, key) for key in (*train, *test)}
     sizes = {key.replace("/", "/Main/"): len(value) for key, value in images.items()}
     if complete:
         check_sizes(sizes)
@@ -186,14 +146,11 @@ def voc_detection(
         _first([one for key in train for one in images[key]], subset, "subset"),
         _first([one for key in test for one in images[key]], test_subset, "test_subset"),
     )
-    entries = [[_boxed(folder, name) for folder, name in part] for part in wanted]
-    _check_apart(*entries)
-    train_samples, test_samples = (Samples(part, max_side) for part in entries)
-    found = [entry.objects for part in entries for entry in part]
-    repaired = {
-        "boxes_clipped": sum(objects.clipped for objects in found),
-        "boxes_dropped": sum(objects.dropped for objects in found),
-    }
+    entries = [[boxed(folder, name) for folder, name in names] for names in wanted]
+    check_apart(*entries)
+    check_sides([*entries[0], *entries[1]], max_side)
+    check_objects(*entries)
+    train_samples, test_samples = (Samples(chosen, max_side) for chosen in entries)
     name = "+".join(dict.fromkeys(key.split("/")[0] for key in train))
     return Voc(
         _cached(train_samples, cache),
@@ -203,25 +160,8 @@ def voc_detection(
         _list_targets,
         _targets_to,
         workers,
-        {**_provenance(name, sizes, train_samples, test_samples), "repaired": repaired},
+        {**_provenance(name, sizes, *entries, max_side), "repaired": _repaired(*entries)},
     )
-
-
-def _masked(folder: Path, sbd: Path, name: str) -> Masked:
-    image, mask = folder / "JPEGImages" / f"{name}.jpg", mask_path(folder, sbd, name)
-    size, other = image_size(image), mask_size(mask)
-    if size != other:
-        raise DataError(
-            f"{mask} is {other[0]} × {other[1]} pixels, its image {image} {size[0]} × {size[1]}: "
-            "one of them is not the devkit's, restore it"
-        )
-    return Masked(image, mask, size)
-
-
-def _boxed(folder: Path, name: str) -> Boxed:
-    image = folder / "JPEGImages" / f"{name}.jpg"
-    size = image_size(image)
-    return Boxed(image, size, read_objects(folder / "Annotations" / f"{name}.xml", size))
 
 
 def _first(names: list[Any], count: int | None, key: str) -> list[Any]:
@@ -230,28 +170,35 @@ def _first(names: list[Any], count: int | None, key: str) -> list[Any]:
     return names[:count]
 
 
-def _check_apart(train: Sequence[Masked | Boxed], test: Sequence[Masked | Boxed]) -> None:
-    both = sorted({entry.image.stem for entry in train} & {entry.image.stem for entry in test})
-    if both:
-        raise DataError(
-            f"{len(both)} test images are training images too, among them {both[0]}: name lists "
-            "that are disjoint with data.train and data.test"
-        )
-
-
 def _cached(samples: Samples, cache: bool) -> Sequence[Sample]:
     return list(samples) if cache else samples
 
 
-def _provenance(name: str, sizes: dict[str, int], train: Samples, test: Samples) -> dict[str, Any]:
+def _repaired(train: Sequence[Boxed], test: Sequence[Boxed]) -> dict[str, int]:
+    """How many boxes were clipped to their images, and how many dropped."""
+    objects = [entry.objects for entry in (*train, *test)]
+    return {
+        "boxes_clipped": sum(of_image.clipped for of_image in objects),
+        "boxes_dropped": sum(of_image.dropped for of_image in objects),
+    }
+
+
+def _provenance(
+    name: str,
+    sizes: dict[str, int],
+    train: Sequence[Masked | Boxed],
+    test: Sequence[Masked | Boxed],
+    max_side: int | None,
+) -> dict[str, Any]:
     """Named a subset, with its largest side, unless the lists are of their published sizes."""
     published = all(size == OFFICIAL_SIZES.get(key) for key, size in sizes.items())
     if not published or len(train) + len(test) != sum(sizes.values()):
         name += " subset"
-    largest = max(train.largest(), test.largest())
+    largest = Samples([*train, *test], max_side).largest()
     return {
         "name": f"{name}, {largest} px",
         "format": "devkit",
+        "sha256": digest([*train, *test]),
         "train": len(train),
         "test": len(test),
     }

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import xml.etree.ElementTree as ElementTree
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 from torch import Tensor
 from torchvision import tv_tensors
 
 from data.batches import DataError
+from data.files import BROKEN, CheckedFile, decode_image, decode_text, image_size, read_bytes
 from data.voc_lists import CLASSES
 
 IGNORE = 255  # the mask value of object borders and padding
+_LIMIT = 1 << 26  # bytes of a file; VOC's largest have 0.3 MB
+_MAT_LIMIT = 1 << 20  # SBD's largest have 0.1 MB, and a compressed one unpacks to a thousand times
+_ENDINGS = {
+    "JPEGImages": (".jpg", ".JPG", ".jpeg", ".JPEG"),
+    "SegmentationClass": (".png", ".PNG"),
+    "SegmentationClassAug": (".png", ".PNG"),
+    "Annotations": (".xml", ".XML"),
+}
+_DECLARED = re.compile(rb"\s*<\?xml[^>]*?encoding\s*=\s*[\"']([\w.:-]+)")
 
 
 class Objects(NamedTuple):
@@ -33,60 +46,60 @@ class Objects(NamedTuple):
     dropped: int
 
 
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height from the file's header. DataError if missing or not an image."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing, but a list names it: restore it") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read as an image ({error}): restore it") from error
+def devkit_file(folder: Path, kind: str, name: str) -> Path:
+    """The file of an image's `name` in a folder of the devkit, whose ending people spell variously.
 
-
-def read_image(path: Path) -> tv_tensors.Image:
-    """An image (3, H, W) uint8. DataError if missing, truncated or not an image."""
-    pixels, _ = _decode(path, "RGB")
-    return tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
-
-
-def _decode(path: Path, mode: str | None = None) -> tuple[np.ndarray, str]:
-    """Pixels (H, W) or (H, W, C) in a mode of Pillow's, the file's own if None, and that mode."""
-    try:
-        with Image.open(path) as image:
-            converted = image if mode is None else image.convert(mode)
-            return np.array(converted), converted.mode
-    except (OSError, SyntaxError) as error:  # Pillow raises the latter for a damaged PNG
-        raise DataError(f"{path} cannot be read as an image ({error}): restore it") from error
+    The devkit's own spelling if there is none.
+    """
+    endings = _ENDINGS[kind]
+    paths = [folder / kind / f"{name}{ending}" for ending in endings]
+    return next((path for path in paths if path.is_file()), paths[0])
 
 
 def mask_path(folder: Path, sbd: Path, name: str) -> Path:
-    """The mask of an image: the augmented set's, or VOC's own, or SBD's. DataError if none."""
+    """The mask of an image: VOC's own, or the augmented set's, or SBD's. DataError if none.
+
+    Images to test on have VOC's own, also where the augmented set has another one of them.
+    """
     candidates = (
-        folder / "SegmentationClassAug" / f"{name}.png",
-        folder / "SegmentationClass" / f"{name}.png",
+        devkit_file(folder, "SegmentationClass", name),
+        devkit_file(folder, "SegmentationClassAug", name),
         sbd / "cls" / f"{name}.mat",
     )
     for path in candidates:
         if path.is_file():
             return path
-    raise DataError(f"no mask of {name}: expected one of {', '.join(map(str, candidates))}")
+    raise DataError(
+        f"no mask of {name}: expected one of {', '.join(map(str, candidates))}. Restore it"
+    )
 
 
-def mask_size(path: Path) -> tuple[int, int]:
+def checked(path: Path) -> tuple[CheckedFile, bytes]:
+    """A file as it is now, and its content. DataError if it is missing or cannot be read."""
+    content = read_bytes(path, _LIMIT)
+    return CheckedFile(path, hashlib.sha256(content).digest()), content
+
+
+def decode_picture(content: bytes, path: Path) -> tv_tensors.Image:
+    """An image (3, H, W) uint8. DataError, which names `path`, if damaged or no image."""
+    pixels, _ = decode_image(content, path, "RGB")
+    return tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
+
+
+def mask_size(content: bytes, path: Path) -> tuple[int, int]:
     """Width and height; a .mat file is decoded for it."""
     if path.suffix == ".mat":
-        height, width = _sbd_mask(path).shape
+        height, width = _sbd_mask(content, path).shape
         return width, height
-    return image_size(path)
+    return image_size(content, path)
 
 
-def read_mask(path: Path) -> tv_tensors.Mask:
+def decode_mask(content: bytes, path: Path) -> tv_tensors.Mask:
     """A mask (H, W) uint8 of class numbers and IGNORE. DataError for anything else."""
     if path.suffix == ".mat":
-        classes = _sbd_mask(path)
+        classes = _sbd_mask(content, path)
     else:
-        classes, mode = _decode(path)
+        classes, mode = decode_image(content, path)
         if classes.ndim != 2:
             raise DataError(
                 f"{path} is a colour image of mode {mode}: a mask holds class numbers, in "
@@ -101,25 +114,31 @@ def read_mask(path: Path) -> tv_tensors.Mask:
     return tv_tensors.Mask(torch.from_numpy(classes.astype(np.uint8)))
 
 
-def _sbd_mask(path: Path) -> np.ndarray:
+def _sbd_mask(content: bytes, path: Path) -> np.ndarray:
+    remedy = "is not one of SBD's files"
+    if len(content) > _MAT_LIMIT:
+        raise DataError(f"{path} {remedy} (more than {_MAT_LIMIT:,} bytes): restore it")
     try:
-        return loadmat(path)["GTcls"][0]["Segmentation"][0]
-    except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-        raise DataError(f"{path} is not one of SBD's files ({error!r}): restore it") from error
+        classes = loadmat(BytesIO(content), variable_names="GTcls")["GTcls"][0]["Segmentation"][0]
+        if classes.ndim != 2 or classes.dtype.kind not in "iu":
+            raise ValueError(f"its Segmentation is {classes.dtype} of shape {classes.shape}")
+    except (*BROKEN, AttributeError, NotImplementedError, MatReadError) as error:
+        raise DataError(f"{path} {remedy} ({error!r}): restore it") from error
+    return classes
 
 
-def read_objects(path: Path, size: tuple[int, int]) -> Objects:
-    """The objects of an annotation file, for an image of `size` (width, height).
+def decode_objects(content: bytes, path: Path, size: tuple[int, int]) -> Objects:
+    """The objects of an annotation's XML, for an image of `size` (width, height).
 
     VOC counts pixels from 1 and includes the last one, so that a box is xmin − 1 … xmax. What
     lies outside of the image is clipped, and a box of which no area is left dropped; both are
-    counted. DataError for a missing file, bad XML, a missing or unreadable element, or a class
-    that VOC has not.
+    counted. DataError, which names `path`, for bad XML, a missing or unreadable element, or a
+    class that VOC has not.
     """
     boxes, labels, difficult = [], [], []
     clipped = dropped = 0
     width, height = size
-    for found in _parse(path).iter("object"):
+    for found in _parse(content, path).iter("object"):
         name = found.findtext("name", "").strip()
         if name not in CLASSES:
             raise DataError(f"{path} has an object of class {name!r}: not one of VOC's 20")
@@ -142,12 +161,14 @@ def read_objects(path: Path, size: tuple[int, int]) -> Objects:
     )
 
 
-def _parse(path: Path) -> ElementTree.Element:
+def _parse(content: bytes, path: Path) -> ElementTree.Element:
+    """The root of XML in any encoding that Python knows; the parser's own are fewer."""
+    declared = _DECLARED.match(content)
+    encoding = declared[1].decode("ascii") if declared else "utf-8"
+    text = decode_text(content, path, encoding)
     try:
-        return ElementTree.parse(path).getroot()
-    except FileNotFoundError as error:
-        raise DataError(f"{path} is missing, but a list names it: restore it") from error
-    except (OSError, ElementTree.ParseError) as error:
+        return ElementTree.fromstring(text.lstrip())
+    except (ElementTree.ParseError, ValueError) as error:
         raise DataError(f"{path} is not well-formed XML ({error}): restore it") from error
 
 

@@ -7,13 +7,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from torchvision.datasets import SBDataset, VOCDetection
 
 from data.batches import DataError
+from data.download import one_at_a_time
+from data.files import decode_text, read_bytes
 
 CLASSES = (  # numbered from 1; 0 is the background
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -30,27 +33,31 @@ OFFICIAL_SIZES = {  # images in the lists as published
     "VOC2012/Main/val": 5_823,
     "VOC2012/Main/trainval": 11_540,
 }
+_AUGMENTED = ("trainaug", "train_aug")  # as the augmented training list is spelt
+_FILE = re.compile(r"[/\\]|\.(?:jpe?g|png)$", re.IGNORECASE)  # in a path or file's name
 
 
-def voc_folder(root: str, year: str, image_set: str) -> Path:
+def voc_folder(root: Path, year: str, image_set: str) -> Path:
     """`root`/VOCdevkit/VOC`year`; downloaded if absent, as is VOC2007's test set, which is apart.
 
     Raises DataError if that fails.
     """
-    folder = Path(root) / "VOCdevkit" / f"VOC{year}"
+    folder = root / "VOCdevkit" / f"VOC{year}"
     apart = (year, image_set) == ("2007", "test")
-    if not folder.is_dir() or (apart and not (folder / "ImageSets/Main/test.txt").is_file()):
-        image_set = "test" if apart else "trainval"
-        where = f"no VOC{year} {image_set} in {folder}"
-        _download(where, VOCDetection, root, year=year, image_set=image_set, download=True)
+    with one_at_a_time(root):
+        if not folder.is_dir() or (apart and not (folder / "ImageSets/Main/test.txt").is_file()):
+            image_set = "test" if apart else "trainval"
+            where = f"no VOC{year} {image_set} in {folder}"
+            _download(where, VOCDetection, str(root), year=year, image_set=image_set, download=True)
     return folder
 
 
-def sbd_folder(root: str) -> Path:
+def sbd_folder(root: Path) -> Path:
     """`root`/sbd with SBD's train.txt, val.txt and cls; downloaded if absent, or DataError."""
-    folder = Path(root) / "sbd"
-    if not (folder / "train.txt").is_file():
-        _download(f"no SBD in {folder}", SBDataset, str(folder), download=True)
+    folder = root / "sbd"
+    with one_at_a_time(root):
+        if not (folder / "train.txt").is_file():
+            _download(f"no SBD in {folder}", SBDataset, str(folder), download=True)
     return folder
 
 
@@ -66,17 +73,39 @@ def _download(where: str, dataset: Callable[..., Any], *arguments: Any, **keywor
 
 
 def read_list(path: Path) -> list[str]:
-    """The image names of a list file, a line each. DataError if missing, empty or repetitive."""
+    """The image names of a list file, a line each. DataError if missing, empty or repetitive.
+
+    A line's first column is a name, or the path of an image; what follows is a mark, as the
+    devkit's lists of a class have, or the path of the image's mask.
+    """
     if not path.is_file():
-        there = ", ".join(sorted(file.name for file in path.parent.glob("*.txt"))) or "none"
-        raise DataError(f"no list of images {path} (lists there: {there})")
-    names = [line.split()[0] for line in path.read_text().splitlines() if line.strip()]
+        lists = ", ".join(sorted(file.name for file in path.parent.glob("*.txt"))) or "none"
+        raise DataError(
+            f"no list of images {path} (lists there: {lists}): put it there, or name another one "
+            "with data.train and data.test"
+        )
+    lines = decode_text(read_bytes(path), path).splitlines()
+    names = [_name(line.split(), path) for line in lines if line.strip()]
     if not names:
         raise DataError(f"{path} names no image: restore it from the devkit")
     if len(set(names)) < len(names):
-        twice = sorted(name for name in set(names) if names.count(name) > 1)
-        raise DataError(f"{path} names {', '.join(twice[:5])} more than once: restore it")
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        raise DataError(f"{path} names {', '.join(sorted(twice)[:5])} more than once: restore it")
     return names
+
+
+def _name(columns: list[str], path: Path) -> str:
+    """The image's name in a line's columns."""
+    stems = [
+        PurePosixPath(column.replace("\\", "/")).stem if _FILE.search(column) else column
+        for column in columns
+    ]
+    if len(columns) > 1 and _FILE.search(columns[1]) and stems[0] != stems[1]:
+        raise DataError(
+            f"{path} pairs the image {columns[0]} with the mask {columns[1]}: expected two files "
+            "of one name. Correct the line"
+        )
+    return stems[0]
 
 
 def train_aug(sbd: Iterable[str], voc_train: Iterable[str], voc_val: Iterable[str]) -> list[str]:
@@ -84,20 +113,28 @@ def train_aug(sbd: Iterable[str], voc_train: Iterable[str], voc_val: Iterable[st
     return sorted((set(sbd) | set(voc_train)) - set(voc_val))
 
 
-def segmentation_list(root: str, folder: Path, name: str) -> list[str]:
+def list_key(name: str) -> str:
+    """A segmentation list's name as it is recorded: trainaug for its other spelling."""
+    return "trainaug" if name in _AUGMENTED else name
+
+
+def segmentation_list(root: Path, folder: Path, name: str) -> list[str]:
     """A list of ImageSets/Segmentation; `trainaug` is computed where the devkit has no such file.
 
     The devkit of the challenge has none; the one that comes with SegmentationClassAug does.
     """
     lists = folder / "ImageSets" / "Segmentation"
-    if name != "trainaug" or (lists / "trainaug.txt").is_file():
+    if name != "trainaug":
         return read_list(lists / f"{name}.txt")
+    for spelling in _AUGMENTED:
+        if (lists / f"{spelling}.txt").is_file():
+            return read_list(lists / f"{spelling}.txt")
     sbd = sbd_folder(root)
     both = read_list(sbd / "train.txt") + read_list(sbd / "val.txt")
     return train_aug(both, read_list(lists / "train.txt"), read_list(lists / "val.txt"))
 
 
-def detection_list(root: str, key: str) -> list[tuple[Path, str]]:
+def detection_list(root: Path, key: str) -> list[tuple[Path, str]]:
     """Each image's devkit folder and name, of a list given as VOC<year>/<list> in ImageSets/Main.
 
     DataError if `key` is not of that form.

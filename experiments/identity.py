@@ -1,6 +1,8 @@
 """What identifies a run: its arm's name, its folder and the hash of its configuration.
 
-Configurations are plain nested dicts, as `OmegaConf.to_container(resolve=True)` gives them.
+Configurations are plain nested dicts, as `OmegaConf.to_container(resolve=True)` gives them. What a
+run differs by from its experiment at its scale is in its arm's name, so that two different runs
+never have one folder.
 """
 
 from __future__ import annotations
@@ -10,130 +12,48 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Any
 
-import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
-Config = dict[str, Any]
+from experiments.configuration import CONF, Config, ConfigError, flatten
+from experiments.methods import active, declared, masked
 
-# Keys that change a run's numbers, with the value at which a key is left out of the hash, so that
-# a key added later does not orphan the runs that were made before it. REQUIRED is never left out.
-# `optimizer`'s own classes are not in it: the rule's name and its hyper-parameters are.
-REQUIRED = object()
-HASHED: dict[str, Any] = {
-    "model": REQUIRED,
-    "data": REQUIRED,
-    "data.standardised": True,
-    "optimizer": REQUIRED,
-    "task": REQUIRED,
-    "epochs": REQUIRED,
-    "batch_size": REQUIRED,
-    "seed": REQUIRED,
-    "schedule": {"name": "constant"},
-    "lr_scale": 1.0,
-    "regularizer.p_sd": 1.0,
-    "regularizer.noisy_label": 0.0,
-    "regularizer.noisy_gradient": 0.0,
-    "regularizer.dropout_gradient": 1.0,
-    "lrd.enabled": False,
-    "lrd.p": REQUIRED,
-    "lrd.compile": REQUIRED,
-    "lrd.rescale": False,
-    "lrd.authors": False,
-    "precision": "fp32",
-    "channels_last": False,
-    "compile_model": False,
-    "threads": 1,
-}
-# Paths of the machine, how data is loaded, class names, and the names in tables.
+# The keys that change no number: paths, names, the machine, and how data is held in memory. The
+# optimizer's classes must be those of its file, and `methods` only names modules.
 _NOT_HASHED = {
-    "data.name", "data.root", "data.cache", "data.workers", "model.name", "model.weights_file",
-    "optimizer.base", "optimizer.lrd",
+    "experiment", "scale", "device", "checkpoint_minutes", "predictions", "runs_dir", "wandb",
+    "resources", "methods", "data.name", "data.root", "data.cache", "data.workers", "model.name",
+    "model.weights_file", "optimizer.base", "optimizer.lrd",
 }  # fmt: skip
-_SUFFIXES = {"p_sd": "sd", "noisy_label": "nl", "noisy_gradient": "ng", "dropout_gradient": "dg"}
-_CONF = Path(__file__).parent.parent / "conf"
-
-
-def masked(config: Config) -> bool:
-    """Whether the arm is one with learning rate dropout; at p = 1 it is the base arm."""
-    return bool(config["lrd"]["enabled"]) and config["lrd"]["p"] != 1
-
-
-def arm_name(config: Config) -> str:
-    """What differs from the experiment's plain optimizer: `adam`, `adam+lrd0.5`, `adam+lr=0.01`."""
-    optimizer, lrd = config["optimizer"], config["lrd"]
-    parts = [optimizer["name"]]
-    if masked(config):
-        parts.append(f"lrd{lrd['p']:g}")
-        parts += [word for word in ("rescale", "authors") if lrd.get(word)]
-    if config["lr_scale"] != 1:
-        parts.append(f"lr{config['lr_scale']:g}")
-    regularizer = config.get("regularizer", {})
-    parts += [
-        f"{suffix}{regularizer[key]:g}"
-        for key, suffix in _SUFFIXES.items()
-        if regularizer.get(key, neutral := HASHED[f"regularizer.{key}"]) != neutral
-    ]
-    if not config["data"].get("standardised", True):
-        parts.append("standardised=false")
-    standard = _standard_optimizer(optimizer["name"], config["experiment"])
-    for key, value in sorted(optimizer.items()):
-        if key not in ("name", "base", "lrd") and standard.get(key) != value:
-            parts.append(f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}")
-    return _folder_name("an arm's name", "+".join(parts))
-
-
-def _folder_name(what: str, name: str) -> str:
-    """The name itself; ValueError for one that could lead out of its folder, or be hidden in it."""
-    if not re.fullmatch(r"\w[\w.+=,\[\] -]*", name):
-        raise ValueError(f"{what} becomes a folder's name, got {name!r}")
-    return name
-
-
-@functools.cache
-def _standard_optimizer(name: str, experiment: str) -> Config:
-    """The optimizer's file, with what the experiment's file says of every optimizer."""
-    optimizer, overrides = (
-        yaml.safe_load((_CONF / f"{path}.yaml").read_text())
-        for path in (f"optimizer/{name}", f"experiment/{experiment}")
-    )
-    return optimizer | overrides.get("optimizer", {})
-
-
-def run_folder(config: Config) -> Path:
-    """`runs_dir`/<scale>/<experiment>/<arm>/seed<k>."""
-    scale, experiment = (_folder_name(key, config[key]) for key in ("scale", "experiment"))
-    return (
-        Path(config["runs_dir"]) / scale / experiment / arm_name(config) / f"seed{config['seed']}"
-    )
-
-
-def flatten(config: Config, prefix: str = "") -> Config:
-    """Nested keys as dotted ones: {"lrd": {"p": 0.5}} to {"lrd.p": 0.5}."""
-    flat: Config = {}
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
-    return flat
+# Values at which a key is left out of the hash, so that a key that is added later does not orphan
+# the runs that were made before it; methods are left out where they are neutral.
+_DEFAULTS = {
+    "lrd.enabled": False, "precision": "fp32", "channels_last": False, "compile_model": False,
+    "threads": 1,
+}  # fmt: skip
+_NO_SCHEDULE = {"schedule.name": "constant"}
+_HYDRAS = ("_partial_", "_convert_")  # words of Hydra that early runs have
+_IN_NO_NAME = {"seed", "optimizer.name", "task"}  # or elsewhere in the folder's path
 
 
 def hashed_part(config: Config) -> Config:
     """The dotted keys that change the numbers, without those at their default."""
-    part: Config = {}
-    for key, default in HASHED.items():
-        value: Any = config
-        for name in key.split("."):
-            value = value.get(name, default) if isinstance(value, dict) else default
-        if value is not default and value != default:
-            part |= flatten({key: value}) if isinstance(value, dict) else {key: value}
-    if not masked(config):
-        part = {key: value for key, value in part.items() if not key.startswith("lrd.")}
-    return {
+    defaults = _DEFAULTS | {method.key: method.neutral for method in declared(config)}
+    del defaults["lrd.p"]  # of a masked arm it is always there
+    flat = {
         key: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-        for key, value in sorted(part.items())
+        for key, value in sorted(flatten(config).items())
         if not any(key == name or key.startswith(f"{name}.") for name in _NOT_HASHED)
-        and value != HASHED.get(key, REQUIRED)  # a group's key at its default
+        and (masked(config) or not key.startswith("lrd."))
+        and not (key in defaults and value == defaults[key])
     }
+    schedule = {key: value for key, value in flat.items() if key.startswith("schedule.")}
+    if schedule == _NO_SCHEDULE:
+        del flat["schedule.name"]
+    return flat
 
 
 def config_hash(config: Config) -> str:
@@ -150,3 +70,100 @@ def differences(old: Config, new: Config) -> list[str]:
         for key in sorted(before.keys() | after.keys())
         if before.get(key) != after.get(key)
     ]
+
+
+def reference(config: Config) -> Config:
+    """The configuration of a run's experiment at its scale with its optimizer, and nothing else.
+
+    Raises ConfigError if conf/ has no such experiment, scale or optimizer.
+    """
+    names = config["experiment"], config["scale"], config["optimizer"]["name"]
+    return _reference(*map(str, names))
+
+
+@functools.cache
+def _reference(experiment: str, scale: str, optimizer: str) -> Config:
+    for group, name in (("experiment", experiment), ("scale", scale), ("optimizer", optimizer)):
+        if not (CONF / group / f"{name}.yaml").is_file():
+            known = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+            raise ConfigError(
+                f"{group} {name!r} has no file conf/{group}/{name}.yaml; there are: {known}"
+            )
+    words = [f"experiment={experiment}", f"scale={scale}", f"optimizer={optimizer}"]
+    own = GlobalHydra.instance()  # Hydra has one state, which a job is inside of
+    state = own.hydra
+    own.clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            return OmegaConf.to_container(compose("config", words), resolve=True)
+    except HydraException as error:
+        raise ConfigError(f"{' '.join(words)} cannot be composed: {error}") from error
+    finally:
+        own.clear()
+        if state is not None:
+            own.initialize(state)
+
+
+def arm_name(config: Config) -> str:
+    """What differs from the experiment's plain optimizer: `adam`, `adam+lrd0.5`, `adam+lr=0.01`.
+
+    Raises ConfigError where the difference is another experiment's.
+    """
+    plain = reference(config)
+    _check_classes(config, plain)
+    words = [config["optimizer"]["name"]]
+    words += [method.word(value) for method, value in active(config)]
+    named = _IN_NO_NAME | {method.key for method in declared(config)}
+    before, after = hashed_part(plain), hashed_part(config)
+    for key in sorted(before.keys() | after.keys()):
+        if before.get(key) != after.get(key) and key not in named and not key.startswith("lrd."):
+            value = after.get(key, _DEFAULTS.get(key))
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            words.append(f"{key.removeprefix('optimizer.')}={text}")
+    if masked(config) and plain["lrd"]["compile"] not in ("auto", config["lrd"]["compile"]):
+        words.append(f"lrd.compile={config['lrd']['compile']}")
+    return _folder_name("an arm's name", "+".join(words))
+
+
+def _check_classes(config: Config, plain: Config) -> None:
+    """An arm is its experiment's task, data and net, and its optimizer file's classes."""
+    for group in ("base", "lrd"):
+        given, expected = (
+            {k: v for k, v in (node["optimizer"].get(group) or {}).items() if k not in _HYDRAS}
+            for node in (config, plain)
+        )
+        if given != expected:
+            raise ConfigError(
+                f"optimizer.{group} is {given}, conf/optimizer/{plain['optimizer']['name']}.yaml "
+                f"has {expected}: another class, or arguments of one arm alone, need a file and a "
+                "name of their own; hyper-parameters of both arms are set as optimizer.<key>=…"
+            )
+    for group in ("task", "data", "model"):
+        given, expected = (
+            node[group].get("_target_") if group != "task" else node[group]
+            for node in (config, plain)
+        )
+        if given != expected:
+            raise ConfigError(
+                f"{group} is {given}, experiment {config['experiment']} at scale "
+                f"{config['scale']} has {expected}: write an experiment of your own, a few lines "
+                "in conf/experiment (conf/README.md)"
+            )
+
+
+def _folder_name(what: str, name: str) -> str:
+    """The name itself; ConfigError for one that could lead out of its folder, or be hidden."""
+    if not re.fullmatch(r"\w[\w.+=,\[\] -]*", name) or len(name) > 200:
+        raise ConfigError(
+            f"{what} becomes a folder's name of at most 200 letters, digits and .+=,[]-, got "
+            f"{name!r}: write an experiment of your own in conf/experiment (conf/README.md)"
+        )
+    return name
+
+
+def run_folder(config: Config) -> Path:
+    """`runs_dir`/<scale>/<experiment>/<arm>/seed<k>."""
+    scale, experiment = (_folder_name(key, config[key]) for key in ("scale", "experiment"))
+    return (
+        Path(config["runs_dir"]) / scale / experiment / arm_name(config) / f"seed{config['seed']}"
+    )

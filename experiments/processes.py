@@ -10,6 +10,7 @@ Started alone, a process finds here that it is the first of one.
 
 from __future__ import annotations
 
+import functools
 import os
 import pickle
 import re
@@ -18,16 +19,17 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from experiments.signals import Interrupted
-from experiments.validate import ConfigError
+from experiments.configuration import ConfigError
+from experiments.signals import Interrupted, Interruption
 
+P = ParamSpec("P")
 Value = TypeVar("Value")
 
 _PATIENCE = timedelta(days=7)  # for the first process to evaluate; one that dies is noticed at once
@@ -126,19 +128,25 @@ def device(name: str) -> torch.device:
     return torch.device(f"cuda:{number}")
 
 
-def check_batch(batch_size: int) -> None:
-    """Raise ConfigError for a batch that is not enough for all processes."""
+def check_run(batch_size: int, task: Any) -> None:
+    """Raise ConfigError for a batch that is not enough for all processes, or a task that they
+    cannot share."""
     if batch_size < size():
         raise ConfigError(
             f"batch_size={batch_size} is not enough for {size()} processes: lower --nproc_per_node"
+        )
+    if size() > 1 and not hasattr(task, "weight"):
+        raise ConfigError(
+            f"{task.__name__} has no weight(model, batch), which says how many things its loss is "
+            "a mean over: write it, or run one process"
         )
 
 
 def part(count: int) -> slice:
     """This process's part of `count` samples; their first one where there are too few for all."""
-    each, more = divmod(count, size())
-    start = rank() * each + min(rank(), more)
-    return slice(start, start + each + (rank() < more)) if _works(count) else slice(0, 1)
+    share, rest = divmod(count, size())
+    start = rank() * share + min(rank(), rest)
+    return slice(start, start + share + (rank() < rest)) if _works(count) else slice(0, 1)
 
 
 def _works(count: int) -> bool:
@@ -149,7 +157,7 @@ def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
     """With batch norm over all processes' samples on GPUs; torch has none for CPUs."""
     if size() > 1 and device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    own = any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in model.modules())
+    own = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
     if size() > 1 and first() and own:
         print("batch norm takes each process's own samples, and keeps the first's statistics")
     return model
@@ -176,7 +184,7 @@ def share(
     works = float(_works(count))  # a sample that only keeps a process busy counts for nothing
     weight = works * weight * torch.ones((), dtype=torch.float64, device=loss.device)
     columns = {**sums, "train_loss": loss.detach() * weight}
-    total = torch.stack([weight, *(works * each.detach().double() for each in columns.values())])
+    total = torch.stack([weight, *(works * total.detach().double() for total in columns.values())])
     dist.all_reduce(total)
     whole = total[0].clamp(min=1)  # there may be not one labelled pixel
     columns = dict(zip(columns, total[1:], strict=True))
@@ -184,28 +192,39 @@ def share(
     return loss * (weight * size() / whole).to(loss.dtype), columns
 
 
-def together(function: Callable[[], Value]) -> Value:
-    """Call a function on every process; if it fails on one, its error is raised on all."""
-    if size() == 1:
-        return function()
-    value, error = _outcome(function)
-    errors: list[BaseException | None] = [None] * size()
-    with contact():
-        dist.all_gather_object(errors, error, group=_patient[0])
-    share_error(error or next((each for each in errors if each is not None), None))
-    return value
+def together(function: Callable[P, Value]) -> Callable[P, Value]:
+    """Decorates what every process does; if it fails on one, its error is raised on all."""
+
+    @functools.wraps(function)
+    def on_all(*arguments: P.args, **more: P.kwargs) -> Value:
+        if size() == 1:
+            return function(*arguments, **more)
+        value, error = _outcome(functools.partial(function, *arguments, **more))
+        errors: list[BaseException | None] = [None] * size()
+        with contact():
+            dist.all_gather_object(errors, error, group=_patient[0])
+        share_error(error or next((other for other in errors if other is not None), None))
+        return value
+
+    return on_all
 
 
-def on_first(function: Callable[[], Value]) -> Value:
-    """Call a function on the first process alone; all get what it returns or raises."""
-    if size() == 1:
-        return function()
-    outcome = [_outcome(function) if first() else None]
-    with contact():
-        dist.broadcast_object_list(outcome, src=0, group=_patient[0])
-    value, error = outcome[0]
-    share_error(error)
-    return value
+def on_first(function: Callable[P, Value]) -> Callable[P, Value]:
+    """Decorates what the first process does alone; all get what it returns or raises."""
+
+    @functools.wraps(function)
+    def on_one(*arguments: P.args, **more: P.kwargs) -> Value:
+        if size() == 1:
+            return function(*arguments, **more)
+        call = functools.partial(function, *arguments, **more)
+        outcome = [_outcome(call) if first() else None]
+        with contact():
+            dist.broadcast_object_list(outcome, src=0, group=_patient[0])
+        value, error = outcome[0]
+        share_error(error)
+        return value
+
+    return on_one
 
 
 def _outcome(function: Callable[[], Value]) -> tuple[Value | None, BaseException | None]:
@@ -229,3 +248,41 @@ def share_error(error: BaseException | None) -> None:
 def known_to_all(error: BaseException) -> bool:
     """Whether every process ends with this error, so that none needs to be ended."""
     return size() == 1 or getattr(error, "known_to_all", False)
+
+
+def interruption() -> Interruption:
+    """What hears of signals: to this process, or to any."""
+    return Interruption() if size() == 1 else SharedInterruption()
+
+
+class SharedInterruption(Interruption):
+    """A signal to any process as a request to all, which they answer at the same step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._heard, self._flag = 0, torch.zeros((), dtype=torch.int64)
+        self._asking: dist.Work | None = None
+
+    def _note(self, number: int, _: object) -> None:
+        self._heard = number
+        self._restore()
+
+    def agree(self, alone: bool = False) -> None:
+        if alone:
+            self._number = self._heard
+            return
+        # The answer is that of the last call, so that nobody waits for it
+        if self._asking is not None:
+            self._asking.wait()
+            self._number = int(self._flag)
+        self._flag.fill_(self._heard)
+        self._asking = dist.all_reduce(self._flag, dist.ReduceOp.MAX, async_op=True)
+
+    def check(self) -> None:
+        if self._number:
+            share_error(Interrupted(self._number))
+
+    def __exit__(self, kind: Any, *others: object) -> None:
+        super().__exit__(kind, *others)
+        if kind is None and self._asking is not None:
+            self._asking.wait()

@@ -9,7 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.identity import Config, arm_name
+from experiments.configuration import Config
+from experiments.identity import arm_name
 
 MODES = ("disabled", "offline", "online")
 
@@ -22,9 +23,9 @@ class Tracker:
     has of it. It ends with the block, however that ends, or a sweep's next run would log into it.
     """
 
-    def __init__(self, config: Config, saved: dict[str, Any] | None = None) -> None:
+    def __init__(self, config: Config, saved: dict[str, Any] | None, disabled: bool) -> None:
         self._run: Any = None
-        if config["wandb"]["mode"] == "disabled":
+        if disabled or config["wandb"]["mode"] == "disabled":
             return
         import wandb  # seconds, and threads of its own
 
@@ -76,7 +77,8 @@ class Tracker:
 class Progress:
     """A bar with loss and time left on a terminal, one line an epoch elsewhere."""
 
-    def __init__(self, folder: Path, epochs: int, steps: int, done: int) -> None:
+    def __init__(self, folder: Path, epochs: int, steps: int, done: int, disabled: bool) -> None:
+        self._disabled = disabled
         self._name = "/".join(folder.parts[-3:])
         self._epochs = epochs
         self._bar = tqdm(
@@ -84,9 +86,8 @@ class Progress:
             initial=done,
             desc=self._name,
             unit="step",
-            disable=not sys.stderr.isatty(),
+            disable=disabled or not sys.stderr.isatty(),
         )
-        self.advance = self._bar.update
 
     def __enter__(self) -> Progress:
         return self
@@ -94,9 +95,16 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
 
+    def show(self, done: int) -> None:
+        """How many steps are done."""
+        if not self._bar.disable:
+            self._bar.update(done - self._bar.n)
+
     def report(self, row: dict[str, float], seconds: float) -> None:
-        test = {key: value for key, value in row.items() if key.startswith("test_a")}
-        shown = {"loss": row["train_loss"], **test}
+        """An epoch's numbers and its seconds of training."""
+        if self._disabled:
+            return
+        shown = {key: value for key, value in row.items() if key not in ("epoch", "lr")}
         text = ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
         self._bar.set_postfix_str(text)
         if self._bar.disable:

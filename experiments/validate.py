@@ -1,94 +1,135 @@
-"""Checks of a resolved configuration before anything is made on disk."""
+"""A configuration is resolved and checked here, once, before anything is made on disk."""
 
 from __future__ import annotations
 
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Any
 
 import torch
 from hydra.utils import get_method
 
-from experiments.identity import Config, masked, run_folder
-from experiments.schedule import NAMES
+import lrd
+from experiments.configuration import CONF, Config, ConfigError, flatten
+from experiments.identity import reference, run_folder
+from experiments.methods import active, declared, is_number, masked
+from experiments.processes import together
+from experiments.schedule import factor_function
+from experiments.tasks import task_module
 from experiments.tracking import MODES
 
 PRECISIONS = ("fp32", "bf16")
-_GROUPS = ("lrd", "regularizer", "schedule", "wandb")  # Hydra itself asks for the others
-_REGULARIZERS = {
-    "p_sd": (lambda p: 0 < p <= 1, "a number in (0, 1], the share of units kept"),
-    "noisy_label": (lambda rate: 0 <= rate <= 1, "a number in [0, 1], the share of labels drawn"),
-    "noisy_gradient": (lambda eta: eta >= 0, "a variance, not negative"),
-    "dropout_gradient": (lambda p: 0 < p <= 1, "a number in (0, 1], the share of gradients kept"),
-}
+_OPEN = ("data", "model", "optimizer", "schedule")  # groups whose keys a function takes
 
 
-class ConfigError(ValueError):
-    """A configuration value that makes no sense; the message names key, value and range."""
+def resolve(config: Config) -> Config:
+    """The configuration with what `auto` means here, to be only read from now on."""
+    mask = config.get("lrd")
+    if not isinstance(mask, dict) or mask.get("compile") != "auto":
+        return config
+    kernel = masked(config) and not mask["authors"] and lrd.kernel_available()
+    return {**config, "lrd": {**mask, "compile": kernel}}
 
 
+@together
 def check(config: Config) -> None:
-    """Raise ConfigError for the first value out of its range."""
-    for key in _GROUPS:
-        group = config[key]
-        _require(isinstance(group, dict), key, group, f"a group, set as {key}.<key>=<value>")
-    p = config["lrd"]["p"]
-    _require(_number(p) and 0 < p <= 1, "lrd.p", p, "a number in (0, 1], the share of updates kept")
-    enabled = config["lrd"]["enabled"]
-    _require(isinstance(enabled, bool), "lrd.enabled", enabled, "true or false")
-    compile = config["lrd"]["compile"]
-    right = isinstance(compile, bool) or compile == "auto"
-    _require(right, "lrd.compile", compile, "true, false or auto")
-    for key in ("subset", "test_subset"):
-        count = config["data"].get(key)
-        _require(count is None or _integer(count), f"data.{key}", count, "null or a number")
-    _check_scaling(config["data"])
+    """Raise ConfigError for the first key that is not known, or value that makes no sense."""
+    plain = reference(config)
+    _check_keys(config, plain)
+    _check_methods(config, plain)
+    _check_plain_values(config)
     _check_device(config["device"])
+    for group in ("model", "data"):
+        _check_arguments(group, config[group].get("_target_"), config[group], ("name",))
     for package in ("base", "lrd"):
-        more = sorted(set(config["optimizer"][package]) - {"_target_", "fused", "foreach"})
-        if more:
-            raise ConfigError(
-                f"optimizer.{package}.{more[0]} would change one of the two arms alone: set "
-                f"optimizer.{more[0]} for both"
-            )
-    for key in ("epochs", "batch_size", "threads"):
-        value = config[key]
-        _require(_integer(value) and value > 0, key, value, "a positive integer")
-    seed = config["seed"]
-    _require(_integer(seed) and seed >= 0, "seed", seed, "an integer that is not negative")
-    rate = config["optimizer"]["lr"]
-    _require(_number(rate) and rate > 0, "optimizer.lr", rate, "a positive number")
-    scale = config["lr_scale"]
-    _require(_number(scale) and scale > 0, "lr_scale", scale, "a positive number")
-    minutes = config["checkpoint_minutes"]
-    _require(_number(minutes) and minutes > 0, "checkpoint_minutes", minutes, "a positive number")
-    count = config["predictions"]
-    _require(_integer(count) and count >= 0, "predictions", count, "a number of images")
-    mode = config["wandb"]["mode"]
-    _require(mode in MODES, "wandb.mode", mode, " or ".join(MODES))
-    precision = config["precision"]
-    _require(precision in PRECISIONS, "precision", precision, " or ".join(PRECISIONS))
-    for key in ("channels_last", "compile_model"):
-        _require(isinstance(config[key], bool), key, config[key], "true or false")
-    _check_schedule(config["schedule"])
-    _check_methods(config)
+        node = config["optimizer"].get(package) or config["optimizer"]["base"]
+        target = node["_target_"]
+        _check_arguments("optimizer", target, config["optimizer"], ("name", "base", "lrd"))
     try:
-        run_folder(config)
+        factor_function(config["schedule"])(0, 1, config["epochs"])
     except ValueError as error:
-        raise ConfigError(str(error)) from error
+        raise ConfigError(f"schedule.{error}") from error
+    try:
+        task_module(config["task"])
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"task={config['task']}: {error}") from error
+    _check_scale(config)
+    run_folder(config)
 
 
-def _check_scaling(data: Config) -> None:
-    standardised = data.get("standardised", True)
-    right = isinstance(standardised, bool)
-    _require(right, "data.standardised", standardised, "true or false")
-    name = data.get("_target_")
-    if standardised:
-        return
-    if not name or "standardised" not in signature(get_method(name)).parameters:
-        raise ConfigError(
-            f"data.standardised=false: {name or 'a task without data'} cannot leave pixels in "
-            "[0, 1], mnist and digits can"
-        )
+def _check_keys(config: Config, plain: Config) -> None:
+    """Keys beyond those of conf/ would do nothing, where no function takes them."""
+    for key, group in plain.items():
+        value = config.get(key)
+        if isinstance(group, dict) != isinstance(value, dict):
+            kind = f"a group, set as {key}.<key>=<value>" if isinstance(group, dict) else "a value"
+            raise ConfigError(f"{key} must be {kind}, got {value!r}")
+    known = flatten(plain).keys() | {method.key for method in declared(config)}
+    for key in flatten(config):
+        if key not in known and key.split(".")[0] not in _OPEN:
+            group = key.rpartition(".")[0]
+            names = sorted(k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == group)
+            raise ConfigError(
+                f"unknown key {key}: {group or 'the configuration'} has {', '.join(names)}. "
+                "A method of your own declares its key (conf/README.md)"
+            )
+
+
+def _check_methods(config: Config, plain: Config) -> None:
+    """The methods' values, whether the experiment can have them, and which go together."""
+    for method in declared(config):
+        node: Any = config
+        for name in method.key.split("."):
+            node = node.get(name, method.neutral)
+        _require(method.valid(node), method.key, node, method.expected)
+        if method.key.startswith("lrd.") and not masked(config):
+            idle = plain["lrd"][method.key.removeprefix("lrd.")]
+            if node not in (idle, method.neutral):
+                raise ConfigError(
+                    f"{method.key}={node} does nothing without lrd.enabled=true and lrd.p below "
+                    "1: set both, or leave it out (a sweep over p has its base at lrd.p=1)"
+                )
+    turned_on = active(config)
+    for method, value in turned_on:
+        if reason := method.obstacle(config):
+            raise ConfigError(f"{method.key}={value}: {reason}")
+    controls = [f"{method.key}={value}" for method, value in turned_on if method.control]
+    if len(controls) > 1:
+        raise ConfigError(f"{' and '.join(controls)}: choose one control for a run")
+
+
+def _check_plain_values(config: Config) -> None:
+    """Types and ranges of the keys that no function of a group takes."""
+
+    def integer(least: int) -> Any:
+        return lambda value: is_number(value) and isinstance(value, int) and value >= least
+
+    def positive(value: Any) -> bool:
+        return is_number(value) and value > 0
+
+    def switch(value: Any) -> bool:
+        return isinstance(value, bool)
+
+    rules = {
+        "lrd.enabled": (switch, "true or false"),
+        "lrd.compile": (lambda c: isinstance(c, bool) or c == "auto", "true, false or auto"),
+        "epochs": (integer(1), "a positive integer"),
+        "batch_size": (integer(1), "a positive integer"),
+        "threads": (integer(1), "a positive integer"),
+        "seed": (integer(0), "an integer that is not negative"),
+        "optimizer.lr": (positive, "a positive number"),
+        "checkpoint_minutes": (positive, "a positive number"),
+        "predictions": (integer(0), "a number of images"),
+        "wandb.mode": (lambda mode: mode in MODES, " or ".join(MODES)),
+        "precision": (lambda name: name in PRECISIONS, " or ".join(PRECISIONS)),
+        "channels_last": (switch, "true or false"),
+        "compile_model": (switch, "true or false"),
+        "data.subset": (lambda n: n is None or integer(1)(n), "null or a number"),
+        "data.test_subset": (lambda n: n is None or integer(1)(n), "null or a number"),
+    }
+    flat = flatten(config)
+    for key, (right, expected) in rules.items():
+        if key in flat or not key.startswith("data."):
+            _require(right(flat.get(key)), key, flat.get(key), expected)
 
 
 def _check_device(name: Any) -> None:
@@ -100,64 +141,32 @@ def _check_device(name: Any) -> None:
         raise ConfigError(f"device={name}: torch finds no GPU here, choose auto or cpu")
 
 
-def _check_schedule(schedule: Config) -> None:
-    name = schedule["name"]
-    _require(name in NAMES, "schedule.name", name, " or ".join(NAMES))
-    warmup = schedule.get("warmup", 0)
-    _require(_integer(warmup) and warmup >= 0, "schedule.warmup", warmup, "a number of steps")
-    if name == "steps":
-        at, gamma = schedule.get("at"), schedule.get("gamma")
-        fractions = isinstance(at, list) and all(_number(each) and 0 < each < 1 for each in at)
-        _require(fractions, "schedule.at", at, "a list of fractions of the epochs in (0, 1)")
-        _require(_number(gamma) and gamma > 0, "schedule.gamma", gamma, "a positive number")
-    if name == "poly":
-        power = schedule.get("power")
-        _require(_number(power) and power > 0, "schedule.power", power, "a positive number")
+def _check_arguments(group: str, target: str | None, node: Config, ours: tuple[str, ...]) -> None:
+    """The keys of a group must be arguments of the function that it is built with."""
+    if target is None:
+        return
+    try:
+        parameters = signature(get_method(target)).parameters
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"{group}: there is no function {target}: {error}") from error
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    if unknown := sorted(node.keys() - parameters.keys() - {"_target_", *ours}):
+        takes = ", ".join(name for name in parameters if name not in ("self", "params"))
+        raise ConfigError(f"unknown key {group}.{unknown[0]}: {target} takes {takes}")
 
 
-def _check_methods(config: Config) -> None:
-    """The rival methods' numbers, and which of them go together."""
-    regularizer, lrd = config["regularizer"], config["lrd"]
-    unknown = sorted(set(regularizer) - set(_REGULARIZERS))
-    _require(not unknown, "regularizer", unknown, f"among {', '.join(_REGULARIZERS)}")
-    for key, (right, expected) in _REGULARIZERS.items():
-        value = regularizer[key]
-        _require(_number(value) and right(value), f"regularizer.{key}", value, expected)
-    if regularizer["noisy_label"] and config["task"] != "classification":
-        raise ConfigError(f"regularizer.noisy_label is for classification, not {config['task']}")
-    model = config["model"]["_target_"]
-    if regularizer["p_sd"] != 1 and "p_sd" not in signature(get_method(model)).parameters:
-        raise ConfigError(f"regularizer.p_sd: {model} has no standard dropout, resnet34 has")
-    for key in ("rescale", "authors"):
-        _require(isinstance(lrd[key], bool), f"lrd.{key}", lrd[key], "true or false")
-        if lrd[key] and not masked(config):
-            raise ConfigError(f"lrd.{key}=true needs lrd.enabled=true and lrd.p below 1")
-    if lrd["authors"] and config["optimizer"]["name"] != "rmsprop":
+def _check_scale(config: Config) -> None:
+    """An experiment is only as small as its own file for the scale makes it."""
+    scale, experiment = config["scale"], config["experiment"]
+    name = f"scale_for/{scale}_{experiment}.yaml"
+    if scale != "paper" and not (CONF / name).is_file():
         raise ConfigError(
-            "lrd.authors=true is the authors' variant of rmsprop, got optimizer="
-            f"{config['optimizer']['name']}"
+            f"experiment {experiment} does not say what its scale {scale} is: write conf/{name}, "
+            "or run it at scale=paper"
         )
-    controls = [
-        f"{key}={value}"
-        for key, value, neutral in (
-            ("lrd.rescale", lrd["rescale"], False),
-            ("lrd.authors", lrd["authors"], False),
-            ("lr_scale", config["lr_scale"], 1),
-        )
-        if value != neutral
-    ]
-    if len(controls) > 1:
-        raise ConfigError(f"{' and '.join(controls)}: choose one control for a run")
 
 
 def _require(right: bool, key: str, value: Any, expected: str) -> None:
     if not right:
         raise ConfigError(f"{key} must be {expected}, got {value!r}")
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

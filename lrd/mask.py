@@ -9,8 +9,11 @@ restart. **The bits are frozen**: golden vectors in the tests hold them.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,10 +26,19 @@ _PARAMETER_LANES = (0x9E3779B9, 0x85EBCA6B)
 _STEP_LANES = (0xC2B2AE35, 0x27D4EB2F)
 
 
+class Draw(NamedTuple):
+    """What decides the mask of a parameter at a step: two parameters' differ by `index`."""
+
+    limit: int  # `threshold` of the keep probability
+    seed: int
+    index: int
+    step: int
+
+
 def check_keep_prob(keep_prob: float) -> float:
     """Return `keep_prob` as a float; ValueError unless it is a number in (0, 1]."""
     try:
-        value = float(keep_prob)
+        value = math.nan if _no_number(keep_prob) else float(keep_prob)
     except (TypeError, ValueError):
         value = math.nan
     if not 0.0 < value <= 1.0:
@@ -38,10 +50,28 @@ def check_keep_prob(keep_prob: float) -> float:
 
 
 def check_seed(seed: int) -> int:
-    """Return `seed`; ValueError unless it is an integer in [0, 2^64)."""
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
-        raise ValueError(f"seed must be an integer in [0, 2**64), got {seed!r}")
-    return seed
+    """Return `seed` as an int; ValueError unless it is an integer of any type in [0, 2^64)."""
+    return _check_integer("seed", seed, 64)
+
+
+def check_index(index: int, name: str = "index") -> int:
+    """Return `index` as an int; ValueError unless it is an integer of any type in [0, 2^32)."""
+    return _check_integer(name, index, 32)
+
+
+def _check_integer(name: str, given: int, bits: int) -> int:
+    try:
+        value = -1 if _no_number(given) else operator.index(given)
+    except TypeError:
+        value = -1
+    if not 0 <= value < 1 << bits:
+        raise ValueError(f"{name} must be an integer in [0, 2**{bits}), got {given!r}")
+    return value
+
+
+def _no_number(given: object) -> bool:
+    """Whether it is text or a truth value, Python's or an array's, which may pass for a number."""
+    return isinstance(given, (str, bytes, bool)) or "bool" in str(getattr(given, "dtype", ""))
 
 
 def _mix(word: int) -> int:
@@ -63,6 +93,7 @@ def _hash(lane: int, *parts: int) -> int:
     return word - (1 << 32) if word >> 31 else word  # as a signed 32-bit integer
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def parameter_words(seed: int, index: int, block: int = 0) -> tuple[int, int]:
     """The share of seed, parameter and block in the two words of the mask's key."""
     first, second = (
@@ -71,6 +102,7 @@ def parameter_words(seed: int, index: int, block: int = 0) -> tuple[int, int]:
     return first, second
 
 
+@functools.lru_cache(maxsize=1 << 10)
 def step_words(step: int) -> tuple[int, int]:
     """The step's share; the key is the exclusive or of both shares, word by word."""
     first, second = (_hash(lane, step) for lane in _STEP_LANES)
@@ -115,25 +147,17 @@ def keep_mask(
     this parameter has had before. Element i of the flattened (row-major) tensor depends on i
     alone, so a shard's mask is a slice of the whole one.
 
-    Raises ValueError for a keep_prob outside (0, 1], a negative seed, step or index.
+    Raises ValueError for a keep_prob outside (0, 1], and for a seed, step or index that is
+    negative, too large or no integer.
     """
-    keep_prob, seed = check_keep_prob(keep_prob), check_seed(seed)
-    for name, value in (("step", step), ("index", index)):
-        if not 0 <= value <= _WORD:
-            raise ValueError(f"{name} must be in [0, 2**32), got {value}")
+    draw = Draw(
+        threshold(keep_prob), check_seed(seed), check_index(index), check_index(step, "step")
+    )
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
-    return flat_mask(math.prod(shape), keep_prob, seed, step, index, device).view(shape)
+    return flat_mask(math.prod(shape), draw, device).view(shape)
 
 
-def flat_mask(
-    numel: int,
-    keep_prob: float,
-    seed: int,
-    step: int,
-    index: int,
-    device: torch.device | str,
-    start: int = 0,
-) -> Tensor:
+def flat_mask(numel: int, draw: Draw, device: torch.device | str, start: int = 0) -> Tensor:
     """Elements `start` … `start` + `numel` of `keep_mask` flattened, without its checks."""
     mask = torch.empty(numel, dtype=torch.bool, device=device)
     if not numel:
@@ -146,15 +170,15 @@ def flat_mask(
         min(largest, end - start // largest * largest), dtype=torch.int32, device=mask.device
     )
     x, shifted = torch.empty_like(ramp), torch.empty_like(ramp)
-    limit, (step0, step1) = threshold(keep_prob), step_words(step)
+    step0, step1 = step_words(draw.step)
     for low in range(start // largest * largest, end, largest):
         block, within = divmod(low, BLOCK)
-        word0, word1 = parameter_words(seed, index, block)
+        word0, word1 = parameter_words(draw.seed, draw.index, block)
         first, last = max(start - low, 0), min(end - low, largest)
         part, n = mask[low + first - start : low + last - start], last - first
         # `within` is a multiple of the chunk, a power of two: adding it is an exclusive or
         key0 = word0 ^ step0 ^ within
-        _keep_into(part, ramp[first:last], key0, word1 ^ step1, limit, x[:n], shifted[:n])
+        _keep_into(part, ramp[first:last], key0, word1 ^ step1, draw.limit, x[:n], shifted[:n])
     return mask
 
 

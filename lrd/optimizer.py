@@ -5,30 +5,41 @@ from __future__ import annotations
 import inspect
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from torch import Tensor
 from torch.optim.optimizer import ParamsT
 
-from lrd.fused import Plan
-from lrd.kernel import CompilationError
-from lrd.mask import check_keep_prob, check_seed
-from lrd.rules import Group, Row, Rule, check_gradient, masked_step, scalars
-from lrd.shards import local_mask, part_of
-
-Compile = bool | Literal["auto"]
-_ASSUMED_STEPS = 10_000  # of a run whose length an optimizer does not know
-_WORTH = 2_000_000_000  # parameter updates after which a compilation has paid for itself
+from lrd.kernels import CompilationError
+from lrd.mask import check_index, check_keep_prob, check_seed
+from lrd.rules import Group, Rule
+from lrd.shards import check_whole, refuse_partitions
+from lrd.step import Compile, counter, only_makes_state, rows_of, update
 
 
-def worth_compiling(num_parameters: int, num_steps: int = _ASSUMED_STEPS) -> bool:
-    """Whether `compile="auto"` compiles: by model size and run length, never by the machine."""
-    return num_parameters * num_steps >= _WORTH
+def check_compile(compile: Compile) -> Compile:
+    """Return `compile`; ValueError unless it is True, False or "auto"."""
+    if not (isinstance(compile, bool) or compile == "auto"):
+        raise ValueError(f"compile must be True, False or 'auto', got {compile!r}")
+    return compile
+
+
+def kept_in_groups(name: str) -> property:
+    """A property that refuses to be read or set: an attribute of that name would do nothing."""
+
+    def refuse(self: Any, *_: Any) -> None:
+        raise AttributeError(
+            f"{type(self).__name__} keeps {name} for each param group: read or set "
+            f"optimizer.param_groups[i]['{name}']"
+        )
+
+    return property(refuse, refuse)
 
 
 class MaskedOptimizer(torch.optim.Optimizer):
     """Masks the updates of a rule; subclasses name the rule and bring torch's constructor."""
+
+    keep_prob, seed, index_offset = map(kept_in_groups, ("keep_prob", "seed", "index_offset"))
 
     def __init__(
         self,
@@ -36,14 +47,13 @@ class MaskedOptimizer(torch.optim.Optimizer):
         *args: Any,
         keep_prob: float = 0.5,
         seed: int = 0,
+        index_offset: int = 0,
         compile: Compile = "auto",
         **kwargs: Any,
     ) -> None:
-        if not (isinstance(compile, bool) or compile == "auto"):
-            raise ValueError(f"compile must be True, False or 'auto', got {compile!r}")
-        self._mask = {"keep_prob": check_keep_prob(keep_prob), "seed": check_seed(seed)}
-        self._compile: Compile = compile
-        self._plan: Plan | None = None
+        refuse_partitions()
+        self._compile = check_compile(compile)
+        self._mask = _checked({"keep_prob": keep_prob, "seed": seed, "index_offset": index_offset})
         super().__init__(params, *args, **kwargs)
         self.defaults.update(self._mask)
 
@@ -53,7 +63,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
             return  # somebody's subclass of an optimizer of ours, as Lightning Fabric makes them
         ours = inspect.signature(MaskedOptimizer.__init__).parameters
         torch_class = inspect.signature(cls.__mro__[2])
-        mask = [ours[name] for name in ("keep_prob", "seed", "compile")]
+        mask = [ours[name] for name in ("keep_prob", "seed", "index_offset", "compile")]
         cls.__signature__ = torch_class.replace(
             parameters=[*torch_class.parameters.values(), *mask]
         )
@@ -64,19 +74,30 @@ class MaskedOptimizer(torch.optim.Optimizer):
         super().add_param_group(param_group)
         try:
             _check_group(self.param_groups[-1])
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):
             del self.param_groups[-1]
             raise
+
+    def state_dict(self) -> dict[str, Any]:
+        """As torch's, with step counters that do not go on counting with this optimizer."""
+        packed = super().state_dict()
+        copies = {
+            key: {**state, "step": state["step"].clone()} if "step" in state else state
+            for key, state in packed["state"].items()
+        }
+        return {**packed, "state": copies}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_mask": self._mask, "_compile": self._compile}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self._plan = None
-        for group in self.param_groups:  # a checkpoint of torch.optim's has neither
+        for group in self.param_groups:  # a checkpoint of torch.optim's has none of them
             for name, value in self._mask.items():
                 group.setdefault(name, value)
+        for of_param in self.state.values():
+            if "step" in of_param:
+                of_param["step"] = counter(of_param["step"])
 
     def _rule(self, group: Group) -> Rule:
         raise NotImplementedError
@@ -95,78 +116,44 @@ class MaskedOptimizer(torch.optim.Optimizer):
         return loss
 
     def _update(self) -> None:
+        for group in self.param_groups:  # which others may have put in the place of ours
+            for name, value in self._mask.items():
+                group.setdefault(name, value)
+        uncounted = only_makes_state(self)
         rules = [self._rule(group) for group in self.param_groups]
-        states = self.state.values()
-        if self._plan is None or not self._plan.fits(self.param_groups, rules, states):
-            rows = self._rows(rules)
-            self._plan = self._planned(rules, rows) if self._compiles() else None
-        if self._plan is not None:
-            self._plan.step()
-            rows = self._plan.rest
-        for row in rows:
-            _eager_update(row)
-
-    def _planned(self, rules: list[Rule], rows: list[Row]) -> Plan | None:
-        """A plan of the fused step, or None, said once, where there is no compiler."""
+        rows = list(rows_of(self.param_groups, rules, self.state))
+        if uncounted or not rows:
+            return
         try:
-            return Plan(self.param_groups, rules, self.state.values(), rows)
+            update(rows, self._compile)
         except CompilationError as error:
             if self._compile is True:
                 raise
             warnings.warn(f"{error}. Going on with the eager step", stacklevel=2)
             self._compile = False
-            return None
-
-    def _compiles(self) -> bool:
-        if self._compile != "auto":
-            return bool(self._compile)
-        return worth_compiling(sum(p.numel() for g in self.param_groups for p in g["params"]))
-
-    def _rows(self, rules: list[Rule]) -> list[Row]:
-        """The parameters that have a gradient, with their state, made where it is missing."""
-        rows, index = [], 0
-        for number, (group, rule) in enumerate(zip(self.param_groups, rules, strict=True)):
-            for param in group["params"]:
-                if param.grad is not None:
-                    check_gradient(param.grad)
-                    state = self.state[param]
-                    if len(state) != 1 + len(rule.state):
-                        _fill_state(state, param, rule)
-                    part = None if type(param) is torch.nn.Parameter else part_of(param)
-                    rows.append(Row(param, state, index, group, number, rule, part))
-                index += 1
-        return rows
+            update(rows, False)
 
 
 def _check_group(group: Group) -> None:
-    check_keep_prob(group["keep_prob"])
-    check_seed(group["seed"])
+    group.update(_checked({name: group[name] for name in ("keep_prob", "seed", "index_offset")}))
     for name in ("foreach", "fused", "capturable", "differentiable"):
         if group.get(name):
             raise ValueError(
                 f"{name}=True chooses one of torch's own update loops, which lrd replaces: "
                 "leave it out, and choose with compile=True, False or 'auto'"
             )
-    if any(param.is_complex() for param in group["params"]):
-        raise TypeError("lrd does not support complex parameters: optimize torch.view_as_real's")
+    for param in group["params"]:
+        check_whole(param)
+        if param.is_complex():
+            raise TypeError(
+                "lrd does not support complex parameters: optimize torch.view_as_real's"
+            )
 
 
-def _fill_state(state: dict[str, Any], param: Tensor, rule: Rule) -> None:
-    # SGD's checkpoint from torch has momentum and no step: it is not the first step any more
-    begun = any(state.get(name) is not None for name in rule.state)
-    state.setdefault("step", torch.tensor(1.0 if begun else 0.0))
-    for name in rule.state:
-        if state.get(name) is None:
-            state[name] = torch.zeros_like(param, memory_format=torch.preserve_format)
-
-
-def _eager_update(row: Row) -> None:
-    """The reference: Algorithm 1 for one parameter, operation by operation."""
-    W, old, group, step = row.W, row.tensors, row.group, int(row.state["step"])
-    D = local_mask(W, row.part, group["keep_prob"], group["seed"], step, row.index)
-    h = scalars(row.rule, group, step + 1)
-    new_W, new = masked_step(row.rule, W, row.G, old, h, D)
-    W.copy_(new_W)
-    for tensor, value in zip(old, new, strict=True):
-        tensor.copy_(value)
-    row.state["step"] += 1
+def _checked(mask: dict[str, Any]) -> dict[str, Any]:
+    """keep_prob, seed and index_offset as numbers; ValueError for what is none or out of range."""
+    return {
+        "keep_prob": check_keep_prob(mask["keep_prob"]),
+        "seed": check_seed(mask["seed"]),
+        "index_offset": check_index(mask["index_offset"], "index_offset"),
+    }

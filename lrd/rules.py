@@ -4,10 +4,11 @@ A rule is a pure function `rule(W, G, state, h, **flags) -> (ΔW, state)` of ten
 φ makes the momentum M_t, ψ the second moment V_t; ΔW_t = M_t / √V_t, or M_t where there is no ψ.
 The mask is not the rules' business: `masked_step` applies it to any of them.
 
-`h` holds the step's scalars, as floats or as one tensor (a compiled kernel reads them without
-being recompiled); h[0] is the learning rate α and h[1] the weight decay λ for every rule.
+`h` holds the step's scalars: h[0] is the learning rate α and h[1] the weight decay λ for all rules.
 `scalars` computes them for update number t = 1, 2, …, from a param group with torch.optim's names
-for hyper-parameters. What a rule needs to know to choose its formula is a flag.
+for hyper-parameters. What a rule needs to know to choose its formula is a flag. A term that torch
+leaves out where its factor is 0 is left out here too: 0 · inf is NaN. kernels/step.c has the same
+rules in C.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lrd.shards import Part, local, local_gradient
+from lrd.mask import Draw
+from lrd.shards import Part
 
 _LAST_STEP = 1 << 24
 
@@ -39,32 +41,16 @@ class Rule(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A parameter that has a gradient, with all that its update needs."""
+    """What the update of one parameter needs: of tensors, what this process holds of them."""
 
-    param: Tensor  # the optimizer's, which has the gradient
-    state: dict[str, Tensor]  # the optimizer's for it
-    index: int  # position over all param_groups
-    group: Group
-    group_index: int
+    W: Tensor
+    G: Tensor
+    state: Sequence[Tensor]
+    counter: Tensor  # float32: how many updates there were
     rule: Rule
-    part: Part | None  # that this process holds of the parameter; None if all
-
-    @property
-    def W(self) -> Tensor:
-        """What this process holds of the parameter."""
-        return self.param if self.part is None else local(self.param)
-
-    @property
-    def tensors(self) -> State:
-        """What it holds of the rule's state."""
-        if self.part is None:
-            return tuple([self.state[name] for name in self.rule.state])
-        return tuple([local(self.state[name]) for name in self.rule.state])
-
-    @property
-    def G(self) -> Tensor:
-        """What it holds of the gradient."""
-        return self.param.grad if self.part is None else local_gradient(self.param)
+    part: Part | None  # that `W` is of the parameter; None if it is all of it
+    draw: Draw
+    h: list[Any]
 
 
 def check_gradient(grad: Tensor) -> None:
@@ -99,10 +85,10 @@ def masked_step(
     alpha, decay = h[0], h[1]
     if rule.maximize:
         G = -G
-    if not rule.decoupled:
+    if decay != 0 and not rule.decoupled:
         G = G + decay * W
     delta, state = rule.update(W, G, state, h, **dict(rule.flags))
-    if rule.decoupled:
+    if decay != 0 and rule.decoupled:
         delta = delta + decay * W
     W = torch.where(D, W - alpha * delta, W)
     return W.to(dtype), tuple(s.to(dtype) for s in state)
@@ -168,7 +154,7 @@ def radam(W: Tensor, G: Tensor, state: State, h):
     gain1, beta2, gain2, scale, root, shift = h[2], h[3], h[4], h[5], h[6], h[7]
     M = state[0] + gain1 * (G - state[0])
     V = beta2 * state[1] + gain2 * (G * G)
-    return scale * (M / (root * V.sqrt() + shift)), (M, V)
+    return scale * (M / (root * V.sqrt() + shift if root else shift)), (M, V)
 
 
 def radam_scalars(group: Group, t: int) -> list[float]:

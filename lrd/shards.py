@@ -15,10 +15,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lrd.mask import BLOCK, flat_mask, kept, parameter_words, step_words, threshold
+from lrd.mask import BLOCK, Draw, flat_mask, kept, parameter_words, step_words
 
 _CHUNK = 1 << 16  # elements hashed at once, so that temporaries stay small
 _CHUNK_ON_GPU = 1 << 24
+_ZERO_REDUNDANCY = "torch.distributed.optim.zero_redundancy_optimizer"
 
 
 class Part(NamedTuple):
@@ -84,6 +85,32 @@ def local_gradient(param: Tensor) -> Tensor:
     return grad.redistribute(placements=param.placements).to_local()
 
 
+def check_whole(param: Tensor) -> None:
+    """RuntimeError for a parameter of FSDP1: the index of an element is lost in its flat one."""
+    if getattr(param, "_fsdp_flattened", False):
+        raise RuntimeError(
+            "FullyShardedDataParallel flattens parameters, which would change their masks: shard "
+            "with torch.distributed.fsdp.fully_shard, under which they are those of one process"
+        )
+
+
+def refuse_partitions() -> None:
+    """RuntimeError where ZeroRedundancyOptimizer makes an optimizer of one process's parameters.
+
+    Nothing that it hands over says so, or which of all parameters they are: its caller is looked
+    at.
+    """
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == _ZERO_REDUNDANCY:
+            raise RuntimeError(
+                "ZeroRedundancyOptimizer gives each process an optimizer of some parameters, whose "
+                "masks would be others: wrap it in lrd.LearningRateDropout, or shard with "
+                "torch.distributed.fsdp.fully_shard"
+            )
+        frame = frame.f_back
+
+
 def part_of(param: Tensor) -> Part | None:
     """The part of a DTensor that this process holds; None for other tensors, which are whole.
 
@@ -125,29 +152,25 @@ def _part(whole: tuple[int, ...], mesh: Any, placements: Sequence[Any]) -> Part:
     return Part(whole, tuple(offset), tuple(size))
 
 
-def local_mask(
-    W: Tensor, part: Part | None, keep_prob: float, seed: int, step: int, index: int
-) -> Tensor:
+def local_mask(W: Tensor, part: Part | None, draw: Draw) -> Tensor:
     """The mask of a parameter, or of what `W` is of one, in the shape of `W`."""
     start = 0 if part is None else part.start
     if start is None:
-        return _scattered_mask(part, keep_prob, seed, step, index, W.device).view(W.shape)
-    return flat_mask(W.numel(), keep_prob, seed, step, index, W.device, start).view(W.shape)
+        return _scattered_mask(part, draw, W.device).view(W.shape)
+    return flat_mask(W.numel(), draw, W.device, start).view(W.shape)
 
 
-def _scattered_mask(
-    part: Part, keep_prob: float, seed: int, step: int, index: int, device: torch.device
-) -> Tensor:
+def _scattered_mask(part: Part, draw: Draw, device: torch.device) -> Tensor:
     """The flat mask of a box whose elements are not all neighbours."""
     mask = torch.empty(part.numel, dtype=torch.bool, device=device)
-    limit, (step0, step1) = threshold(keep_prob), step_words(step)
+    step0, step1 = step_words(draw.step)
     chunk = _CHUNK if device.type == "cpu" else _CHUNK_ON_GPU
     for low in range(0, part.numel, chunk):
         high = min(low + chunk, part.numel)
         element, piece = part.elements(low, high, device), mask[low:high]
         for block in range(part.element(low) // BLOCK, part.element(high - 1) // BLOCK + 1):
-            word0, word1 = parameter_words(seed, index, block)
+            word0, word1 = parameter_words(draw.seed, draw.index, block)
             within = (element - block * BLOCK).int()
-            D = kept(within, word0 ^ step0, word1 ^ step1, limit)
+            D = kept(within, word0 ^ step0, word1 ^ step1, draw.limit)
             torch.where(element // BLOCK == block, D, piece, out=piece)
     return mask

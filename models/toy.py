@@ -40,15 +40,32 @@ def basins(points: Tensor) -> Tensor:
 
 
 class Toy(nn.Module):
-    """A point a start: `points` (N, 2), each as a model of two parameters of its own."""
+    """A point a start: `points` (N, 2), each as a model of two parameters of its own.
+
+    `starts` (N, 2) are where they began; `trail` holds some of them as `remember` was called.
+    """
+
+    starts: Tensor
 
     def __init__(self, points: Tensor) -> None:
         super().__init__()
         self.points = nn.Parameter(points)
+        self.register_buffer("starts", points.clone())
+        self.trail: list[Tensor] = []
 
     def forward(self) -> Tensor:
         """f at the points, (N,)."""
         return objective(self.points)
+
+    def remember(self, numbers: list[int]) -> None:
+        """Add where the points of these numbers are, (len(numbers), 2), to the trail."""
+        self.trail.append(self.points.detach()[numbers])
+
+    def get_extra_state(self) -> list[Tensor]:
+        return self.trail
+
+    def set_extra_state(self, state: list[Tensor]) -> None:
+        self.trail = list(state)
 
 
 def toy(side: int = 20) -> Toy:

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from experiments.identity import Config
+from experiments.configuration import Config
 from experiments.record.faults import FINISHED
 from experiments.record.reader import Run
 from experiments.tasks import task_module

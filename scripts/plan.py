@@ -27,12 +27,15 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from data.batches import DataError
-from experiments import identity
+from experiments.configuration import Config, ConfigError, flatten
+from experiments.identity import run_folder
+from experiments.loop import autocast
+from experiments.methods import masked
 from experiments.record.reader import RecordError
 from experiments.record.writer import is_finished
-from experiments.setting import autocast, build, make_optimizer
+from experiments.setting import build, make_optimizer, net_node
 from experiments.tasks import task_module
-from experiments.validate import ConfigError, check
+from experiments.validate import check, resolve
 
 CONF = str(Path(__file__).parent.parent / "conf")
 _NET = (
@@ -71,7 +74,7 @@ class Planned(NamedTuple):
         return f"{self.name}: about {plain(self.hours)} h, {self.note}"
 
 
-def configurations(sweep: str, overrides: list[str]) -> list[identity.Config]:
+def configurations(sweep: str, overrides: list[str]) -> list[Config]:
     """What `experiments.run +sweep=<sweep> <overrides>` would run, by the sweep's own file."""
     parser = OverridesParser.create()
     with initialize_config_dir(CONF, version_base="1.3"):
@@ -92,19 +95,19 @@ def configurations(sweep: str, overrides: list[str]) -> list[identity.Config]:
         ]
 
 
-def net_kind(config: identity.Config) -> str:
+def net_kind(config: Config) -> str:
     """Runs of one kind have the same batches and the same forward and backward pass."""
-    flat = identity.flatten(config)
+    flat = flatten(config)
     shape = {key: value for key, value in flat.items() if key.startswith(_NET)}
     return json.dumps(shape, sort_keys=True)
 
 
-def optimizer_kind(config: identity.Config) -> str:
+def optimizer_kind(config: Config) -> str:
     """Runs of one kind have the same optimizer's step."""
-    return f"{config['optimizer']['name']}{'+lrd' if identity.masked(config) else ''}"
+    return f"{config['optimizer']['name']}{'+lrd' if masked(config) else ''}"
 
 
-def calibrate(configs: list[identity.Config]) -> Cost:
+def calibrate(configs: list[Config]) -> Cost:
     """Measure runs of one kind of net in this process; masks by the eager step.
 
     Raises DataError where their data is not there.
@@ -113,11 +116,10 @@ def calibrate(configs: list[identity.Config]) -> Cost:
     torch.set_num_threads(config["threads"])
     task = task_module(config["task"])
     batch, steps, tested = _batch(config, device)
-    p_sd = config["regularizer"]["p_sd"]
-    settings = {**config["model"], **({} if p_sd == 1 else {"p_sd": p_sd})}
-    if "encoder_weights" in settings:
-        settings |= {"encoder_weights": None, "weights_file": None}  # the same net, not pretrained
-    net = build(settings)
+    node = net_node(config)
+    if "encoder_weights" in node:
+        node |= {"encoder_weights": None, "weights_file": None}  # the same net, not pretrained
+    net = build(node)
     if config["channels_last"]:
         net.register_forward_pre_hook(
             lambda _, inputs: tuple(
@@ -140,7 +142,7 @@ def calibrate(configs: list[identity.Config]) -> Cost:
     return Cost(epoch, peak)
 
 
-def _batch(config: identity.Config, device: torch.device) -> tuple[Any, int, float]:
+def _batch(config: Config, device: torch.device) -> tuple[Any, int, float]:
     """The first training batch, how many there are, and the test samples by the batch size."""
     node = config["data"]
     if "_target_" not in node:  # a task without data
@@ -162,7 +164,7 @@ def timed(function: Callable[[], object]) -> float:
     return min(seconds[1:])
 
 
-def measure(configs: list[identity.Config], download: bool = False) -> Cost | str:
+def measure(configs: list[Config], download: bool = False) -> Cost | str:
     """`calibrate` in a process of its own, whose peak of memory is that of nothing else.
 
     Returns the first line of the DataError where their data is not there. Raises PlanError.
@@ -181,15 +183,14 @@ def measure(configs: list[identity.Config], download: bool = False) -> Cost | st
     return answer if isinstance(answer, str) else Cost(*answer)
 
 
-def states(
-    sweep: str, scale: str, seeds: str, overrides: list[str]
-) -> list[tuple[identity.Config, bool]]:
+def states(sweep: str, scale: str, seeds: str, overrides: list[str]) -> list[tuple[Config, bool]]:
     """Takes a sweep as its command has it, returns its configurations and which are done.
 
     Raises PlanError for what the command would refuse.
     """
     try:
-        configs = configurations(sweep, [f"scale={scale}", f"seed={seeds}", *overrides])
+        words = [f"scale={scale}", f"seed={seeds}", *overrides]
+        configs = [resolve(config) for config in configurations(sweep, words)]
         for config in configs:
             check(config)
         return [(config, is_finished(config)) for config in configs]
@@ -202,7 +203,7 @@ def runs_of(
 ) -> Iterator[Planned]:
     """Takes a sweep as its command has it, returns its runs in their order. Raises PlanError."""
     runs = states(sweep, scale, seeds, overrides)
-    kinds: dict[str, dict[str, identity.Config]] = {}
+    kinds: dict[str, dict[str, Config]] = {}
     for config, done in runs:
         if not done:
             kinds.setdefault(net_kind(config), {})[optimizer_kind(config)] = config
@@ -218,9 +219,9 @@ def runs_of(
             yield Planned(name, False, took, f"{cost.memory / 2**30:.1f} GiB")
 
 
-def run_name(config: identity.Config) -> str:
+def run_name(config: Config) -> str:
     """`mnist/adam/seed0`."""
-    return "/".join(identity.run_folder(config).parts[-3:])
+    return "/".join(run_folder(config).parts[-3:])
 
 
 def plain(hours: float) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from experiments.identity import Config
+from experiments.configuration import Config
 
 CONF = Path(__file__).parent.parent / "conf"
 

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import torch
 
+from experiments.processes import on_first
 from experiments.record.atomic import write_aside
 
 FORMAT = 1
@@ -37,13 +38,19 @@ class Checkpoints:
     """The checkpoints of one run folder.
 
     `parts` are saved and restored by name. `identity` says which run it is; another one's
-    checkpoint is refused. Between epochs' ends there is one every `minutes`.
+    checkpoint is refused. Between epochs' ends there is one every `minutes`; none with
+    writes=False, of a process that only follows another's run.
     """
 
     def __init__(
-        self, folder: Path, parts: dict[str, Stateful], identity: dict[str, Any], minutes: float
+        self,
+        folder: Path,
+        parts: dict[str, Stateful],
+        identity: dict[str, Any],
+        minutes: float,
+        writes: bool = True,
     ) -> None:
-        self._folder, self._parts, self._minutes = folder, parts, minutes
+        self._folder, self._parts, self._minutes, self._writes = folder, parts, minutes, writes
         self._identity = {"format": FORMAT, "torch": str(torch.__version__), **identity}
         self._saved, self._cost = time.monotonic(), 0.0
         self.seconds = 0.0  # that all of this process's have taken
@@ -52,10 +59,14 @@ class Checkpoints:
         """Whether it is time for one; the end of a short epoch is skipped, so that they stay
         within a hundredth of the run's time."""
         elapsed = time.monotonic() - self._saved
+        if not self._writes:
+            return False
         return elapsed > 60 * self._minutes or (epoch_ended and elapsed * _SHARE >= self._cost)
 
     def save(self, position: dict[str, Any]) -> None:
         """Write a checkpoint beside the last one, which becomes the previous. Raises WriteError."""
+        if not self._writes:
+            return
         begin = time.monotonic()
         parts = {name: part.state_dict() for name, part in self._parts.items()}
         self._write({"identity": self._identity, "position": position, **parts})
@@ -63,6 +74,7 @@ class Checkpoints:
         self._cost = self._saved - begin
         self.seconds += self._cost
 
+    @on_first
     def read(self) -> dict[str, Any] | None:
         """The last whole checkpoint, or None if there is none.
 
@@ -81,8 +93,9 @@ class Checkpoints:
                 return state
         return None
 
-    def restore(self, state: dict[str, Any] | None) -> dict[str, Any] | None:
-        """Load what `read` has found into the parts; its position, or None if there is none."""
+    def restore(self) -> dict[str, Any] | None:
+        """Load the last whole checkpoint into the parts; its position, or None without one."""
+        state = self.read()
         if state is None:
             return None
         for key, part in self._parts.items():
@@ -91,6 +104,8 @@ class Checkpoints:
 
     def keep_model(self) -> None:
         """Reduce the checkpoints of a finished run to the model's final state."""
+        if not self._writes:
+            return
         self._write({"identity": self._identity, "model": self._parts["model"].state_dict()})
         (self._folder / PREVIOUS).unlink(missing_ok=True)
 

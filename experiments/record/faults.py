@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pandas.api.types import is_numeric_dtype
 
+from experiments.configuration import ConfigError
 from experiments.identity import arm_name, config_hash
 from experiments.tasks import task_module
 
@@ -37,12 +38,17 @@ def faults(run: Run) -> list[str]:
         return []
     if run.info.get("digest") != record_digest(run.folder, run.info):
         return ["a file is not as the run left it (digest in run.json)"]
+    try:
+        named = f"{run.config['scale']}/{run.config['experiment']}/{arm_name(run.config)}"
+        hashed = config_hash(run.config)
+    except ConfigError as error:
+        return [str(error)]
     lines = []
-    if run.info["hash"] != config_hash(run.config):
+    if run.info["hash"] != hashed:
         lines.append("config.yaml is not the one that run.json was written with (hash)")
-    if (run.arm, run.seed) != (arm_name(run.config), run.config["seed"]):
-        named = f"{arm_name(run.config)}/seed{run.config['seed']}"
-        lines.append(f"config.yaml is of {named}, not of {run.arm}/seed{run.seed}")
+    folder = f"{run.scale}/{run.experiment}/{run.arm}"
+    if (folder, run.seed) != (named, run.config["seed"]):
+        lines.append(f"config.yaml is of {named}/seed{run.config['seed']}, not of this folder")
     return lines + _faults_of_metrics(run)
 
 

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 import yaml
 
-from experiments.identity import Config, config_hash
+from experiments.configuration import Config
+from experiments.identity import config_hash
 from experiments.record.faults import STATUSES, faults
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # tables read hundreds of files

@@ -23,7 +23,9 @@ from typing import Any
 import torch
 import yaml
 
-from experiments.identity import Config, arm_name, config_hash, differences, run_folder
+from experiments.configuration import Config
+from experiments.identity import arm_name, config_hash, differences, run_folder
+from experiments.processes import on_first, together
 from experiments.record.atomic import WriteError, write
 from experiments.record.checkpoint import CURRENT, PREVIOUS
 from experiments.record.faults import FINISHED, NUMBERS, record_digest
@@ -41,10 +43,13 @@ class RunningElsewhere(RecordError):
 
 
 class Record:
-    """The writing side of one run folder; a context manager that holds its lock."""
+    """The writing side of one run folder; a context manager that holds its lock.
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
+    With writes=False, of a process that only follows another's run, it keeps the rows alone.
+    """
+
+    def __init__(self, config: Config, writes: bool = True) -> None:
+        self.config, self.writes = config, writes
         self.folder = run_folder(config)
         self._lock: io.TextIOWrapper | None = None
         self._rows: list[dict[str, float]] = []
@@ -52,7 +57,10 @@ class Record:
         self._processes: list[int] = []  # their number, and after a change the next
         self._info: dict[str, Any] = {}
 
+    @together
     def __enter__(self) -> Record:
+        if not self.writes:
+            return self
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.folder / ".lock", "w")
@@ -75,7 +83,8 @@ class Record:
             lines = traceback.format_exception(error)
             with suppress(WriteError):  # the disk may be what failed; `error` goes on
                 self._write_info("failed", error=f"{kind.__name__}: {error}", trace=lines[-5:])
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def state(self) -> dict[str, Any]:
         """The rows so far, for a checkpoint."""
@@ -89,14 +98,14 @@ class Record:
         Rows go on from those of `state`, a checkpoint's; numbers of later epochs, which will be
         made again, and without a state all numbers, are forgotten.
         """
-        if (self.folder / "run.json").exists():
+        if self.writes and (self.folder / "run.json").exists():
             how = f"going on after epoch {len(state['rows'])}" if state else "starting it again"
             print(f"{self.folder} is unfinished: {how}", flush=True)
         if state:
             self._rows, self._seconds = list(state["rows"]), list(state["seconds"])
         if self._rows:
             self._write_rows()
-        else:
+        elif self.writes:
             for name in NUMBERS:
                 (self.folder / name).unlink(missing_ok=True)
         config = {key: value for key, value in self.config.items() if key not in _MACHINE_KEYS}
@@ -129,15 +138,14 @@ class Record:
         """Whether the last row has a number that is not finite."""
         return bool(self._rows) and not all(map(math.isfinite, self._rows[-1].values()))
 
-    def save_predictions(self, predictions: dict[str, torch.Tensor]) -> None:
-        """Write what the task shows in pictures."""
-        content = io.BytesIO()
-        torch.save(predictions, content)
-        write(self.folder / "predictions.pt", content.getbuffer())
-
-    def save_paths(self, rows: list[dict[str, float]]) -> None:
-        """Write the toy's paths."""
-        self._write("paths.csv", _csv(rows))
+    def save_file(self, name: str, content: Any) -> None:
+        """Write what a task keeps: rows as <name>.csv, anything else as torch saves it."""
+        if name.endswith(".csv"):
+            self._write(name, _csv(content))
+            return
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        write(self.folder / name, buffer.getbuffer())
 
     def _write_rows(self) -> None:
         self._write("metrics.csv", _csv(self._rows))
@@ -149,6 +157,8 @@ class Record:
 
     def finish(self, status: str, **more: Any) -> None:
         """Close the record as "done" or "diverged"."""
+        if not self.writes:
+            return
         more |= {"status": status, "seconds": round(sum(self._seconds), 1)}
         digest = record_digest(self.folder, {**self._info, **more})
         self._write_info(**more, digest=digest)
@@ -158,13 +168,15 @@ class Record:
         self._write("run.json", json.dumps(self._info, indent=1, ensure_ascii=False) + "\n")
 
     def _write(self, name: str, text: str) -> None:
-        write(self.folder / name, text.encode())
+        if self.writes:
+            write(self.folder / name, text.encode())
 
 
+@on_first
 def is_finished(config: Config) -> bool:
     """Whether this run was made before: done or diverged, with the same configuration.
 
-    `lrd.compile: auto` stands for what it was resolved to. Raises RecordError if it was made, or
+    Raises RecordError if it was made, or
     begun and left with a checkpoint, with another configuration, or if its folder holds what no
     run has written.
     """
@@ -183,8 +195,6 @@ def is_finished(config: Config) -> bool:
     if not finished and CURRENT not in names and PREVIOUS not in names:
         return False
     old = read_config(folder)
-    if config["lrd"]["compile"] == "auto":
-        config = {**config, "lrd": {**config["lrd"], "compile": old["lrd"]["compile"]}}
     if info["hash"] != config_hash(config):
         lines = "\n  ".join(differences(old, config))
         raise RecordError(

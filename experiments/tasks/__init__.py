@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
@@ -24,13 +25,13 @@ class Column(NamedTuple):
 
 
 def task_module(name: str) -> ModuleType:
-    """Takes a task's name, returns its module: experiments/tasks/<name>.py, or with a dot in the
-    name any module that Python finds.
+    """Takes a task's name, returns its module: of this folder, or else any that Python finds.
 
-    Raises ImportError if there is none, AttributeError if it does not declare its columns.
+    Raises ImportError if there is none, AttributeError if it lacks what a task has.
     """
-    module = importlib.import_module(name if "." in name else f"{__name__}.{name}")
-    for declared in ("COLUMNS", "RESULT"):
-        if not hasattr(module, declared):
-            raise AttributeError(f"task {name} does not declare {declared}: see conf/README.md")
+    own = (Path(__file__).parent / f"{name}.py").is_file()
+    module = importlib.import_module(f"{__name__}.{name}" if own else name)
+    for part in ("COLUMNS", "RESULT", "loss", "evaluate"):
+        if not hasattr(module, part):
+            raise AttributeError(f"the module {name} has no {part}, which a task needs")
     return module

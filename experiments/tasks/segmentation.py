@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torchmetrics.classification import MulticlassConfusionMatrix
 
 from experiments.tasks import Column
 
@@ -52,6 +52,8 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
     The mean is over the classes that the masks have. A class that they have not counts only as
     the errors that its predictions are: it has no IoU of its own.
     """
+    from torchmetrics.classification import MulticlassConfusionMatrix  # seconds
+
     model.eval()
     confusion = None
     for images, masks in batches:
@@ -69,12 +71,20 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
 
 
 def scores(confusion: Tensor) -> dict[str, float]:
-    """Mean IoU and pixel accuracy of a confusion matrix (truth, prediction)."""
+    """Mean IoU and pixel accuracy of a confusion matrix (truth, prediction); NaN if it is empty."""
     confusion = confusion.double()
     right, truth, predicted = confusion.diag(), confusion.sum(1), confusion.sum(0)
     present = truth > 0
     iou = right[present] / (truth + predicted - right)[present]
     return {"mean_iou": float(iou.mean()), "pixel_accuracy": float(right.sum() / truth.sum())}
+
+
+def files(
+    config: dict[str, Any], model: nn.Module, batches: Iterable[Batch]
+) -> dict[str, dict[str, Tensor]]:
+    """Predictions of the first images, as many as the configuration asks for."""
+    count = config["predictions"]
+    return {"predictions.pt": predict(model, batches, count)} if count else {}
 
 
 @torch.no_grad()

@@ -1,28 +1,19 @@
 """The task of the paper's toy example (section 3.2, Figure 4): descents on a function of x and y.
 
-There is no data, so a run is this module's own. It moves a grid of starts at once with one
-optimizer, whose rule is elementwise: each start moves as if it were alone.
+There is no data. A run moves a grid of starts at once with one optimizer, whose rule is
+elementwise: each start moves as if it were alone.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LRScheduler
 
-from experiments import identity, methods, streams
-from experiments.record.writer import Record, is_finished
-from experiments.schedule import scheduler
-from experiments.setting import build, make_optimizer
-from experiments.signals import Interruption
+from experiments.configuration import Config, ConfigError
 from experiments.tasks import Column
-from experiments.tracking import Progress, Tracker
-from experiments.validate import ConfigError
 from models.toy import BASINS, Toy, basins, objective
 
 COLUMNS = {
@@ -39,16 +30,52 @@ _APART = 0.03
 _SHARE = 1 / 100
 
 
+class Steps:
+    """An epoch of a task without data: so many steps, each on nothing."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def counts(self, start: int = 0) -> list[int]:
+        return [1] * (self._count - start)
+
+    def epoch(self, order: Any, augmentation: Any, start: int = 0, part: Any = None) -> list[None]:
+        return [None] * (self._count - start)
+
+
+class NoData(NamedTuple):
+    """What stands for a data set: where the function is from, and the steps of an epoch."""
+
+    provenance: dict[str, Any]
+    steps: int
+
+    def loaders(self, batch_size: int, device: torch.device) -> tuple[Steps, tuple[()]]:
+        return Steps(self.steps), ()
+
+
+def data(config: Config) -> NoData:
+    """The stand-in for a data set. Raises ConfigError for a number of steps that is none."""
+    steps = config["data"]["steps"]
+    if not isinstance(steps, int) or steps < 1:
+        raise ConfigError(f"data.steps must be a number of steps an epoch, got {steps!r}")
+    source = {"name": "the paper's equation 3", "format": "formula"}
+    return NoData({**source, "train": config["model"]["side"] ** 2, "test": 0}, steps)
+
+
 def loss(model: Toy, _: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
     """The sum of f over the starts, so that the gradient of each is that of its own f.
 
-    No columns: the record's are evaluated at an epoch's end.
+    No columns: the record's are evaluated at an epoch's end. The model remembers where it was.
     """
+    model.remember(shown(len(model.points)))
     return model().sum(), {}
 
 
 @torch.no_grad()
-def evaluate(model: Toy) -> dict[str, float]:
+def evaluate(model: Toy, _: Any = None) -> dict[str, float]:
     """The mean of f over the starts, and the shares of them, 0–1, that are in each basin."""
     numbers = basins(model.points)
     shares = {
@@ -59,63 +86,11 @@ def evaluate(model: Toy) -> dict[str, float]:
     return {"train_loss": model().mean().item(), **shares}
 
 
-def run(config: identity.Config, device: torch.device) -> str:
-    """Make the run of a configuration, and return its status.
-
-    It takes seconds, so one that was interrupted starts again. Raises Interrupted, ConfigError.
-    """
-    epochs, steps = config["epochs"], config["data"]["steps"]
-    if not isinstance(steps, int) or steps < 1:
-        raise ConfigError(f"data.steps must be a number of steps an epoch, got {steps!r}")
-    with streams.forked(config["seed"], "init"):
-        model = build(config["model"]).to(device)
-    optimizer = make_optimizer(config, model)
-    schedule = scheduler(config["schedule"], optimizer, steps, epochs)
-    step = make_step(config, model, optimizer, schedule)
-    source = {"name": "the paper's equation 3", "format": "formula"}
-    with Record(config) as record, Interruption() as interruption:
-        if is_finished(config):  # by another process, since
-            return "skipped"
-        record.start(device, {**source, "train": len(model.points), "test": 0}, None)
-        starts, whole, status = model.points.detach().clone(), shown(len(model.points)), "done"
-        trail = [starts[whole]]
-        with Tracker(config) as tracker, Progress(record.folder, epochs, steps, 0) as progress:
-            for epoch in range(1, epochs + 1):
-                rate, begin = schedule.get_last_lr()[0], time.perf_counter()
-                for number in range((epoch - 1) * steps, epoch * steps):
-                    step(number)
-                    trail.append(model.points.detach()[whole])
-                    progress.advance()
-                row = {"epoch": epoch, "lr": rate, **evaluate(model)}
-                seconds = time.perf_counter() - begin
-                record.add(row, seconds)
-                tracker.log(row)
-                progress.report(row, seconds)
-                if not math.isfinite(row["train_loss"]):
-                    status = "diverged"
-                    break
-                interruption.check()
-            tracker.finish(status, record.state()["rows"])
-        record.save_paths(path_rows(starts, torch.stack(trail), model.points.detach()))
-        record.finish(status, epochs=epoch)
-        return status
-
-
-def make_step(
-    config: identity.Config, model: Toy, optimizer: torch.optim.Optimizer, schedule: LRScheduler
-) -> Callable[[int], None]:
-    """A step of all starts, by its number, from 0."""
-    change = methods.gradient_change(config)
-
-    def step(number: int) -> None:
-        optimizer.zero_grad(set_to_none=True)
-        loss(model)[0].backward()
-        if change is not None:
-            change([model.points.grad], number)
-        optimizer.step()
-        schedule.step()
-
-    return step
+@torch.no_grad()
+def files(config: Config, model: Toy, _: Any) -> dict[str, list[dict[str, float]]]:
+    """The descents, as rows of paths.csv."""
+    model.remember(shown(len(model.points)))
+    return {"paths.csv": path_rows(model.starts, torch.stack(model.trail), model.points)}
 
 
 def path_rows(starts: Tensor, trail: Tensor, ends: Tensor) -> list[dict[str, float]]:

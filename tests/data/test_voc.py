@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from data.batches import DataError
 from data.devkit import Shape, annotation, draw, drawn_detection, drawn_segmentation
-from data.voc_files import read_mask, read_objects
+from data.voc_files import decode_mask, decode_objects
 from data.voc_lists import CLASSES, read_list, train_aug
 from helpers.drawn import CPU, detection, devkit, segmentation, streams
 
@@ -41,13 +41,15 @@ def test_train_aug_is_computed_where_the_devkit_has_no_list(tmp_path):
     assert [int(mask.max()) for _, mask in data.train[3:]] == [3, 4]
 
 
-def test_masks_are_the_augmented_sets_where_there_are_some(tmp_path):
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_masks_are_vocs_own_and_the_augmented_sets_where_there_are_none(tmp_path, split):
     folder = devkit(tmp_path)
-    path = folder / "SegmentationClassAug" / f"{FIRST}.png"
+    name = {"train": FIRST, "test": "2012_000006"}[split]
+    path = folder / "SegmentationClassAug" / f"{name}.png"
     Image.fromarray(np.full_like(np.array(Image.open(path)), 7)).save(path)
-    assert segmentation(tmp_path).train[0][1].unique().tolist() == [7]
-    path.unlink()
-    assert segmentation(tmp_path).train[0][1].unique().tolist() != [7]
+    assert getattr(segmentation(tmp_path), split)[0][1].unique().tolist() != [7]
+    (folder / "SegmentationClass" / f"{name}.png").unlink()
+    assert getattr(segmentation(tmp_path), split)[0][1].unique().tolist() == [7]
 
 
 def test_drawn_masks_and_boxes_say_the_same(tmp_path):
@@ -57,11 +59,13 @@ def test_drawn_masks_and_boxes_say_the_same(tmp_path):
     mask.save(tmp_path / "mask.png")
     ElementTree.ElementTree(annotation("x", (64, 60), [shape])).write(tmp_path / "x.xml")
     rows, columns = np.nonzero(np.array(mask))
-    objects = read_objects(tmp_path / "x.xml", image.size)
+    path = tmp_path / "x.xml"
+    objects = decode_objects(path.read_bytes(), path, image.size)
     assert objects.boxes.tolist() == [[10, 20, 30, 50]]
     assert [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] == [10, 20, 30, 50]
     assert objects.labels.tolist() == [12] == [CLASSES.index("dog") + 1]
-    assert set(read_mask(tmp_path / "mask.png").unique().tolist()) == {0, 12, 255}
+    path = tmp_path / "mask.png"
+    assert set(decode_mask(path.read_bytes(), path).unique().tolist()) == {0, 12, 255}
 
 
 def edit_box(folder: Path, image: str = FIRST, **values: object) -> None:
@@ -182,7 +186,9 @@ def test_missing_sbd_without_a_network_says_where_and_how(tmp_path, monkeypatch)
 
 def test_a_part_of_the_data_is_called_one(tmp_path):
     devkit(tmp_path)
-    assert segmentation(tmp_path).provenance == {
+    provenance = segmentation(tmp_path).provenance
+    assert len(provenance.pop("sha256")) == 64
+    assert provenance == {
         "name": "VOC2012 trainaug subset, 96 px",
         "format": "devkit",
         "train": 6,

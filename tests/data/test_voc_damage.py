@@ -23,7 +23,7 @@ IMAGE, MASK, XML = (
     f"{folder}/{FIRST}.{kind}"
     for folder, kind in (
         ("JPEGImages", "jpg"),
-        ("SegmentationClassAug", "png"),
+        ("SegmentationClass", "png"),
         ("Annotations", "xml"),
     )
 )
@@ -106,5 +106,5 @@ def test_a_file_damaged_later_is_named_from_worker_processes_too(tmp_path):
     data = segmentation(tmp_path, cache=False, workers=1)
     truncate(folder / IMAGE)
     train, _ = data.loaders(2, CPU)
-    with pytest.raises(DataError, match=f"{FIRST}.jpg cannot be read"):
+    with pytest.raises(DataError, match=f"{FIRST}.jpg has changed since it was checked"):
         list(train.epoch(*streams()))

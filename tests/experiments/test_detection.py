@@ -9,58 +9,7 @@ from experiments.setting import build, make_optimizer
 from experiments.tasks import detection as task
 from helpers.commands import configure
 from helpers.drawn import CPU, TARGETS, boxes, detection, devkit, small_net, streams
-
-
-def average_precision(detections, truth):
-    metric = task.average_precision()
-    metric.update(detections, truth)
-    return float(metric.compute()["map_50"])
-
-
-def found(rows, scores, labels):
-    return {"boxes": boxes(*rows), "scores": torch.tensor(scores), "labels": torch.tensor(labels)}
-
-
-def true(rows, labels, difficult=None):
-    crowd = torch.tensor(difficult or [0] * len(labels))
-    return {"boxes": boxes(*rows), "labels": torch.tensor(labels), "iscrowd": crowd}
-
-
-A, B, C = [0, 0, 10, 10], [20, 20, 30, 30], [50, 50, 60, 60]
-
-
-def test_average_precision_is_the_11_point_one():
-    """Right, wrong, right: precision 1 up to recall 0.5, six points, and 2/3 at the other five."""
-    detections = [found([A, B, C], [0.9, 0.8, 0.7], [1, 1, 1])]
-    assert average_precision(detections, [true([A, C], [1, 1])]) == pytest.approx(
-        (6 * 1 + 5 * 2 / 3) / 11
-    )
-
-
-def test_average_precision_wants_an_iou_of_one_half():
-    just, not_quite = [0, 0, 10, 5.1], [0, 0, 10, 4.9]
-    assert average_precision([found([just], [0.9], [1])], [true([A], [1])]) == pytest.approx(1)
-    assert average_precision([found([not_quite], [0.9], [1])], [true([A], [1])]) == 0
-
-
-def test_average_precision_is_the_mean_over_the_classes_that_the_set_has():
-    detections = [found([A, B, C], [0.9, 0.8, 0.7], [1, 1, 5])]  # class 5 is nowhere
-    truth = [true([A, B], [1, 2])]
-    assert average_precision(detections, truth) == pytest.approx((1 + 0) / 2)
-
-
-def test_difficult_objects_are_neither_found_nor_missed():
-    truth = [true([A, B], [1, 1], [0, 1])]
-    for detections in (found([A], [0.9], [1]), found([B, A], [0.9, 0.8], [1, 1])):
-        assert average_precision([detections], truth) == pytest.approx(1)
-
-
-def test_more_than_a_hundred_detections_count():
-    rows = [[20 * i, 0, 20 * i + 10, 10] for i in range(150)]
-    scores = torch.linspace(0.9, 0.1, 150).tolist()
-    assert average_precision(
-        [found(rows, scores, [1] * 150)], [true(rows, [1] * 150)]
-    ) == pytest.approx(1)
+from tests.experiments.test_average_precision import A, C, found
 
 
 class Scripted(torch.nn.Module):
@@ -86,6 +35,28 @@ def test_validation_loss_is_the_mean_per_sample_and_map_the_whole_sets():
     assert figures["val_loss"] == (2 * 3 + 6) / 3
     # wrong first, then two of three found: precision 2/3 up to recall 2/3, which are seven points
     assert figures["map50"] == pytest.approx(7 * (2 / 3) / 11)
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"), [([110, 110, 120, 120], 1 / 2), ([100, 100, 140, 139], 1)]
+)
+def test_evaluation_ignores_boxes_on_difficult_objects_but_none_inside_them(shown, expected):
+    target = {
+        "boxes": boxes(A, [100, 100, 140, 140]),
+        "labels": torch.tensor([1, 1]),
+        "difficult": torch.tensor([False, True]),
+    }
+    outputs = [({"a": torch.tensor(1.0)}, [found([shown, A], [0.9, 0.8], [1, 1])])]
+    figures = task.evaluate(Scripted(outputs), [(torch.rand(1, 3, 64, 64), [target])])
+    assert figures["map50"] == pytest.approx(expected)
+
+
+def test_evaluation_without_an_object_that_counts_has_no_average_precision():
+    target = {"boxes": boxes(A), "labels": torch.tensor([1]), "difficult": torch.tensor([True])}
+    outputs = [({"a": torch.tensor(1.0)}, [found([A], [0.9], [1])])]
+    figures = task.evaluate(Scripted(outputs), [(torch.rand(1, 3, 64, 64), [target])])
+    assert math.isnan(figures["map50"])
+    assert figures["val_loss"] == 1
 
 
 def test_training_loss_is_the_sum_of_both_parts():

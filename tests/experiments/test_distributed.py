@@ -12,9 +12,11 @@ from data.batches import Batches
 from data.samples import SampleBatches
 from experiments import processes
 from experiments import run as runner
+from experiments.configuration import ConfigError
 from experiments.identity import run_folder
-from experiments.validate import ConfigError
+from experiments.tasks import classification, toy
 from helpers.commands import ROOT, TESTS, complete, configure, torchrun
+from helpers.replicas import ExactFCNet
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 9])
@@ -67,12 +69,14 @@ def test_what_several_processes_cannot_do_is_refused(monkeypatch):
     monkeypatch.setenv("RANK", "0")
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(ConfigError, match="batch_size=2 is not enough for 3 processes"):
-        processes.check_batch(2)
+        processes.check_run(2, classification)
+    with pytest.raises(ConfigError, match=r"has no weight\(model, batch\)"):
+        processes.check_run(3, toy)
     with pytest.raises(ConfigError, match="hydra/launcher=joblib does not go with torchrun"):
         processes.check_launcher("joblib")
     with pytest.raises(ConfigError, match="device must be auto, cpu or cuda"):
         processes.device("cuda:1")
-    processes.check_batch(3)
+    processes.check_run(3, classification)
     processes.check_launcher("basic")
     assert processes.device("cpu").type == "cpu"
 
@@ -80,14 +84,15 @@ def test_what_several_processes_cannot_do_is_refused(monkeypatch):
 RULES = ["sgdm", "rmsprop", "adam", "amsgrad", "radam"]
 # 50 steps; of an epoch's last batch, all but the first process have nothing
 WORDS = [
-    "lrd.enabled=true", "model._target_=replicas.ExactFCNet", "epochs=10", "batch_size=120",
+    "lrd.enabled=true", "epochs=10", "batch_size=120",
     "data.subset=481", "data.test_subset=50", "regularizer.noisy_label=0.1",
     "regularizer.noisy_gradient=1e-6",
 ]  # fmt: skip
 
 
 @pytest.mark.distributed
-def test_replicas_train_as_a_single_process_does(tmp_path):
+def test_replicas_train_as_a_single_process_does(tmp_path, monkeypatch):
+    monkeypatch.setattr("models.fcnet.fcnet", ExactFCNet)
     for rule in RULES:
         runner.run(configure(*WORDS, f"optimizer={rule}", runs_dir=tmp_path / "1"))
     for size in (2, 3):

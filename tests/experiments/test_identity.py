@@ -2,12 +2,16 @@
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 
+from experiments.configuration import ConfigError, flatten
 from experiments.identity import arm_name, config_hash, differences, run_folder
+from experiments.validate import resolve
+from helpers.commands import configure
 
 RUNS = Path(__file__).parents[2] / "results" / "runs"
 
@@ -27,7 +31,12 @@ CONFIG = {
     "runs_dir": "results/runs",
     "model": {"_target_": "models.fcnet.fcnet", "num_classes": 10, "hidden": 1000},
     "data": {"_target_": "data.mnist.mnist", "root": "data/raw", "subset": None},
-    "optimizer": {"name": "adam", "lr": 0.001, "base": {"_target_": "a"}, "lrd": {"_target_": "b"}},
+    "optimizer": {
+        "name": "adam",
+        "lr": 0.001,
+        "base": {"_target_": "torch.optim.Adam", "fused": True},
+        "lrd": {"_target_": "lrd.Adam"},
+    },
     "wandb": {"mode": "disabled"},
 }
 
@@ -44,34 +53,76 @@ def changed(**dotted):
 
 
 @pytest.mark.parametrize(
-    ("changes", "name"),
+    ("words", "name"),
     [
-        ({}, "adam"),
-        (dict(lrd__enabled=True), "adam+lrd0.5"),
-        (dict(lrd__enabled=True, lrd__p=0.30), "adam+lrd0.3"),
-        (dict(lrd__enabled=True, lrd__p=1), "adam"),
-        (dict(lrd__enabled=True, lrd__p=1.0), "adam"),
-        (dict(lr_scale=0.5), "adam+lr0.5"),
-        (dict(lrd__enabled=True, lrd__rescale=True), "adam+lrd0.5+rescale"),
-        (dict(regularizer__p_sd=0.9), "adam+sd0.9"),
-        (dict(regularizer__noisy_label=0.05), "adam+nl0.05"),
-        (dict(lrd__enabled=True, regularizer__p_sd=0.9), "adam+lrd0.5+sd0.9"),
-        (dict(lrd__enabled=True, regularizer__noisy_gradient=0.1), "adam+lrd0.5+ng0.1"),
-        (dict(optimizer__lr=0.01), "adam+lr=0.01"),
-        (dict(optimizer__weight_decay=0.0005), "adam+weight_decay=0.0005"),
-        (dict(optimizer__name="rmsprop", lrd__enabled=True, lrd__authors=True),
-         "rmsprop+lrd0.5+authors"),
-        (dict(data__standardised=True), "adam"),
-        (dict(data__standardised=False), "adam+standardised=false"),
+        ("", "adam"),
+        ("lrd.enabled=true", "adam+lrd0.5"),
+        ("lrd.enabled=true lrd.p=0.30", "adam+lrd0.3"),
+        ("lrd.enabled=true lrd.p=1", "adam"),
+        ("lrd.enabled=true lrd.p=1.0", "adam"),
+        ("lr_scale=0.5", "adam+lr0.5"),
+        ("lrd.enabled=true lrd.rescale=true", "adam+lrd0.5+rescale"),
+        ("regularizer.noisy_label=0.05", "adam+nl0.05"),
+        ("lrd.enabled=true regularizer.p_sd=0.9", "adam+lrd0.5+sd0.9"),
+        ("lrd.enabled=true regularizer.noisy_gradient=0.1", "adam+lrd0.5+ng0.1"),
+        ("optimizer.lr=0.01", "adam+lr=0.01"),
+        ("+optimizer.weight_decay=0.0005", "adam+weight_decay=0.0005"),
+        ("optimizer=rmsprop lrd.enabled=true lrd.authors=true", "rmsprop+lrd0.5+authors"),
+        ("data.standardised=true", "adam"),
+        ("data.standardised=false", "adam+standardised=false"),
+        ("epochs=1 data.subset=1000", "adam+data.subset=1000+epochs=1"),
+        ("model.hidden=10 batch_size=64", "adam+batch_size=64+model.hidden=10"),
+        ("schedule.name=cosine", "adam+schedule.name=cosine"),
+        ("threads=2 precision=bf16", "adam+precision=bf16+threads=2"),
+        ("experiment=cifar10 scale=paper", "adam"),
+        ("experiment=cifar10 scale=paper optimizer.weight_decay=0", "adam+weight_decay=0"),
+        ("experiment=cifar10 scale=paper +schedule.warmup=5", "adam+schedule.warmup=5"),
+        ("device=cpu checkpoint_minutes=1 predictions=3 wandb.mode=offline", "adam"),
     ],
-)  # fmt: skip
-def test_an_arm_is_named_by_what_differs(changes, name):
-    assert arm_name(changed(**changes)) == name
+)
+def test_an_arm_is_named_by_what_differs_from_its_experiment_at_its_scale(words, name):
+    for scale in ("paper", "smoke"):
+        words = words if "scale" in words else f"experiment=mnist scale={scale} {words}"
+        config = configure(*words.split(), runs_dir="x")
+        assert arm_name(resolve(config)) == name
 
 
-def test_names_cannot_leave_the_runs_folder():
-    with pytest.raises(ValueError, match="becomes a folder"):
-        arm_name(changed(optimizer__note="../../x"))
+def test_two_configurations_of_one_name_have_one_hash_or_are_told_apart_by_it():
+    """Every key of the configuration, changed alone, changes the name, the folder, or no number."""
+    plain = configure("experiment=mnist", "scale=paper", "lrd.enabled=true", runs_dir="x")
+    unnamed = []
+    for key, value in flatten(plain).items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            place = config = copy.deepcopy(plain)
+            *path, last = key.split(".")
+            for name in path:
+                place = place[name]
+            place[last] = value / 2 + 0.25
+            same_folder = run_folder(config) == run_folder(plain)
+            if same_folder and config_hash(config) != config_hash(plain):
+                unnamed.append(key)
+    assert unnamed == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("optimizer.base._target_=torch.optim.Adagrad", "conf/optimizer/adam.yaml has"),
+        ("optimizer.lrd._target_=lrd.RMSprop", "conf/optimizer/adam.yaml has"),
+        ("optimizer.base.fused=false", "need a file and a name of their own"),
+        ("optimizer.name=mine", "no file conf/optimizer/mine.yaml"),
+        ("optimizer=rmsprop optimizer.name=adam", "conf/optimizer/adam.yaml has"),
+        ("model=resnet34", "write an experiment of your own"),
+        ("data=digits", "write an experiment of your own"),
+        ("task=segmentation", "write an experiment of your own"),
+        ("+optimizer.note=../../x", "becomes a folder"),
+        ("+optimizer.note=" + 250 * "x", "becomes a folder"),
+    ],
+)
+def test_what_is_no_arm_of_the_experiment_has_no_name(words, message):
+    config = configure("experiment=mnist", *words.split(), runs_dir="x")
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        run_folder(config)
 
 
 def test_the_folder_is_found_by_scale_experiment_arm_and_seed():
@@ -93,7 +144,9 @@ def test_the_folder_is_found_by_scale_experiment_arm_and_seed():
         dict(lrd__rescale=False),
         dict(regularizer={}),
         dict(data__standardised=True),
-        dict(launcher="ray"),
+        dict(resources={"cpus": 8}),
+        dict(model__name="FCNet"),
+        dict(methods=[]),
     ],
 )
 def test_what_cannot_change_a_base_arms_numbers_is_not_hashed(changes):
@@ -115,6 +168,8 @@ def test_what_cannot_change_a_base_arms_numbers_is_not_hashed(changes):
         dict(lrd__enabled=True),
         dict(schedule__name="step"),
         dict(regularizer__p_sd=0.9),
+        dict(label_smoothing=0.1),
+        dict(model__something__new=1),
     ],
 )
 def test_what_changes_the_numbers_changes_the_hash(changes):
@@ -137,8 +192,8 @@ def test_the_hash_of_the_committed_runs_does_not_move():
 
 @pytest.mark.parametrize(
     "folder",
-    [path.parent for path in sorted(RUNS.glob("paper/*/*/seed*/run.json"))],
-    ids=lambda folder: "/".join(folder.parts[-3:]),
+    [path.parent for path in sorted(RUNS.glob("*/*/*/seed*/run.json"))],
+    ids=lambda folder: "/".join(folder.parts[-4:]),
 )
 def test_a_recorded_run_is_still_recognised(folder):
     config = yaml.safe_load((folder / "config.yaml").read_text())
@@ -154,5 +209,5 @@ def test_differences_are_named_key_by_key():
 @pytest.mark.parametrize("name", ["../evil", "..", ".hidden", "a/b", "/root", "", "a\nb"])
 @pytest.mark.parametrize("key", ["scale", "experiment", "optimizer__name"])
 def test_no_name_leads_out_of_the_runs_folder(key, name):
-    with pytest.raises((ValueError, FileNotFoundError)):
+    with pytest.raises(ConfigError):
         run_folder(changed(**{key: name}))

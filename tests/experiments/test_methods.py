@@ -1,15 +1,18 @@
 """The rival methods and the controls: what their formulas say, and the mistakes made with them."""
 
-import importlib
 import math
+import sys
+import types
 
 import pytest
 import torch
 
 import lrd
 from experiments import methods, streams
-from experiments.schedule import factor, scheduler
-from experiments.setting import build, epoch_batches, make_optimizer, make_step
+from experiments.loop import epoch_batches, make_step
+from experiments.schedule import factor_function, scheduler
+from experiments.setting import Setting, build, make_optimizer
+from experiments.tasks import classification
 from helpers.commands import configure, rows
 
 
@@ -177,16 +180,16 @@ def test_the_authors_rmsprop_is_chosen_by_its_flag():
 
 def test_the_rate_drops_after_half_and_three_quarters_of_the_epochs():
     schedule = {"name": "steps", "at": [0.5, 0.75], "gamma": 0.1}
-    rates = [factor(schedule, 391 * epoch, 391, 200) for epoch in range(200)]
+    rates = [factor_function(schedule)(391 * epoch, 391, 200) for epoch in range(200)]
     assert rates[:100] == [1] * 100
     assert rates[100:150] == pytest.approx([0.1] * 50)
     assert rates[150:] == pytest.approx([0.01] * 50)
-    assert factor(schedule, 391 * 100 - 1, 391, 200) == 1
+    assert factor_function(schedule)(391 * 100 - 1, 391, 200) == 1
 
 
 def test_poly_falls_at_every_step_to_nothing():
     schedule = {"name": "poly", "power": 0.9}
-    rates = [factor(schedule, step, 10, 5) for step in range(51)]
+    rates = [factor_function(schedule)(step, 10, 5) for step in range(51)]
     assert rates[0] == 1
     assert rates[25] == pytest.approx(0.5**0.9)
     assert rates == sorted(rates, reverse=True)
@@ -195,7 +198,32 @@ def test_poly_falls_at_every_step_to_nothing():
 
 def test_warmup_rises_linearly_to_the_schedule():
     schedule = {"name": "constant", "warmup": 4}
-    assert [factor(schedule, step, 10, 5) for step in range(6)] == [0.25, 0.5, 0.75, 1, 1, 1]
+    assert [factor_function(schedule)(step, 10, 5) for step in range(6)] == [
+        0.25,
+        0.5,
+        0.75,
+        1,
+        1,
+        1,
+    ]
+
+
+def test_cosine_falls_from_1_to_its_floor():
+    rates = [factor_function({"name": "cosine", "floor": 0.1})(step, 10, 5) for step in range(51)]
+    assert rates[0] == 1
+    assert rates[25] == pytest.approx(0.55)
+    assert rates[50] == pytest.approx(0.1)
+    assert rates == sorted(rates, reverse=True)
+
+
+def halving(step, steps, epochs, *, every):
+    return 0.5 ** (step // every)
+
+
+def test_a_schedule_of_ones_own_is_a_function(monkeypatch):
+    monkeypatch.setitem(sys.modules, "own_schedules", types.SimpleNamespace(halving=halving))
+    schedule = {"name": "own_schedules.halving", "every": 4, "gamma": 0.1}
+    assert [factor_function(schedule)(step, 10, 5) for step in (0, 3, 4, 8)] == [1, 1, 0.5, 0.25]
 
 
 def test_the_recorded_rate_is_the_schedules(make):
@@ -213,10 +241,11 @@ def test_two_full_size_steps_at_paper_scale(experiment):
     config = configure(*words, "lrd.enabled=true", "lrd.compile=false", runs_dir="x")
     torch.manual_seed(0)
     net = build(config["model"])
-    task = importlib.import_module("experiments.tasks.classification")
     optimizer = make_optimizer(config, net)
     schedule = scheduler(config["schedule"], optimizer, 391, 200)
-    step = make_step(config, task, net, optimizer, schedule)
+    cpu = torch.device("cpu")
+    setting = Setting(cpu, classification, None, None, {}, net, optimizer, schedule)
+    step = make_step(config, setting)
     batch = torch.randn(128, 3, 32, 32), torch.arange(128) % 10
     first, second = (float(step(batch, number, 128)["train_loss"]) / 128 for number in range(2))
     assert first == pytest.approx(math.log(config["model"]["num_classes"]), rel=0.25)

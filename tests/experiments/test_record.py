@@ -31,10 +31,10 @@ def test_a_finished_run_is_skipped_and_an_unfinished_one_made_again(make, capsys
 
 
 def test_a_finished_run_of_another_configuration_is_refused_with_the_difference(make):
-    _, folder = make()
+    _, folder = make("lrd.enabled=true", "lrd.compile=false")
     before = (folder / "metrics.csv").read_bytes()
-    with pytest.raises(RecordError, match=r"epochs: 2.0 -> 3.0"):
-        make("epochs=3")
+    with pytest.raises(RecordError, match=r"lrd.compile: False -> True"):
+        make("lrd.enabled=true", "lrd.compile=true")
     assert (folder / "metrics.csv").read_bytes() == before
 
 

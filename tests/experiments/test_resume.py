@@ -64,6 +64,7 @@ METHODS = {
     "authors": ["optimizer=rmsprop", "lrd.enabled=true", "lrd.authors=true"],
     "bf16": ["precision=bf16", "lrd.enabled=true"],
     "schedule": ["schedule.name=poly", "+schedule.power=0.9", "+schedule.warmup=3"],
+    "cosine": ["schedule.name=cosine", "+schedule.floor=0.1"],
     "drops": ["schedule.name=steps", "+schedule.at=[0.5]", "+schedule.gamma=0.1"],
 }
 
@@ -135,7 +136,7 @@ def test_rows_after_the_checkpoint_are_made_again_and_never_twice(interrupted_at
     """As when a process dies after an epoch's row and before its checkpoint."""
     _, whole = interrupted_at(None, "epochs=3", where=tmp_path / "whole")
     interrupted_at(3, "epochs=3", where=tmp_path / "cut")
-    folder = tmp_path / "cut/smoke/digits/adam/seed0"
+    folder = tmp_path / "cut/smoke/digits/adam+epochs=3/seed0"
     lines = (whole / "metrics.csv").read_text().splitlines(keepends=True)
     (folder / "metrics.csv").write_text("".join(lines[:3]))
     _, cut = interrupted_at(None, "epochs=3", where=tmp_path / "cut")
@@ -143,9 +144,10 @@ def test_rows_after_the_checkpoint_are_made_again_and_never_twice(interrupted_at
 
 
 def test_an_unfinished_run_of_another_configuration_is_refused(interrupted_at, tmp_path):
-    interrupted_at(2, where=tmp_path)
-    with pytest.raises(RecordError, match=r"an unfinished run of another.*\n  epochs: 2.0 -> 3.0"):
-        interrupted_at(None, "epochs=3", where=tmp_path)
+    interrupted_at(2, "lrd.enabled=true", "lrd.compile=false", where=tmp_path)
+    message = r"an unfinished run of another.*\n  lrd.compile: False -> True"
+    with pytest.raises(RecordError, match=message):
+        interrupted_at(None, "lrd.enabled=true", "lrd.compile=true", where=tmp_path)
 
 
 def test_a_checkpoint_of_another_version_is_refused_with_the_difference(

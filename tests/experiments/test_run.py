@@ -9,8 +9,8 @@ import torch
 
 from experiments import run as runner
 from experiments import streams
+from experiments.configuration import ConfigError
 from experiments.setting import make_optimizer
-from experiments.validate import ConfigError
 from helpers.commands import CONF, configure, rows
 
 
@@ -25,8 +25,8 @@ def test_training_learns_and_reports_true_figures(tmp_path, make):
 def test_lrd_leaves_initialisation_and_batch_order_alone(make, monkeypatch):
     seen = {}
 
-    def spy(config, task, model, optimizer, schedule):
-        step = original(config, task, model, optimizer, schedule)
+    def spy(config, setting):
+        step, model, optimizer = original(config, setting), setting.model, setting.optimizer
         steps_seen = seen.setdefault(type(optimizer).__module__.split(".")[0], [])
 
         def spied(batch, number, count):
@@ -138,11 +138,17 @@ def test_a_forked_stream_leaves_the_global_generator_alone():
         ("lrd.compile=1", "lrd.compile must be true, false or auto, got 1"),
         ("data.subset=abc", "data.subset must be null or a number, got 'abc'"),
         ("device=gpu", "device must be auto, cpu, cuda or cuda:1, got 'gpu'"),
-        ("+optimizer.base.weight_decay=0.5", "set optimizer.weight_decay for both"),
+        (
+            "+optimizer.base.weight_decay=0.5",
+            "hyper-parameters of both arms are set as",
+        ),
         ("precision=fp8", "precision must be fp32 or bf16, got 'fp8'"),
-        ("schedule.name=cosine", "schedule.name must be constant or steps or poly"),
+        ("schedule.name=linear", "schedule.name must be constant, steps, poly, cosine, or a"),
         ("schedule=null", "schedule must be a group"),
-        ("schedule.name=steps +schedule.at=[2]", "schedule.at must be a list of fractions"),
+        (
+            "schedule.name=steps +schedule.at=[2] +schedule.gamma=1",
+            "schedule.at must be a list of fractions",
+        ),
         ("regularizer.p_sd=0", "regularizer.p_sd must be a number in (0, 1]"),
         ("regularizer.p_sd=0.9", "models.fcnet.fcnet has no standard dropout"),
         ("data.standardised=no-idea", "data.standardised must be true or false, got 'no-idea'"),
@@ -150,9 +156,24 @@ def test_a_forked_stream_leaves_the_global_generator_alone():
         ("regularizer.noisy_label=1.5", "regularizer.noisy_label must be a number in [0, 1]"),
         ("regularizer.noisy_gradient=-1", "regularizer.noisy_gradient must be a variance"),
         ("regularizer.dropout_gradient=0", "regularizer.dropout_gradient must be a number"),
-        ("+regularizer.cutout=8", "regularizer must be among p_sd, noisy_label"),
-        ("lrd.rescale=true", "lrd.rescale=true needs lrd.enabled=true"),
-        ("lrd.enabled=true lrd.authors=true", "the authors' variant of rmsprop"),
+        ("+regularizer.cutout=8", "unknown key regularizer.cutout: regularizer has"),
+        ("lrd.rescale=true", "lrd.rescale=True does nothing without lrd.enabled=true"),
+        ("lrd.enabled=true lrd.authors=true", "the authors' variant is of rmsprop"),
+        ("lrd.p=0.3", "lrd.p=0.3 does nothing without lrd.enabled=true"),
+        ("+lrd.warmup=100", "unknown key lrd.warmup: lrd has"),
+        ("+label_smoothing=0.1", "unknown key label_smoothing: the configuration has"),
+        ("+wandb.entity=me", "unknown key wandb.entity: wandb has"),
+        ("+optimizer.momentun=0.9", "unknown key optimizer.momentun: torch.optim.Adam takes"),
+        ("+model.depth=3", "unknown key model.depth: models.fcnet.fcnet takes num_classes"),
+        ("+data.fraction=0.1", "unknown key data.fraction: data.digits.digits takes"),
+        ("+schedule.half_life=3", "schedule.half_life: unknown key, constant takes no keys"),
+        ("schedule.name=steps", "schedule.at is missing, which steps takes"),
+        ("schedule.name=no.such.function", "there is no function 'no.such.function'"),
+        ("schedule.name=cosine +schedule.floor=2", "schedule.floor must be a share"),
+        ("+schedule.warmup=-1", "schedule.warmup must be a number of steps, got -1"),
+        ("methods=[no_such_module]", "must be a list of modules with METHODS"),
+        ("methods=[json]", "must be a list of modules with METHODS"),
+        ("experiment=toy scale=lite", "experiment toy does not say what its scale lite is"),
         ("lrd.enabled=true lrd.rescale=true lr_scale=0.5", "choose one control for a run"),
     ],
 )

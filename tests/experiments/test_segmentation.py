@@ -156,6 +156,13 @@ def test_a_class_that_the_masks_have_not_counts_only_as_errors_of_others():
     assert figures["pixel_accuracy"] == 0.75
 
 
+def test_figures_of_a_set_without_a_counted_pixel_are_no_numbers():
+    masks = torch.full((1, 1, 4), 255)
+    figures = task.evaluate(Fixed(certain([[0, 0, 2, 1]])), [(torch.rand(1, 3, 1, 4), masks)])
+    assert all(math.isnan(value) for value in figures.values())
+    assert list(figures) == ["mean_iou", "pixel_accuracy"]
+
+
 def test_mean_iou_is_of_the_whole_set_and_agrees_with_torchmetrics():
     torch.manual_seed(0)
     logits = torch.randn(3, 4, 8, 8)

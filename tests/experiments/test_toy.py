@@ -8,12 +8,12 @@ import pytest
 import torch
 from scipy import ndimage
 
+from experiments.configuration import ConfigError
 from experiments.record.faults import faults
 from experiments.record.reader import read_runs
 from experiments.run import run
 from experiments.signals import Interrupted
 from experiments.tasks import toy as task
-from experiments.validate import ConfigError
 from helpers.commands import configure
 from models import toy
 from models.toy import BASINS, basins, objective
@@ -84,7 +84,7 @@ def test_a_run_leaves_a_whole_record_and_is_not_made_again(make):
     assert status == "done"
     names = {path.name for path in folder.iterdir()}
     files = {"config.yaml", "metrics.csv", "timing.csv", "paths.csv", "run.json"}
-    assert names - {".lock"} == files
+    assert names - {".lock", "checkpoint.pt"} == files
     metrics = list(csv.DictReader((folder / "metrics.csv").open()))
     assert [row["epoch"] for row in metrics] == ["1", "2"]
     assert make("experiment=toy", "lrd.enabled=true")[0] == "skipped"
@@ -249,9 +249,18 @@ def test_a_run_that_was_interrupted_starts_again_and_ends_the_same(make, tmp_pat
         with pytest.raises(Interrupted):
             make("experiment=toy", "lrd.enabled=true")
     (cut,) = read_runs(tmp_path, scale="smoke").runs
-    assert (cut.status, len(cut.metrics)) == ("failed", 1)
+    assert (cut.status, len(cut.metrics)) == ("failed", 0)
     status, folder = make("experiment=toy", "lrd.enabled=true")
     assert status == "done"
+    for name in ("metrics.csv", "paths.csv"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_a_run_goes_on_from_its_checkpoint_with_its_whole_path(interrupted_at, tmp_path):
+    words = ["experiment=toy", "lrd.enabled=true", "checkpoint_minutes=1e-9"]
+    _, whole = interrupted_at(None, *words, where=tmp_path / "whole")
+    interrupted_at(30, *words, where=tmp_path / "cut")  # in the second of two epochs
+    _, folder = interrupted_at(None, *words, where=tmp_path / "cut")
     for name in ("metrics.csv", "paths.csv"):
         assert (folder / name).read_bytes() == (whole / name).read_bytes()
 

@@ -14,6 +14,7 @@ from torch import nn
 from experiments import processes
 from experiments import run as runner
 from experiments.identity import arm_name
+from models import fcnet as module
 from models.fcnet import fcnet
 
 
@@ -90,7 +91,7 @@ def check_losses():
                 torch.testing.assert_close(total, sums[name].double())
     for target in batch[1]:
         target["difficult"] = torch.zeros_like(target["labels"])
-    assert "map50" in processes.on_first(lambda: task.evaluate(net, [batch]))
+    assert "map50" in processes.on_first(task.evaluate)(net, [batch])
 
 
 def main():
@@ -114,6 +115,7 @@ def main():
         return status
 
     runner.make_step, runner.fit = distracted, keep_weights
+    module.fcnet = ExactFCNet
     with processes.group():
         if processes.size() == 3:
             check_losses()

@@ -15,8 +15,9 @@ from torch.distributed.tensor.placement_types import _StridedShard
 import lrd
 from helpers import sharded
 from helpers.commands import TESTS, complete, torchrun
-from lrd import fused, shards
-from lrd.mask import flat_mask
+from lrd import shards
+from lrd.kernels import table
+from lrd.mask import Draw, flat_mask, threshold
 
 
 class Mesh:
@@ -64,23 +65,28 @@ def test_a_parts_mask_is_the_matching_part_of_the_whole_mask(
             if isinstance(placement, Shard):
                 expected = chunk(expected, processes, place, placement.dim)
         assert part.size == tuple(expected.shape)
-        mask = shards.local_mask(torch.empty(part.size), part, 0.5, seed=3, step=8, index=2)
+        draw = Draw(threshold(0.5), seed=3, index=2, step=8)
+        mask = shards.local_mask(torch.empty(part.size), part, draw)
         assert torch.equal(mask, expected)
 
 
 def test_a_mask_that_begins_anywhere_goes_on_over_the_end_of_a_block():
     first = (1 << 30) - 70_003
-    mask = flat_mask(200_000, 0.5, 0, 1, 2, "cpu", start=first)
+    draw = Draw(threshold(0.5), seed=0, index=2, step=1)
+    mask = flat_mask(200_000, draw, "cpu", start=first)
     part = shards.Part((1 << 31,), (first,), (200_000,))
-    assert torch.equal(mask, shards._scattered_mask(part, 0.5, 0, 1, 2, torch.device("cpu")))
-    assert not torch.equal(mask[70_003:], flat_mask(200_000 - 70_003, 0.5, 0, 1, 2, "cpu"))
+    assert torch.equal(mask, shards._scattered_mask(part, draw, torch.device("cpu")))
+    assert not torch.equal(mask[70_003:], flat_mask(200_000 - 70_003, draw, "cpu"))
 
 
-def test_fused_pieces_end_where_a_block_of_the_whole_does(monkeypatch):
-    monkeypatch.setattr(fused, "BLOCK", 1000)
-    pieces = fused._matrices(2500, 4096, start=700)
-    assert [first for first, _ in pieces] == [0, 300, 1300, 2300]
-    assert sum(lines * length for _, (lines, length) in pieces) == 2500
+def test_a_kernel_walks_to_the_end_of_each_block_of_the_whole(monkeypatch):
+    monkeypatch.setattr(table, "BLOCK", 1000)
+    table.spans.cache_clear()
+    spans = table.spans((2500,), (1,), shards.Part((9000,), (700,), (2500,)))
+    table.spans.cache_clear()
+    assert [span.begin for span in spans] == [0, 300, 1300, 2300]
+    assert [(span.block, span.first) for span in spans] == [(0, 700), (1, 0), (2, 0), (3, 0)]
+    assert sum(span.count for span in spans) == 2500
 
 
 @pytest.mark.parametrize("placement", [Partial(), _StridedShard(0, split_factor=2)])

@@ -1,0 +1,22 @@
+"""Configurations: plain nested dicts, as `OmegaConf.to_container(resolve=True)` gives them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+Config = dict[str, Any]
+CONF = Path(__file__).parent.parent / "conf"
+
+
+class ConfigError(ValueError):
+    """A configuration that makes no sense; the message names key, value and what to do."""
+
+
+def flatten(config: Config, prefix: str = "") -> Config:
+    """Nested keys as dotted ones: {"lrd": {"p": 0.5}} to {"lrd.p": 0.5}."""
+    flat: Config = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
+    return flat

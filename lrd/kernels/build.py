@@ -1,0 +1,119 @@
+"""Builds step.c with the system's C compiler, once for each processor, and loads it.
+
+A library serves one rule and one type of weights, takes a quarter of a second to build, and stays
+in the user's cache under a name that hashes all it depends on. It appears there in one move, so
+that several processes may build it at once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_SOURCE = Path(__file__).with_name("step.c")
+_COMPILERS = ("cc", "gcc", "clang")
+_ARM = platform.machine() in ("arm64", "aarch64")
+# contraction is the one licence that compilers take by themselves which changes results
+_FLAGS = (
+    *("-O3", "-mcpu=native" if _ARM else "-march=native", "-ffp-contract=off"),
+    *("-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"),
+)
+
+
+class CompilationError(RuntimeError):
+    """The kernel of an optimizer's step could not be built, most often for want of a compiler."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            f"lrd's kernel cannot be built: {cause}. Install a C compiler (Debian and Ubuntu: apt "
+            "install gcc libc6-dev; Fedora: dnf install gcc; macOS: xcode-select --install) or "
+            "name yours in CC, or pass compile=False for the eager step"
+        )
+
+
+@functools.cache
+def kernel(definitions: tuple[str, ...]) -> Any:
+    """The function `step` of step.c, built with these macros; CompilationError if it cannot be."""
+    compiler = _compiler()
+    target = _run([*compiler, *_FLAGS, "-dM", "-E", "-x", "c", os.devnull])
+    depends = "\0".join([_SOURCE.read_text(), *compiler, *_FLAGS, *definitions, target])
+    name = f"{hashlib.sha256(depends.encode()).hexdigest()[:32]}.so"
+    command = [*compiler, *_FLAGS, *(f"-D{each}" for each in definitions), str(_SOURCE), "-lm"]
+    try:
+        return _load(_folder(), name, command)
+    except OSError:  # a home that is read-only, full or mounted noexec: for this process alone
+        with tempfile.TemporaryDirectory(prefix="lrd-") as folder:
+            try:
+                return _load(Path(folder), name, command)
+            except OSError as error:
+                raise CompilationError(f"{error}") from error
+
+
+def _load(folder: Path, name: str, command: list[str]) -> Any:
+    library = folder / name
+    if not library.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            built = Path(scratch) / name
+            _run([*command, "-o", str(built)])
+            os.replace(built, library)
+    function = ctypes.CDLL(str(library)).step
+    function.restype = None
+    pointer = ctypes.c_void_p
+    function.argtypes = [pointer, ctypes.c_int64, pointer, pointer, ctypes.c_int, pointer]
+    return functools.partial(function)  # which, unlike the function, can be a dictionary's key
+
+
+@functools.cache
+def parallel() -> int | None:
+    """Address of the GOMP_parallel of the OpenMP that torch has loaded, None without one.
+
+    The kernel starts its threads by it: another OpenMP's would go on spinning beside torch's.
+    """
+    try:
+        function = ctypes.CDLL(torch._C.__file__).GOMP_parallel
+    except (AttributeError, OSError):
+        return None
+    return ctypes.cast(function, ctypes.c_void_p).value
+
+
+def _compiler() -> list[str]:
+    if sys.platform not in ("linux", "darwin"):
+        raise CompilationError(f"it is built on Linux and macOS, this is {sys.platform}")
+    if os.environ.get("CC"):
+        return shlex.split(os.environ["CC"])
+    for name in _COMPILERS:
+        if shutil.which(name):
+            return [name]
+    raise CompilationError(f"none of the compilers {', '.join(_COMPILERS)} is on the PATH")
+
+
+def _run(command: list[str]) -> str:
+    """What a command prints; CompilationError with the compiler's first complaint if it fails."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise CompilationError(f"{command[0]} does not start ({error})") from error
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or ["no message"]
+        raise CompilationError(f"{command[0]} ended with {done.returncode} ({lines[0].strip()})")
+    return done.stdout
+
+
+def _folder() -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if not os.path.isabs(cache):  # as it stays where nobody has a home
+        raise FileNotFoundError(f"no folder for caches: {cache}")
+    return Path(cache) / "lrd"

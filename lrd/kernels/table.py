@@ -1,0 +1,134 @@
+"""The tables that step.c reads: the tensors of a step, the keys of their masks, and the scalars."""
+
+from __future__ import annotations
+
+import functools
+import math
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lrd.kernels.build import parallel
+from lrd.mask import BLOCK, Draw, parameter_words, step_words
+from lrd.shards import Part
+
+_CHUNK = 1 << 15  # elements below which threads are not worth waking
+_TENSORS = 5  # addresses in a row of the table: weights, gradient and up to three of the state
+_SCALARS = 8
+_ROW = _TENSORS + 7
+
+
+class Table:
+    """What one call of a kernel works on. It holds addresses: the caller keeps the tensors."""
+
+    def __init__(self) -> None:
+        self._rows, self._scalars, self._layouts = array("q"), array("d"), array("q")
+        self._places: dict[tuple[int, ...], int] = {}
+        self._h: Sequence[Any] | None = None
+        self._elements = 0
+
+    def add(
+        self, tensors: Sequence[Tensor], spans: Sequence[Span], draw: Draw, h: Sequence[Any] = ()
+    ) -> None:
+        """Add weights, gradient and state, all of the layout that `spans` is of."""
+        if h is not self._h:
+            self._h = h
+            self._scalars.extend([float(value) for value in h])
+            self._scalars.extend([0.0] * (_SCALARS - len(h)))
+        addresses = [tensor.data_ptr() for tensor in tensors]
+        step0, step1 = step_words(draw.step)
+        for span in spans:
+            word0, word1 = parameter_words(draw.seed, draw.index, span.block)
+            begin = span.begin * tensors[0].element_size()
+            self._rows.extend([address + begin for address in addresses])
+            self._rows.extend([0] * (_TENSORS - len(addresses)))
+            keys = (word0 ^ step0, word1 ^ step1, draw.limit)
+            scalars, layout = max(len(self._scalars) // _SCALARS - 1, 0), self._place(span.layout)
+            self._rows.extend((span.count, span.first, *keys, scalars, layout))
+            self._elements += span.count
+
+    def _place(self, layout: tuple[int, ...]) -> int:
+        place = self._places.get(layout)
+        if place is None:
+            place = self._places[layout] = len(self._layouts)
+            self._layouts.extend(layout)
+        return place
+
+    def run(self, kernel: Callable[..., None]) -> None:
+        """Let a kernel work on all that was added, on as many threads as torch uses."""
+        threads = torch.get_num_threads() if self._elements > _CHUNK else 1
+        rows, scalars, layouts = (
+            numbers.buffer_info()[0] for numbers in (self._rows, self._scalars, self._layouts)
+        )
+        kernel(rows, len(self._rows) // _ROW, scalars, layouts, threads, parallel())
+
+
+class Span(NamedTuple):
+    """A piece of a tensor's memory within one block of the whole tensor."""
+
+    begin: int  # where in the tensor's memory, in elements
+    count: int
+    block: int
+    first: int  # the index, in its block, of the element at `begin`
+    layout: tuple[int, ...]  # length and stride of a line, number of pairs (size, stride), pairs
+
+
+_IN_LINE = (1 << 62, 1, 0)  # indices follow memory: one line
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def spans(
+    shape: tuple[int, ...], strides: tuple[int, ...], part: Part | None = None
+) -> list[Span] | None:
+    """How the elements of a tensor, which may be a part of a whole, lie in memory.
+
+    None for what a kernel cannot walk: memory with gaps or shared by elements, and wholes of more
+    than a block whose indices do not follow memory.
+    """
+    whole, offset = (shape, (0,) * len(shape)) if part is None else (part.whole, part.offset)
+    steps = [math.prod(whole[dim + 1 :]) for dim in range(len(whole))]
+    first = sum(place * step for place, step in zip(offset, steps, strict=True))
+    dims = sorted(
+        (stride, size, step)
+        for stride, size, step in zip(strides, shape, steps, strict=True)
+        if size != 1
+    )
+    dense, lines = 1, []  # (size, stride of the index), those merged that follow each other
+    for stride, size, step in dims:
+        if stride != dense:
+            return None
+        dense *= size
+        if lines and step == lines[-1][0] * lines[-1][1]:
+            lines[-1] = (lines[-1][0] * size, lines[-1][1])
+        else:
+            lines.append((size, step))
+    if len(lines) <= 1 and all(step == 1 for _, step in lines):
+        return _blocks(first, dense)
+    if math.prod(whole) > BLOCK:
+        return None
+    (length, stride), *outer = lines
+    return [Span(0, dense, 0, first, (length, stride, len(outer), *sum(outer, ())))]
+
+
+def _blocks(first: int, count: int) -> list[Span]:
+    """Cut `count` elements in line, the first of index `first`, where blocks end."""
+    found, begin = [], 0
+    while begin < count:
+        block, element = divmod(first + begin, BLOCK)
+        size = min(BLOCK - element, count - begin)
+        found.append(Span(begin, size, block, element, _IN_LINE))
+        begin += size
+    return found
+
+
+def fits(tensor: Tensor, W: Tensor) -> bool:
+    """Whether a tensor's elements are of the dtype and lie in the order of those of `W`."""
+    return (
+        tensor.dtype == W.dtype
+        and tensor.shape == W.shape
+        and (tensor.stride() == W.stride() or (tensor.is_contiguous() and W.is_contiguous()))
+        and tensor.device == W.device
+    )

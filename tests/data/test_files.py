@@ -1,0 +1,193 @@
+"""Files: roots, bytes, text and images that are not what they should be, and bounds on memory."""
+
+import io
+import os
+import random
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from scipy.io import savemat
+
+from data.batches import DataError
+from data.cifar import cifar10
+from data.files import (
+    MAX_PIXELS,
+    CheckedFile,
+    data_root,
+    decode_image,
+    decode_text,
+    image_size,
+    read_bytes,
+)
+from data.idx import read_idx
+from data.voc_files import checked, decode_mask, decode_objects
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert data_root("~/data") == tmp_path / "data"
+    assert data_root("a~b") == Path("a~b")
+
+
+@pytest.mark.parametrize("root", ["", "  ", None, 3, "a\0b", "~nobody-of-this-name/x", "x" * 5000])
+def test_a_root_that_names_no_folder_says_what_to_set(root):
+    with pytest.raises(DataError, match=r"data.root is .*data.root=… or the variable LRD_DATA"):
+        data_root(root)
+
+
+def test_a_root_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="which is no folder"):
+        data_root(str(tmp_path / "file"))
+
+
+def test_bytes_are_a_files_and_not_more_than_expected(tmp_path):
+    path = tmp_path / "file"
+    with pytest.raises(DataError, match="file is missing"):
+        read_bytes(path)
+    path.write_bytes(b"12345")
+    assert read_bytes(path, 5) == b"12345"
+    with pytest.raises(DataError, match="file has more than 4 bytes"):
+        read_bytes(path, 4)
+    with pytest.raises(DataError, match="is a folder or a device"):
+        read_bytes(tmp_path)
+    os.mkfifo(tmp_path / "pipe")  # reading it would wait for ever
+    with pytest.raises(DataError, match="pipe is a folder or a device"):
+        read_bytes(tmp_path / "pipe")
+    path.unlink()
+    path.symlink_to("file")  # a link to itself
+    with pytest.raises(DataError, match="file is missing"):
+        read_bytes(path)
+
+
+def test_a_checked_file_is_read_as_it_was_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    file, content = checked(path)
+    assert isinstance(file, CheckedFile)
+    assert content == file.read() == b"one"
+    path.write_bytes(b"two")
+    with pytest.raises(DataError, match="file has changed since it was checked"):
+        file.read()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_text_is_read_by_its_byte_order_mark(tmp_path, encoding):
+    assert decode_text("Größe\n".encode(encoding), tmp_path) == "Größe\n"
+
+
+def test_text_in_an_encoding_that_is_not_its_own_is_named(tmp_path):
+    with pytest.raises(DataError, match=r"x.txt is not utf-8 text .*save it as UTF-8"):
+        decode_text("Größe".encode("latin-1"), tmp_path / "x.txt")
+    with pytest.raises(DataError, match=r"x.txt names the encoding 'klingon', which is unknown"):
+        decode_text(b"x", tmp_path / "x.txt", "klingon")
+
+
+def png_of(width, height):
+    """A PNG whose header claims a size; its content would be all zeros."""
+
+    def chunk(name, content):
+        sum_ = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + sum_
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        [chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(b"\0" * 1000)), chunk(b"IEND", b"")]
+    )
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize(
+    "size", [(8001, 8000), (10_000, 10_000), (20_000, 20_000), (2**31 - 1,) * 2]
+)
+@pytest.mark.parametrize("read", [decode_image, image_size])
+def test_images_of_more_pixels_than_memory_is_meant_for_are_named(size, read):
+    assert size[0] * size[1] > MAX_PIXELS
+    with pytest.raises(DataError, match=r"x\.png (has .* pixels, expected at most|cannot be read)"):
+        read(png_of(*size), "x.png")
+
+
+def test_files_that_start_a_program_are_no_images():
+    postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n%%EOF\n"
+    with pytest.raises(DataError, match="cannot be read as an image"):
+        decode_image(postscript, "x.jpg")
+
+
+def encoded(kind, mode):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 21, (24, 32), np.uint8))
+    content = io.BytesIO()
+    image.convert(mode).save(content, kind)
+    return content.getvalue()
+
+
+def mat():
+    content = io.BytesIO()
+    savemat(content, {"GTcls": {"Segmentation": np.ones((24, 32), np.uint8)}}, do_compression=True)
+    return content.getvalue()
+
+
+ANNOTATION = (
+    b'<?xml version="1.0" encoding="utf-8"?><annotation><object><name>dog</name><bndbox>'
+    b"<xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax></bndbox></object></annotation>"
+)
+READERS = {
+    "jpg": (encoded("JPEG", "RGB"), lambda content, path: decode_image(content, path, "RGB")),
+    "png": (encoded("PNG", "P"), decode_mask),
+    "webp": (encoded("WEBP", "RGB"), decode_image),
+    "mat": (mat(), decode_mask),
+    "xml": (ANNOTATION, lambda content, path: decode_objects(content, path, (32, 24))),
+    "idx": (b"\0\0\x08\x03" + struct.pack(">III", 2, 3, 4) + bytes(24), None),
+}
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_files_damaged_at_random_are_read_or_named(tmp_path, kind):
+    """400 files with bytes changed, removed or repeated: no other error than DataError."""
+    whole, read = READERS[kind]
+    path, dice = tmp_path / f"x.{kind}", random.Random(kind)
+    refused = whole_enough = 0
+    for case in range(400):
+        content = bytearray(whole)
+        for _ in range(dice.randint(1, 4)):
+            content[dice.randrange(len(content))] = dice.randrange(256)
+        if case % 4 == 0:
+            start = dice.randrange(len(content))
+            content[start : start + dice.randint(1, 40)] = b""
+        elif case % 4 == 1:
+            content = content[: dice.randrange(len(content))]
+        path.write_bytes(content)
+        try:
+            read_idx(path) if read is None else read(bytes(content), path)
+        except DataError as refusal:
+            refused += path.name in str(refusal)
+        else:
+            whole_enough += 1
+    assert refused + whole_enough == 400
+    assert refused > 100
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_bomb_of_entities_is_no_annotation(tmp_path):
+    levels = "".join(f'<!ENTITY e{number} "{f"&e{number - 1};" * 10}">' for number in range(1, 12))
+    bomb = f'<!DOCTYPE a [<!ENTITY e0 "{"x" * 100}">{levels}]><annotation>&e11;</annotation>'
+    with pytest.raises(DataError, match=r"x.xml is not well-formed XML"):
+        decode_objects(bomb.encode(), tmp_path / "x.xml", (32, 24))
+
+
+def test_a_parquet_file_that_unpacks_to_more_than_memory_is_meant_for_is_named(
+    cifar_files, monkeypatch
+):
+    path = cifar_files()
+    table = pq.read_table(path)
+    rows = [{"bytes": bytes(3_000_000), "path": None}] * 4
+    pq.write_table(pa.table({"img": rows, "label": table["label"]}), path, compression="zstd")
+    assert path.stat().st_size < 100_000
+    monkeypatch.setattr("data.parquet.MAX_BYTES", 2_000_000)
+    with pytest.raises(DataError, match=f"{path.name} unpacks to .* bytes, expected at most"):
+        cifar10(cifar_files.root)

@@ -1,0 +1,74 @@
+"""SSD and PSPNet learn by heart the drawn shapes that they are trained on, without augmentation."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torchvision.ops import batched_nms
+
+from experiments.schedule import scheduler
+from experiments.setting import build, make_optimizer
+from experiments.tasks import detection, segmentation
+from helpers.commands import configure
+from helpers.drawn import CPU, streams
+
+EPOCHS = 300  # at most; some 80 are enough
+_NMS = 0.45  # SSD's: of two objects of a class that overlap more, only one is ever detected
+
+
+def by_heart(task, config, column):
+    """Train on the images that are tested on, until the column is above 0.9 or the epochs end."""
+    data = build(config["data"])
+    data = replace(data, train_transform=data.test_transform, test=data.train)
+    train, test = data.loaders(config["batch_size"], CPU)
+    torch.manual_seed(0)
+    model = build(config["model"])
+    optimizer = make_optimizer(config, model)
+    schedule = scheduler({"name": "constant", "warmup": 30}, optimizer, len(train), EPOCHS)
+    figures = [task.evaluate(model, test)[column]]
+    for epoch in range(EPOCHS):
+        for batch in train.epoch(*streams(10 * epoch)):
+            optimizer.zero_grad()
+            task.loss(model, batch)[0].backward()
+            optimizer.step()
+            schedule.step()
+        if epoch % 10 == 9:
+            figures.append(task.evaluate(model, test)[column])
+            print(epoch + 1, figures[-1])
+        if figures[-1] > 0.9:
+            break
+    return figures, test
+
+
+def ceiling(test):
+    """The mean average precision of detecting every object exactly, after SSD's suppression."""
+    truth = [target for _, targets in test for target in targets]
+    detected = []
+    for target in truth:
+        scores = torch.ones(len(target["labels"]))
+        kept = batched_nms(target["boxes"], scores, target["labels"], _NMS)
+        boxes = {"boxes": target["boxes"][kept], "labels": target["labels"][kept]}
+        detected.append({**boxes, "scores": scores[kept]})
+    return detection.mean_average_precision(detected, truth)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("masked", [False, True])
+def test_ssd_learns_its_training_images_by_heart(tmp_path, masked):
+    words = ["experiment=ssd", f"data.root={tmp_path}", f"lrd.enabled={masked}"]
+    config = configure(*words, "lrd.compile=false", runs_dir=tmp_path)
+    figures, test = by_heart(detection, config, "map50")
+    best = ceiling(test)
+    assert best > 0.9
+    assert figures[0] < 0.1
+    assert 0.9 < figures[-1] <= best + 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("masked", [False, True])
+def test_pspnet_learns_its_training_images_by_heart(tmp_path, masked):
+    words = ["experiment=pspnet", f"data.root={tmp_path}", f"lrd.enabled={masked}"]
+    config = configure(*words, "lrd.compile=false", runs_dir=tmp_path)
+    figures, _ = by_heart(segmentation, config, "mean_iou")
+    assert figures[0] < 0.3
+    assert figures[-1] > 0.9
