@@ -17,7 +17,7 @@ from experiments.record.faults import FINISHED
 from experiments.record.reader import LeftOut, Run, Runs, read_runs
 from experiments.tasks import Column, task_module
 from scripts.catalogue import ITEMS, Item, figure_item, own_arms, own_items
-from scripts.titles import net_name, task_of, title
+from scripts.titles import name_of, task_of, title
 
 PAPER = Path(__file__).parent.parent / "results" / "paper"
 _IMAGE_TASKS = ("classification", "segmentation", "detection")
@@ -95,7 +95,7 @@ def read_item(name: str, runs_dir: Path, scale: str, experiment: str | None) -> 
     item = ITEMS[name] if name in ITEMS else figure_item(name)
     if experiment is not None and experiment not in item.experiments:
         item = item.of_experiment(experiment)
-    read = [read_runs(runs_dir, scale=scale, experiment=each) for each in item.experiments]
+    read = [read_runs(runs_dir, scale=scale, experiment=of) for of in item.experiments]
     return item, Runs(
         [run for runs, _ in read for run in runs], [run for _, odd in read for run in odd]
     )
@@ -213,7 +213,7 @@ def conditions(experiment: Experiment) -> str:
 def _net(run: Run) -> str:
     hidden = ("_target_", "name", "num_classes")
     sizes = [f"{key} {value}" for key, value in run.config["model"].items() if key not in hidden]
-    return ", ".join(sizes) or net_name(run.config)
+    return ", ".join(sizes) or name_of(run.config["model"])
 
 
 def _data(run: Run) -> str:
@@ -223,7 +223,7 @@ def _data(run: Run) -> str:
     words = {"train": "training", "test": "test"}
     counts = [f"{source[key]:,} {word}" for key, word in words.items() if key in source]
     size = f", {' and '.join(counts)} {samples}" if counts else ""
-    return f"{source.get('name', 'without a name')}{form}{size}"
+    return f"{source.get('name') or name_of(run.config['data'])}{form}{size}"
 
 
 def _device(run: Run) -> str:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from hydra import compose, initialize_config_dir
@@ -33,8 +33,7 @@ from experiments.loop import autocast
 from experiments.methods import masked
 from experiments.record.reader import RecordError
 from experiments.record.writer import is_finished
-from experiments.setting import build, make_optimizer, net_node
-from experiments.tasks import task_module
+from experiments.setting import make_optimizer, prepare
 from experiments.validate import check, resolve
 
 CONF = str(Path(__file__).parent.parent / "conf")
@@ -108,18 +107,16 @@ def optimizer_kind(config: Config) -> str:
 
 
 def calibrate(configs: list[Config]) -> Cost:
-    """Measure runs of one kind of net in this process; masks by the eager step.
+    """Measure runs of one kind of net in this process.
 
     Raises DataError where their data is not there.
     """
-    config, device = configs[0], torch.device("cpu")
+    config = {**configs[0], "device": "cpu", "model": dict(configs[0]["model"])}
+    if "encoder_weights" in config["model"]:
+        config["model"] |= {"encoder_weights": None, "weights_file": None}  # not pretrained
     torch.set_num_threads(config["threads"])
-    task = task_module(config["task"])
-    batch, steps, tested = _batch(config, device)
-    node = net_node(config)
-    if "encoder_weights" in node:
-        node |= {"encoder_weights": None, "weights_file": None}  # the same net, not pretrained
-    net = build(node)
+    device, task, train, _, provenance, net, *_ = prepare(config)
+    batch = next(iter(train.epoch(*(torch.Generator().manual_seed(seed) for seed in (0, 1)))))
     if config["channels_last"]:
         net.register_forward_pre_hook(
             lambda _, inputs: tuple(
@@ -127,31 +124,19 @@ def calibrate(configs: list[Config]) -> Cost:
             )
         )
 
-    def train() -> None:
+    def propagate() -> None:
         net.zero_grad()
         with autocast(config, device):
             loss, _ = task.loss(net, batch)
         loss.backward()
 
-    step, epoch = timed(train), {}
+    step, epoch = timed(propagate), {}
+    tested = provenance["test"] / config["batch_size"] * _EVALUATION
     for alike in configs:
-        eager = {**alike, "lrd": {**alike["lrd"], "compile": False}}
-        update = timed(make_optimizer(eager, net).step)
-        epoch[optimizer_kind(alike)] = steps * (step + update) + tested * step * _EVALUATION
+        update = timed(make_optimizer(alike, net).step)
+        epoch[optimizer_kind(alike)] = len(train) * (step + update) + tested * step
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Cost(epoch, peak)
-
-
-def _batch(config: Config, device: torch.device) -> tuple[Any, int, float]:
-    """The first training batch, how many there are, and the test samples by the batch size."""
-    node = config["data"]
-    if "_target_" not in node:  # a task without data
-        return None, node["steps"], 0
-    data = build({**node, **({"workers": 0} if "workers" in node else {})})
-    train, _ = data.loaders(config["batch_size"], device)
-    streams = (torch.Generator().manual_seed(seed) for seed in (0, 1))
-    batch = next(iter(train.epoch(*streams)))
-    return batch, len(train), data.provenance["test"] / config["batch_size"]
 
 
 def timed(function: Callable[[], object]) -> float:

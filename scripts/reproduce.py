@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,8 @@ from scripts.plan import PlanError, Planned, run_name, runs_of, states, summary
 
 CONF = Path(__file__).parent.parent / "conf"
 DAY = 24  # hours
+# Exit statuses of what a signal has ended, by itself or caught, as a shell has them
+ENDED = {code: 128 + number for number in (2, 15) for code in (-number, 128 + number)}
 # How each launcher is told that so many runs may go on at a time
 AT_A_TIME = {
     "joblib": "hydra.launcher.n_jobs",
@@ -144,9 +147,25 @@ def _lacking(item: Item, scale: str, seeds: str) -> list[str]:
 
 
 def _run(module: str, *words: str) -> int:
-    """Run a module of the suite, show its command, and return its exit status."""
+    """Run a module of the suite, show its command, and return its exit status.
+
+    Signals are the module's, which may have a checkpoint to write: one that they have ended ends
+    this command too.
+    """
     print(f"+ python -m {shlex.join([module, *words])}", file=sys.stderr, flush=True)
-    return subprocess.run([sys.executable, "-m", module, *words], check=False).returncode
+    process = subprocess.Popen([sys.executable, "-m", module, *words])
+    before = {
+        signal.SIGINT: signal.signal(signal.SIGINT, lambda *_: None),  # a terminal's is for both
+        signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+    }
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if code in ENDED:
+        sys.exit(ENDED[code])
+    return code
 
 
 if __name__ == "__main__":

@@ -20,7 +20,9 @@ def title(experiment: str, configs: Iterable[Config] = ()) -> str:
     Without runs the names are those of the experiment's file, without a file the experiment's own.
     """
     nodes = [(config["data"], config["model"]) for config in configs] or _nodes_of_file(experiment)
-    groups = [sorted({_name(node) for node in group} - {""}) for group in zip(*nodes, strict=True)]
+    groups = [
+        sorted({name_of(node) for node in group} - {""}) for group in zip(*nodes, strict=True)
+    ]
     return ", ".join(" or ".join(names) for names in groups if names) or experiment
 
 
@@ -29,13 +31,11 @@ def task_of(experiment: str) -> str | None:
     return _yaml(CONF / "experiment" / f"{experiment}.yaml").get("task")
 
 
-def net_name(config: Config) -> str:
-    """Takes a configuration, returns its net's name."""
-    return _name(config["model"])
+def name_of(node: dict[str, Any]) -> str:
+    """Takes the configuration of a net or data set, returns the name that it declares.
 
-
-def _name(node: dict[str, Any]) -> str:
-    """The name that a net or data set declares; for one recorded without it, its file's."""
+    For one recorded without a name it is that of the file with the same `_target_`.
+    """
     target = node.get("_target_", "")
     return node.get("name") or _declared_names().get(target) or target.rpartition(".")[2]
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import platform
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ import torch
 
 from data.batches import DataError
 from data.mnist import mnist
+from experiments.record.machine import environment
 from scripts.benchmark import epoch, process, step
 from scripts.benchmark.figure import draw
 from scripts.benchmark.measure import PARTS, Result
@@ -53,10 +52,9 @@ def results_of(part: str, root: str, threads: int, rounds: int) -> Iterator[Resu
 def row(result: Result) -> str:
     """A line of the Markdown table."""
     times = ["" if time is None else f"{time:.4g}" for time in (result.ours, result.other)]
-    unit = f" {result.unit}" if result.unit else ""
     goal = "" if result.goal is None else f"{result.goal:g}"
-    met = "**no**" if result.met == "no" else result.met
-    value = f"{result.value:.3g}{unit}"
+    value = f"{result.value:.3g} {result.unit}".strip()
+    met = result.met.replace("no", "**no**")
     return "| " + " | ".join([result.what, *times, value, goal, met, result.note]) + " |"
 
 
@@ -80,16 +78,12 @@ def write(results: list[Result], out: Path, conditions: str) -> None:
 
 def conditions(threads: int, rounds: int) -> str:
     """What was measured where, for the head of the table."""
-    cpu = Path("/proc/cpuinfo")
-    names = [line for line in cpu.read_text().splitlines() if line.startswith("model name")]
-    processor = names[0].split(":")[1].strip() if names else platform.machine()
-    compiler = os.environ.get("CXX", "g++")
-    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=True)
+    machine = environment(torch.device("cpu"))
     return (
         f"Medians of {rounds} alternating rounds (training and compilation: "
         f"{min(rounds, EPOCH_ROUNDS)}), {threads} threads on {os.cpu_count()} cores of "
-        f"{processor} ({torch.backends.cpu.get_cpu_capability()}), torch {torch.__version__}, "
-        f"Python {platform.python_version()}, {version.stdout.splitlines()[0]}, float32 unless "
+        f"{machine['cpu']} ({torch.backends.cpu.get_cpu_capability()}), torch "
+        f"{machine['versions']['torch']}, Python {machine['versions']['python']}, float32 unless "
         "it says otherwise. Ratios are the medians of the rounds' ratios. The limit of a step is "
         "what it must read and write over the bandwidth that a ← a + s b reached in the same run. "
         "The runner flushes denormal numbers to zero; what it is compared with leaves them as "

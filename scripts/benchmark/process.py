@@ -14,17 +14,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch._dynamo.utils import calculate_time_spent
 
 import lrd
 from models.resnet import resnet34
-from scripts.benchmark.measure import FAST, Result, random_parameters
+from scripts.benchmark.measure import FAST, Result, random_parameters, timed
 
 
 def memory(threads: int) -> Iterator[Result]:
@@ -51,40 +49,19 @@ def compilation(threads: int, rounds: int) -> Iterator[Result]:
             cold.append(_run("first", "lrd", threads, cache))
             warm.append(_run("first", "lrd", threads, cache))
     what = "first step of Adam+LRD, ResNet-34's parameters, fresh process"
-    for name, times, goal in (("empty cache", cold, 15.0), ("torch's cache", warm, 3.0)):
-        rounds_text = ", ".join(f"{time['seconds']:.1f}" for time in times)
-        median = {kind: statistics.median(time[kind] for time in times) for kind in times[0]}
-        note = (
-            f"rounds: {rounds_text} s; of it torch's tracer {median['tracer']:.1f} s, its compiler "
-            f"{median['compiler']:.1f} s, imports and the rest {median['rest']:.1f} s"
-        )
-        value = median["seconds"]
+    for name, seconds, goal in (("empty cache", cold, 15.0), ("filled cache", warm, 3.0)):
+        note = f"rounds: {', '.join(f'{second:.1f}' for second in seconds)} s"
+        value = statistics.median(seconds)
         yield Result("compile", f"{what}, {name}", value=value, unit="s", goal=goal, note=note)
 
 
-def _run(what: str, optimizer: str, threads: int, cache: str | None = None) -> dict[str, Any]:
+def _run(what: str, optimizer: str, threads: int, cache: str | None = None) -> Any:
     command = [sys.executable, "-m", "scripts.benchmark.process", what, optimizer, str(threads)]
-    environment = {**os.environ, **({"TORCHINDUCTOR_CACHE_DIR": cache} if cache else {})}
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment, text=True)
+    caches = dict.fromkeys(("TORCHINDUCTOR_CACHE_DIR", "XDG_CACHE_HOME"), cache) if cache else {}
+    done = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, env={**os.environ, **caches}, text=True
+    )
     return json.loads(done.stdout.splitlines()[-1])
-
-
-def first_step(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """Seconds of a process's first step, with all compilations, and of its parts.
-
-    torch's tracer is loaded before: constructing any of torch's optimizers imports it.
-    """
-    begin = time.perf_counter()
-    optimizer.step()
-    seconds = time.perf_counter() - begin
-    spent = calculate_time_spent()
-    whole, compiler = spent["entire_frame_compile"], spent["backend_compile"]
-    return {
-        "seconds": seconds,
-        "tracer": whole - compiler,
-        "compiler": compiler,
-        "rest": seconds - whole,
-    }
 
 
 def step_memory(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
@@ -124,8 +101,9 @@ def main() -> None:
         optimizer: torch.optim.Optimizer = lrd.Adam(params, **FAST)
     else:
         optimizer = torch.optim.Adam(params, fused=True)
-    measured = step_memory if options.what == "memory" else first_step
-    print(json.dumps(measured(optimizer)))
+    # torch's tracer is loaded by now: constructing any of torch's optimizers imports it
+    measured = step_memory(optimizer) if options.what == "memory" else timed(optimizer.step)()
+    print(json.dumps(measured))
 
 
 if __name__ == "__main__":

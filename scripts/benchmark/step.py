@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
 import math
 import subprocess
 from collections.abc import Callable, Iterator
@@ -11,7 +9,6 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._dynamo.utils import counters
 
 import lrd
 from models.fcnet import fcnet
@@ -63,7 +60,6 @@ SIZES = (
     Size("21 M parameters", resnet34, 1.05, 5, compiled=False),
     Size("1.8 M parameters", fcnet, 1.25, 20, compiled=True),
 )
-PEERS = (("magma", "magma-optimizer"), ("pytorch_optimizer", "pytorch-optimizer"))
 GROWTH = (10**5, 10**6, 10**7, 3 * 10**7, 10**8)
 
 
@@ -140,7 +136,6 @@ def masks(rounds: int) -> Iterator[Result]:
         rivals = {
             "torch.bernoulli": plain_adam(random_parameters(model), bernoulli),
             "torch.rand_like <": plain_adam(random_parameters(model), uniform),
-            **dict(_peers(model)),
         }
         slow = {
             "Adam+LRD, eager step": lrd.Adam(random_parameters(model), compile=False).step,
@@ -152,14 +147,12 @@ def masks(rounds: int) -> Iterator[Result]:
         numbers = {"size": size.name, "parameters": total}
         for kind in rivals:
             goal = 0.05 if kind == "torch.bernoulli" else None
-            note = "a draw for each tensor" if "Magma" in kind else "a loop over parameters"
-            times = seconds["Adam+LRD"], seconds[kind]
-            yield compare("masks", "Adam+LRD", kind, *times, **numbers, goal=goal, note=note)
+            sides = "Adam+LRD", kind, seconds["Adam+LRD"], seconds[kind]
+            note = "a loop over parameters"
+            yield compare("masks", *sides, **numbers, goal=goal, note=note)
         for kind in slow:
-            yield compare(
-                "masks", kind, "fused Adam", seconds[kind], seconds["fused Adam"], **numbers
-            )
-    yield recompilations()
+            sides = kind, "fused Adam", seconds[kind], seconds["fused Adam"]
+            yield compare("masks", *sides, **numbers)
 
 
 def plain_adam(params: Params, draw: Callable[[Tensor], Tensor]) -> Step:
@@ -190,34 +183,6 @@ def bernoulli(param: Tensor) -> Tensor:
 def uniform(param: Tensor) -> Tensor:
     """The fastest eager mask from the global generator."""
     return torch.rand_like(param) < KEEP_PROB
-
-
-def _peers(model: nn.Module) -> Iterator[tuple[str, Step]]:
-    """Other packages that mask updates, where they are installed."""
-    for module, package in PEERS:
-        try:
-            magma = importlib.import_module(module).Magma
-        except ImportError as error:
-            print(f"skipped: {package} ({error})", flush=True)
-            continue
-        name = f"{package} {importlib.metadata.version(package)} (Magma)"
-        yield name, magma(torch.optim.Adam(random_parameters(model))).step
-
-
-def recompilations() -> Result:
-    """Compilations that 100 steps cause in which learning rate and keep_prob change each time."""
-    optimizer = lrd.Adam(random_parameters(fcnet()), **FAST)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 100)
-    optimizer.step()
-    counters.clear()
-    for number in range(100):
-        optimizer.param_groups[0]["keep_prob"] = 1 - number / 100
-        optimizer.step()
-        schedule.step()
-    count = counters["stats"]["unique_graphs"] + counters["inductor"]["fxgraph_cache_miss"]
-    what = "compilations in 100 steps of changing learning rate and keep_prob"
-    note = "torch's own counters"
-    return Result("masks", what, value=count, unit="compilations", goal=0, note=note)
 
 
 def _last_cache() -> int:

@@ -20,6 +20,7 @@ from scripts.catalogue import FIGURES, ITEMS, Item
 from scripts.figures import toy, voc
 from scripts.figures.curves import learning_curves
 from scripts.figures.method import DRAWINGS
+from scripts.figures.readme import draw_lrd
 from scripts.figures.style import STYLE, save
 from scripts.gather import Experiment, ResultError, gather, read_item, require_runs
 
@@ -33,17 +34,18 @@ def write_figures_of(item: Item, runs: Runs, out: Path, scale: str) -> list[Path
     experiments = [gather(runs, name, item.arms()) for name in item.experiments]
     paths = []
     with mpl.rc_context(STYLE):
-        for name, figure in _drawn(item, experiments, scale).items():
+        for name, figure in drawn(item, experiments, scale).items():
             alone = name == "lrd" or name.endswith("-predictions")  # shown on pages only
             kinds = ("png",) if alone else ("png", "pdf")
             paths += save(figure, *(folder / f"{name}.{kind}" for kind in kinds))
     return paths
 
 
-def _drawn(item: Item, experiments: list[Experiment], scale: str) -> dict[str, Figure]:
+def drawn(item: Item, experiments: list[Experiment], scale: str) -> dict[str, Figure]:
     """The item's figures by name."""
     if item.layout == "drawing":
-        return {name: DRAWINGS[name]() for name in item.figures}
+        draw = {**DRAWINGS, "lrd": draw_lrd}
+        return {name: draw[name]() for name in item.figures}
     run = {experiment.name: experiment for experiment in experiments if experiment.runs}
     figures = {name: run[of] for name, of in item.figures.items() if of in run}
     if item.layout == "toy":
@@ -56,14 +58,14 @@ def _drawn(item: Item, experiments: list[Experiment], scale: str) -> dict[str, F
             name: learning_curves(item, experiment, scale, name in released)
             for name, experiment in figures.items()
         }
-    drawn = {}
+    curves_and_pictures = {}
     for name, experiment in figures.items():
-        drawn[name] = voc.learning_curves(item, experiment, scale)
+        curves_and_pictures[name] = voc.learning_curves(item, experiment, scale)
         try:
-            drawn[f"{name}-predictions"] = voc.pictures(item, experiment)
+            curves_and_pictures[f"{name}-predictions"] = voc.pictures(item, experiment)
         except voc.NoPictures as reason:
             print(f"{reason}: {name}-predictions.png is not made", file=sys.stderr)
-    return drawn
+    return curves_and_pictures
 
 
 def make_figures(

@@ -1,4 +1,4 @@
-"""Figures 1 to 3 and the README's picture: the method computed and drawn, without runs.
+"""Figures 1 to 3: the method computed and drawn, without runs.
 
 The masks are `lrd.keep_mask`'s.
 """
@@ -6,6 +6,7 @@ The masks are `lrd.keep_mask`'s.
 from __future__ import annotations
 
 from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,19 +16,14 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 import lrd
-from scripts.figures.style import canvas, caption, legend, panels
+from scripts.figures.style import caption, legend, panels
 
 KEEP_PROB = 0.5
-BLUE, RED, YELLOW, GREEN, GREY = "#0072B2", "#D55E00", "#F0E442", "#009E73", "0.6"
+BLUE, RED, YELLOW, GREY = "#0072B2", "#D55E00", "#F0E442", "0.6"
 SADDLE_START, SADDLE_STEPS, SADDLE_RATE = (1.25, 1.25), 9, 0.15
 SADDLE_SEED = 7  # of the masks: one in which few steps drop both, for a clear picture
 LAYERS = (3, 4, 4, 2)  # units of Figure 2's net
 CUBE_START, CUBE_RATE = (1.0, 1.0, 1.0), 0.2
-SIDE, STEPS, MOMENTUM = 8, 5, 0.9  # of the README's picture
-ROWS = {
-    "Without LRD: every parameter takes its update ΔW": False,
-    "With LRD, p = 0.5: about half of them do, drawn anew at every step": True,
-}
 
 
 def saddle(point: Tensor) -> Tensor:
@@ -72,10 +68,10 @@ def draw_saddle() -> Figure:
         axes.set_title(f"{title}\nf = {f_last} after {SADDLE_STEPS} steps")
         axes.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), aspect="equal", xlabel="x")
     figure.axes[0].set_ylabel("y")
-    line = {"linestyle": "none", "markeredgecolor": "black"}
+    dot = {"linestyle": "none", "marker": "o", "mec": "black"}
     handles = [
-        Line2D([], [], marker="o", color=RED, label="initial state", **line),
-        Line2D([], [], marker="o", color=YELLOW, label="subsequent states", **line),
+        Line2D([], [], color=RED, label="initial state", **dot),
+        Line2D([], [], color=YELLOW, label="subsequent states", **dot),
         Line2D([], [], color=RED, label="update of a parameter"),
         Line2D([], [], marker="x", color="0.3", linestyle=":", label="dropped learning rate"),
         Line2D([], [], marker="+", color="black", linestyle="none", label="saddle point"),
@@ -96,12 +92,16 @@ def _draw_updates(axes: Axes, state: list[float], update: list[float], kept: lis
         tip = list(state)
         tip[number] += change
         if keep:
-            arrow = {"arrowstyle": "-|>,head_width=0.18,head_length=0.35", "color": RED, "lw": 1.1}
-            arrow |= {"shrinkA": 0, "shrinkB": 0}
-            axes.annotate("", tip, state, arrowprops=arrow, zorder=3, annotation_clip=True)
+            head = "-|>,head_width=0.18,head_length=0.35"
+            _draw_arrow(axes, state, tip, 3, color=RED, lw=1.1, arrowstyle=head)
         else:
             axes.plot(*zip(state, tip, strict=True), color="0.3", linestyle=":", lw=0.9, zorder=3)
             axes.plot(*tip, marker="x", color="0.3", markersize=5, zorder=3)
+
+
+def _draw_arrow(axes: Axes, start: Any, tip: Any, zorder: int, **style: Any) -> None:
+    arrow = {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, **style}
+    axes.annotate("", tip, start, arrowprops=arrow, zorder=zorder)
 
 
 def net_masks(step: int) -> list[Tensor]:
@@ -126,8 +126,7 @@ def draw_net() -> Figure:
     """Figure 2: which weights of a net are updated by back-propagation, dropout and LRD."""
     figure, grid = panels(1, 4, 2.7)
     everything = [torch.ones(units, dtype=torch.bool) for units in LAYERS]
-    pairs = list(pairwise(LAYERS))
-    every_weight = [torch.ones(above, below, dtype=torch.bool) for below, above in pairs]
+    every_weight = [mask | True for mask in net_masks(0)]
     weights = {
         "(a) back-propagation": (everything, every_weight),
         "(b) dropout": (unit_masks(), every_weight),
@@ -172,10 +171,10 @@ def _draw_weights(axes: Axes, units: list[Tensor], weights: list[Tensor]) -> Non
             else:
                 axes.plot(*ends, color=RED, linewidth=1.1, linestyle=(0, (2, 1.5)), zorder=1)
     for layer, kept in enumerate(units):
-        for place, there in zip(places[layer], kept.tolist(), strict=True):
-            face, edge = ("white", "black") if there else ("0.85", GREY)
+        for place, keep in zip(places[layer], kept.tolist(), strict=True):
+            face, edge = ("white", "black") if keep else ("0.85", GREY)
             axes.plot(*place, "o", markersize=10, mfc=face, mec=edge, zorder=3)
-            if not there:
+            if not keep:
                 axes.plot(*place, "x", markersize=7, color="0.3", zorder=4)
 
 
@@ -207,9 +206,8 @@ def draw_descent_paths() -> Figure:
         for number, (keep, name) in enumerate(zip(kept, ("w₁", "w₂", "w₃"), strict=True)):
             _draw_component(axes, number, full, keep, name)
         if any(kept):
-            arrow = {"arrowstyle": "-|>", "color": "black", "lw": 1.3, "linestyle": (0, (3, 2))}
-            arrow |= {"shrinkA": 0, "shrinkB": 0}
-            axes.annotate("", _projected(update), (0, 0), arrowprops=arrow, zorder=5)
+            dashed = {"color": "black", "lw": 1.3, "linestyle": (0, (3, 2))}
+            _draw_arrow(axes, (0, 0), _projected(update), 5, **dashed)
         axes.plot(0, 0, "o", color=BLUE, markersize=7, zorder=6)
         dropped = ", ".join("1" if keep else "0" for keep in kept)
         change = f"f: {before:.2f} → {f:.2f}" if any(kept) else f"f stays {before:.2f}"
@@ -252,8 +250,7 @@ def _draw_component(axes: Axes, number: int, full: Tensor, keep: bool, name: str
     """One parameter's update, with its name at the tip."""
     tip = _projected(torch.eye(3)[number] * full)
     if keep:
-        arrow = {"arrowstyle": "-|>", "color": RED, "lw": 1.4, "shrinkA": 0, "shrinkB": 0}
-        axes.annotate("", tip, (0, 0), arrowprops=arrow, zorder=4)
+        _draw_arrow(axes, (0, 0), tip, 4, color=RED, lw=1.4)
     else:
         axes.plot((0, tip[0]), (0, tip[1]), color="0.3", linestyle=":", linewidth=1, zorder=3)
         axes.plot(*tip, marker="x", color="0.3", markersize=6, zorder=4)
@@ -261,49 +258,8 @@ def _draw_component(axes: Axes, number: int, full: Tensor, keep: bool, name: str
     axes.annotate(name, tip, offsets[number], textcoords="offset points", ha="center", va="center")
 
 
-def momentum_updates() -> torch.Tensor:
-    """SGDM's ΔW_t, of steps 1 to STEPS, for parameters under noisy gradients: (STEPS, 8, 8)."""
-    generator = torch.Generator().manual_seed(1)
-    slope = 0.4 * torch.randn(SIDE, SIDE, generator=generator)
-    momentum, updates = torch.zeros(SIDE, SIDE), []
-    for _ in range(STEPS):
-        momentum = MOMENTUM * momentum + slope + torch.randn(SIDE, SIDE, generator=generator)
-        updates.append(momentum)
-    return torch.stack(updates)
-
-
-def draw_lrd() -> Figure:
-    """The same updates of 64 parameters twice: as they are, and under `lrd`'s masks."""
-    updates = momentum_updates()
-    bound = updates.abs().max().item()
-    figure = canvas(4.1, width=7)
-    for band, (title, masked) in zip(figure.subfigures(2, 1), ROWS.items(), strict=True):
-        band.suptitle(title, fontsize=11)
-        row = band.subplots(1, STEPS)
-        for t, axes in enumerate(row):
-            kept = torch.ones(SIDE, SIDE, dtype=torch.bool)
-            if masked:
-                kept = lrd.keep_mask((SIDE, SIDE), KEEP_PROB, seed=0, step=t, index=0)
-            shown = updates[t].masked_fill(~kept, torch.nan).numpy()
-            image = axes.imshow(shown, cmap="PuOr", vmin=-bound, vmax=bound)
-            y, x = (~kept).numpy().nonzero()
-            axes.scatter(x, y, marker="x", s=12, color="0.55", linewidths=0.8)
-            axes.set(facecolor="0.93", xticks=[], yticks=[])
-            axes.spines[:].set_visible(False)
-            axes.set_xlabel(f"step {t + 1}", fontsize=10)
-        bar = band.colorbar(image, ax=list(row), shrink=0.9, ticks=[-bound, 0, bound])
-        bar.ax.set_yticklabels(["−", "0", "+"], fontsize=10)
-        bar.set_label("ΔW", fontsize=10)
-    figure.supxlabel(
-        "× learning rate dropped in this step: the parameter stays, its momentum goes on",
-        fontsize=10,
-    )
-    return figure
-
-
 DRAWINGS = {
     "figure1": draw_saddle,
     "figure2": draw_net,
     "figure3": draw_descent_paths,
-    "lrd": draw_lrd,
 }

@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> None:
         with TemporaryDirectory(dir=folder, prefix=".report-") as aside:
             make(results, Path(aside))
             _replace(Path(aside), folder)
-    except (ResultError, ClaimError, WriteError) as error:
+    except (ResultError, ClaimError, WriteError, OSError) as error:
         sys.exit(f"error: {error}")
     if results.demo:
         print(f"left out, as the demo's: {results.demo} runs")

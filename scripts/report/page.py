@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 
 from markdown_it import MarkdownIt
@@ -80,5 +80,5 @@ def _line(line: str) -> str:
         return f"{line}\n"
     begin, end = _SUMMARY
     if line.startswith(begin) and line.endswith(end):
-        return f"{begin}{escape(line[len(begin) : -len(end)])}{end}\n"
+        return f"{begin}{escape(unescape(line[len(begin) : -len(end)]))}{end}\n"
     return escape(line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -24,7 +25,7 @@ _ESCAPES = {char: f"\\{char}" for char in "\\`*[]<>|"} | {"\n": " ", "\r": " "}
 def report(results: Results) -> str:
     """The report as Markdown, with paths relative to the results folder."""
     drawings = [item for item in results.items if item.layout == "drawing"]
-    parts = [
+    sections = [
         "# What holds of Learning Rate Dropout",
         _summary(results),
         "## Verdicts",
@@ -45,7 +46,7 @@ def report(results: Results) -> str:
         "## Runs",
         *_run_lists(results),
     ]
-    return "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
+    return "\n\n".join(section.strip("\n") for section in sections) + "\n"
 
 
 def literal(value: Any) -> str:
@@ -79,17 +80,17 @@ def _summary(results: Results) -> str:
 
 def _section(results: Results, item: Item) -> str:
     """An item's tables, one for each scale at which its experiments are shown, and its figures."""
-    parts = [f"### {item.heading}"]
+    blocks = [f"### {literal(item.heading)}"]
     scales = {name: results.scales_of(name, item.arms()) for name in item.experiments}
     for scale, runs in results.runs.items():
         shown = tuple(name for name in item.experiments if scale in scales[name])
         if item.caption and shown:
-            parts.append(markdown(table_of(replace(item, experiments=shown), runs, scale)))
+            blocks.append(markdown(table_of(replace(item, experiments=shown), runs, scale)))
     for figure, experiment in item.figures.items():
-        parts += [_figure(figure, experiment, scale) for scale in scales[experiment]]
-    if absent := [title(name) for name in item.experiments if not scales[name]]:
-        parts.append(f"Not run: {', '.join(absent)}.")
-    return "\n\n".join(part.strip("\n") for part in parts)
+        blocks += [_figure(figure, experiment, scale) for scale in scales[experiment]]
+    if absent := [literal(title(name)) for name in item.experiments if not scales[name]]:
+        blocks.append(f"Not run: {', '.join(absent)}.")
+    return "\n\n".join(block.strip("\n") for block in blocks)
 
 
 def _figure(name: str, experiment: str, scale: str) -> str:
@@ -123,7 +124,7 @@ def _run_lists(results: Results) -> Iterator[str]:
     for scale, (runs, _) in results.runs.items():
         for experiment in dict.fromkeys(run.experiment for run in runs):
             of_experiment = [run for run in runs if run.experiment == experiment]
-            name = f"{title(experiment)}, {scale} scale: {len(of_experiment)} runs"
+            name = f"{escape(title(experiment))}, {scale} scale: {len(of_experiment)} runs"
             rows = [_run_row(run) for run in of_experiment]
             yield f"<details>\n<summary>{name}</summary>\n\n{pipes(header, rows)}\n\n</details>"
 

@@ -22,16 +22,17 @@ LAYOUTS = {"optimizers": optimizers, "metrics": metrics, "toy": toy}
 
 def table_of(item: Item, runs: Runs, scale: str) -> Table:
     """Takes an item and the runs of a scale, returns its table."""
-    return LAYOUTS[item.layout].summary(item, _experiments(item, runs), scale)
+    return LAYOUTS[item.layout].summary(item, experiments_of(item, runs), scale)
 
 
 def write_table_of(item: Item, runs: Runs, out: Path, scale: str) -> None:
     """Write <out>/<scale>/<item>.{csv,md,tex} from the runs of a scale."""
-    frame = LAYOUTS[item.layout].frame(item, _experiments(item, runs), scale)
+    frame = LAYOUTS[item.layout].frame(item, experiments_of(item, runs), scale)
     write_table(table_of(item, runs, scale), frame, out / scale)
 
 
-def _experiments(item: Item, runs: Runs) -> list[Experiment]:
+def experiments_of(item: Item, runs: Runs) -> list[Experiment]:
+    """Takes an item and the runs of a scale, returns its experiments with its arms."""
     return [gather(runs, name, item.arms()) for name in item.experiments]
 
 
@@ -43,7 +44,7 @@ def make_table(name: str, runs_dir: Path, out: Path, scale: str, experiment: str
     """
     item, runs = read_item(name, runs_dir, scale, experiment)
     asked = item.of_experiment(experiment) if experiment else item
-    require_runs(_experiments(asked, runs), runs_dir, scale, item.sweep)
+    require_runs(experiments_of(asked, runs), runs_dir, scale, item.sweep)
     write_table_of(item, runs, out, scale)
     return markdown(table_of(asked, runs, scale))
 

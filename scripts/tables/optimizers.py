@@ -47,10 +47,10 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
     column = experiments[0].result
     words = column.label.replace(" (%)", " in percent")
     caption = item.caption.format(result=words, Result=words.capitalize())
-    notes = [f"{each.title}: {conditions(each)}." for each in experiments if each.runs]
+    notes = [f"{shown.title}: {conditions(shown)}." for shown in experiments if shown.runs]
     chosen_on = "test" if experiments[0].task.RESULT.startswith("test_") else "validation"
     notes.append(best_note(chosen_on, "low" if column.falls else "high"))
-    if any(paper_values(item, each.name) for each in experiments):
+    if any(paper_values(item, experiment.name) for experiment in experiments):
         number = item.published.removeprefix("table")
         notes.append(f"published: the paper's Table {number}, at the paper's scale.")
     notes += notes_on_runs(item, experiments, scale)

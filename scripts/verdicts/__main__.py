@@ -10,9 +10,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from experiments.record.atomic import write
+from experiments.record.atomic import WriteError, write
 from experiments.record.reader import read_runs
-from scripts.gather import ResultError
 from scripts.verdicts.claims import ClaimError, read_claims
 from scripts.verdicts.judge import judge
 from scripts.verdicts.text import files
@@ -27,13 +26,13 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         claims = read_claims()
         verdicts = judge(claims, read_runs(options.runs_dir, scale=options.scale))
-    except (ClaimError, ResultError) as error:
+        texts = files(verdicts, options.scale, claims.level)
+        folder = options.out / options.scale
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            write(folder / name, text.encode())
+    except (ClaimError, WriteError) as error:
         sys.exit(f"error: {error}")
-    texts = files(verdicts, options.scale, claims.level)
-    folder = options.out / options.scale
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        write(folder / name, text.encode())
     print(texts["verdicts.md"])
 
 

@@ -103,11 +103,13 @@ def read_claims(path: Path = CLAIMS) -> Claims:
         content = OmegaConf.to_container(OmegaConf.load(path))
     except yaml.YAMLError as error:
         raise ClaimError(f"{path} is no YAML: {error}") from error
+    _require(content, {"level", "correction", "another_base", "families", "cost"}, str(path))
     if content["correction"] != "holm":
         raise ClaimError(f"{path}: correction must be holm, got {content['correction']!r}")
     claims = []
     for name, family in content["families"].items():
         _only(family, _FAMILY, name)
+        _require(family, {"claims"}, name)
         for text, claim in family["claims"].items():
             _only(claim, _CLAIM, text)
             sides = _SIDES if claim.keys() & _SIDES else set()  # its own replaces its family's
@@ -116,6 +118,7 @@ def read_claims(path: Path = CLAIMS) -> Claims:
     costs = []
     for text, cost in content["cost"]["claims"].items():
         _only(cost, _COST, text)
+        _require(cost, _COST, text)
         costs.append(Cost(text, cost["source"], cost["row"], float(cost["below"])))
     texts = [claim.text for claim in (*claims, *costs)]
     if twice := {text for text in texts if texts.count(text) > 1}:
@@ -125,8 +128,7 @@ def read_claims(path: Path = CLAIMS) -> Claims:
 
 
 def _claim(text: str, family: str, node: dict[str, Any]) -> Claim:
-    if missing := (_NEEDED | {"pairs"}) - node.keys():
-        raise ClaimError(f"{text!r} lacks {', '.join(sorted(missing))}")
+    _require(node, _NEEDED | {"pairs"}, text)
     if len(node.keys() & _SIDES) != 1:
         raise ClaimError(f"{text!r} must say either above or below")
     column = _column(text, node["experiment"], str(node["statistic"]))
@@ -199,6 +201,12 @@ def _one_of(text: str, what: str, given: str, known: Any, advice: str) -> None:
         raise ClaimError(
             f"{text!r}: {what} must be one of {', '.join(known)}, got {given!r}: {advice}"
         )
+
+
+def _require(node: Any, keys: set[str], where: str) -> None:
+    known = node.keys() if isinstance(node, dict) else set()
+    if missing := keys - known:
+        raise ClaimError(f"{where!r} lacks {', '.join(sorted(missing))}: see {CLAIMS}")
 
 
 def _only(node: dict[str, Any], known: set[str], where: str) -> None:

@@ -49,7 +49,7 @@ class Unlike(NamedTuple):
 
     arm: str
     here: float
-    there: float
+    published: float
 
 
 class Verdict(NamedTuple):

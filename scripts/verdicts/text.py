@@ -211,7 +211,7 @@ def unlike(verdicts: Iterable[Verdict]) -> list[str]:
     lines: dict[str, dict[str, None]] = {}
     for verdict in verdicts:
         for base in verdict.unlike if verdict.verdict != NOT_RUN else []:
-            text = f"{base.arm} {base.here:.4g} ({base.there:.4g})"
+            text = f"{base.arm} {base.here:.4g} ({base.published:.4g})"
             lines.setdefault(verdict.claim.experiment, {})[text] = None
     return [
         f"Other bases in {title(experiment)}, last epoch here (published): {', '.join(words)}."

@@ -9,12 +9,20 @@ import yaml
 
 from experiments.identity import config_hash
 from experiments.record.faults import record_digest
+from experiments.record.reader import read_runs
+from scripts.gather import Experiment, gather
 
 ROOT = Path(__file__).parents[2]
 RATES = {"sgdm": 0.1, "rmsprop": 0.001, "adam": 0.001, "amsgrad": 0.001, "radam": 0.03}
 REGULARIZERS = {
     "sd": "p_sd", "ng": "noisy_gradient", "nl": "noisy_label", "dg": "dropout_gradient"
 }  # fmt: skip
+TARGETS = {  # of data and net
+    "mnist": ("data.mnist.mnist", "models.fcnet.fcnet"),
+    "digits": ("data.digits.digits", "models.fcnet.fcnet"),
+    "cifar10": ("data.cifar.cifar10", "models.resnet.resnet34"),
+    "cifar100": ("data.cifar.cifar100", "models.densenet.densenet121"),
+}
 DATA = {"name": "MNIST", "format": "idx", "train": 60000, "test": 10000}
 
 
@@ -36,6 +44,7 @@ def make_run(
         yaml.safe_load((ROOT / "conf" / f"{path}.yaml").read_text())
         for path in (f"optimizer/{optimizer}", f"experiment/{experiment}")
     )
+    data, net = TARGETS[experiment]
     config = {
         "experiment": experiment,
         "scale": scale,
@@ -47,8 +56,8 @@ def make_run(
         "lr_scale": 1.0,
         "lrd": {"enabled": False, "p": 0.5, "compile": False},
         "regularizer": {},
-        "model": {"hidden": 1000},
-        "data": {"_target_": "data.mnist.mnist"},
+        "model": {"_target_": net, "hidden": 1000},
+        "data": {"_target_": data},
         "optimizer": standard | own.get("optimizer", {}),
     }
     for method in methods:
@@ -91,3 +100,8 @@ def make_run(
     metrics.to_csv(folder / "metrics.csv", index=False)
     (folder / "run.json").write_text(json.dumps(info | {"digest": record_digest(folder, info)}))
     return folder
+
+
+def read_experiment(root: Path, scale: str, name: str, arms: list[str]) -> Experiment:
+    """The named arms of an experiment among the run folders below `root`."""
+    return gather(read_runs(root, scale=scale, experiment=name), name, arms)

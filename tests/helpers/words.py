@@ -5,7 +5,7 @@ from itertools import combinations
 import matplotlib as mpl
 from matplotlib.text import Text
 
-from scripts.figures.curves import STYLE
+from scripts.figures.style import STYLE
 
 
 def assert_no_words_overlap(figure):

@@ -41,6 +41,7 @@ def test_a_claim_that_stands_twice_is_refused(tmp_path):
         ("source:", "sweep: table9\n    source:", "sweep must be one of .*table1.*, got 'table9'"),
         ("source:", "sweep: table2\n    source:", "experiment must be one of cifar10, got 'mnist'"),
         ("    source: Table 1\n", "", "lacks source"),
+        ("    claims:", "    cliams:", "unknown keys cliams"),
     ],
 )
 def test_a_claim_that_cannot_be_tested_is_refused(tmp_path, old, new, message):

@@ -7,13 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
-from scripts.figures.drawings import STEPS, draw_lrd
 
 import lrd
-from helpers.synthetic import ROOT, make_run
-from scripts.catalogue import CURVES
-from scripts.figures import curves as figures
-from scripts.gather import read_experiment
+from helpers.synthetic import ROOT, make_run, read_experiment
+from scripts.catalogue import FIGURES, ITEMS, figure_item
+from scripts.figures.__main__ import drawn, make_figures
+from scripts.figures.curves import learning_curves
+from scripts.figures.readme import STEPS, draw_lrd
+from scripts.figures.style import LINES, STYLE, line
+
+CURVES = [
+    figure
+    for figure, item in FIGURES.items()
+    if ITEMS[item].layout == "optimizers" and ITEMS[item].in_report
+]
 
 
 @pytest.fixture
@@ -22,9 +29,9 @@ def runs(tmp_path) -> Path:
 
 
 def draw(runs: Path, name: str = "figure5", shape: tuple[int, int] = (3, 5)):
-    curves = CURVES[name]
-    experiment = read_experiment(runs, "paper", curves.experiment, curves.item.arms())
-    figure = figures.learning_curves(curves, experiment, "paper")
+    item = figure_item(name)
+    experiment = read_experiment(runs, "paper", item.figures[name], item.arms())
+    figure = learning_curves(item, experiment, "paper", name == "figure6")
     figure.canvas.draw()
     return figure, np.array(figure.axes).reshape(shape)
 
@@ -79,19 +86,19 @@ def test_late_epochs_fill_the_accuracy_axes(runs):
 
 @pytest.mark.parametrize("name", CURVES)
 def test_every_figure_fills_all_its_panels(runs, tmp_path, name):
-    curves = CURVES[name]
-    for arm in curves.item.arms():
-        make_run(runs, arm, 0, [50.0, 60.0], experiment=curves.experiment)
-    written = figures.make_curves(name, runs, tmp_path, "paper", None)
+    item = figure_item(name)
+    for arm in item.arms():
+        make_run(runs, arm, 0, [50.0, 60.0], experiment=item.figures[name])
+    written = make_figures(name, runs, tmp_path, "paper", None)
     assert written == [tmp_path / f"paper/{name}.{kind}" for kind in ("png", "pdf")]
     assert all(path.stat().st_size > 1000 for path in written)
-    across = len(curves.item.optimizers), len(curves.metrics)
-    figure, grid = draw(runs, name, across[::-1] if curves.optimizers_across else across)
+    across = len(item.optimizers), len(item.columns)
+    figure, grid = draw(runs, name, across[::-1] if item.optimizers_across else across)
     drawn = sum(len(axes.lines) for axes in grid.flat)
     released = 3 if name == "figure6" else 0
-    assert drawn == len(curves.item.arms()) * len(curves.metrics) + released
+    assert drawn == len(item.arms()) * len(item.columns) + released
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels[: len(curves.item.methods)] == list(curves.item.methods)
+    assert labels[: len(item.methods)] == list(item.methods)
 
 
 def test_figure_6_shows_the_curve_that_the_authors_released(runs):
@@ -106,11 +113,15 @@ def test_figure_6_shows_the_curve_that_the_authors_released(runs):
 
 
 def test_the_released_curve_does_not_stand_beside_smaller_nets(runs, tmp_path):
-    make_run(runs, "sgdm+lrd0.5", 0, [40.0, 45.0], experiment="cifar10", scale="lite")
-    read = read_experiment(runs, "lite", "cifar10", CURVES["figure6"].item.arms())
-    figure = figures.learning_curves(CURVES["figure6"], read, "lite")
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["base", "LRD"]
-    assert [len(axes.lines) for axes in figure.axes[::5]] == [1, 1, 1]
+    for scale, legend in (("lite", 2), ("paper", 3)):
+        make_run(runs, "sgdm+lrd0.5", 0, [40.0, 45.0], experiment="cifar10", scale=scale)
+        item, experiments = (
+            ITEMS["table1"],
+            [read_experiment(runs, scale, "cifar10", ["sgdm+lrd0.5"])],
+        )
+        figure = drawn(item, experiments, scale)["figure6"]
+        assert len(figure.legends[0].get_texts()) == legend
+        assert [len(axes.lines) for axes in figure.axes[::5]] == [legend - 1] * 3
 
 
 def test_several_methods_that_were_not_run_are_counted(runs):
@@ -121,11 +132,11 @@ def test_several_methods_that_were_not_run_are_counted(runs):
 
 @pytest.mark.parametrize("name", CURVES)
 def test_the_legend_stays_inside(runs, name):
-    experiment = CURVES[name].experiment
-    make_run(runs, CURVES[name].item.arms()[0], 0, [40.0, 45.0], experiment=experiment)
-    read = read_experiment(runs, "paper", experiment, CURVES[name].item.arms())
-    with mpl.rc_context(figures.STYLE):
-        figure = figures.learning_curves(CURVES[name], read, "paper")
+    item = figure_item(name)
+    make_run(runs, item.arms()[0], 0, [40.0, 45.0], experiment=item.figures[name])
+    read = read_experiment(runs, "paper", item.figures[name], item.arms())
+    with mpl.rc_context(STYLE):
+        figure = learning_curves(item, read, "paper", name == "figure6")
         figure.draw_without_rendering()
     width = figure.legends[0].get_window_extent().width
     assert width < figure.bbox.width
@@ -133,8 +144,22 @@ def test_the_legend_stays_inside(runs, name):
 
 def test_another_experiments_curves_have_a_name_of_their_own(runs, tmp_path):
     make_run(runs, "adam", 0, [97.0, 98.0], experiment="digits")
-    written = figures.make_curves("figure5", runs, tmp_path, "paper", "digits")
+    written = make_figures("figure5", runs, tmp_path, "paper", "digits")
     assert [path.stem for path in written] == ["figure5-digits"] * 2
+
+
+def test_the_name_of_a_table_draws_the_figures_for_which_there_are_runs(runs, tmp_path):
+    make_run(runs, "adam", 0, [97.0, 98.0])
+    make_run(runs, "adam", 0, [90.0, 91.0], experiment="cifar100")
+    written = make_figures("table1", runs, tmp_path, "paper", None)
+    assert [path.name for path in written[::2]] == ["figure5.png", "figure7.png"]
+    written = make_figures("table1", runs, tmp_path, "paper", "cifar100")
+    assert [path.name for path in written] == ["figure7.png", "figure7.pdf"]
+
+
+def test_more_methods_than_colours_have_lines_of_their_own():
+    styles = [line(number) for number in range(3 * len(LINES))]
+    assert all(styles.count(style) == 1 for style in styles)
 
 
 def test_drawing_of_the_method_shows_the_masks_of_the_package():

@@ -41,8 +41,8 @@ def test_interval_covers_the_truth_as_often_as_it_says(n):
 @pytest.mark.parametrize("bound", [0.0, 0.5])
 def test_without_an_effect_one_test_in_twenty_is_significant(bound):
     rng, trials = np.random.default_rng(1), 2000
-    found = sum(paired(rng.normal(bound, 0.2, 3), bound).p < 0.05 for _ in range(trials))
-    assert abs(found / trials - 0.05) < 0.02
+    significant = sum(paired(rng.normal(bound, 0.2, 3), bound).p < 0.05 for _ in range(trials))
+    assert abs(significant / trials - 0.05) < 0.02
 
 
 def test_holm_keeps_the_error_of_a_whole_family():
@@ -66,11 +66,11 @@ def test_seeds_for_80_percent_are_those_of_the_tables_of_power(effect, n):
 
 def test_power_is_the_share_of_tests_that_find_the_effect():
     rng, trials = np.random.default_rng(3), 1000
-    found = 0
+    significant = 0
     for _ in range(trials):
         result = paired(rng.normal(1.5, 1.0, 5))
-        found += result.p < 0.05 and result.mean > 0
-    assert abs(found / trials - power(1.5, 5, 0.05)) < 0.03
+        significant += result.p < 0.05 and result.mean > 0
+    assert abs(significant / trials - power(1.5, 5, 0.05)) < 0.03
 
 
 def test_no_effect_would_need_more_seeds_than_anybody_runs():

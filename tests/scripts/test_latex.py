@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from helpers.synthetic import DATA, RATES, make_run
-from scripts.tables import cells as tables
+from scripts.tables import __main__ as tables
 
 
 @pytest.fixture

@@ -7,9 +7,13 @@ import pytest
 import torch
 
 import lrd
+from helpers.synthetic import ROOT
 from helpers.words import assert_no_words_overlap
 from scripts.figures import method
-from scripts.figures.curves import STYLE
+from scripts.figures.__main__ import make_figures
+from scripts.figures.style import STYLE
+
+FIGURES = ["figure1", "figure2", "figure3"]
 
 
 def test_figure_1s_descent_is_trapped_and_with_lrd_it_is_not():
@@ -54,15 +58,21 @@ def test_figure_3_has_eight_paths_that_descend_unless_all_is_dropped():
     assert after[0] == after.min()
 
 
-@pytest.mark.parametrize("name", method.FIGURES)
+@pytest.mark.parametrize("name", FIGURES)
 def test_drawings_are_written_and_the_same_each_time(tmp_path, name):
-    first = method.make(name, tmp_path / "a")
-    second = method.make(name, tmp_path / "b")
+    first = make_figures(name, tmp_path, tmp_path / "a", "paper", None)
+    second = make_figures(name, tmp_path, tmp_path / "b", "paper", None)
     assert [path.name for path in first] == [f"{name}.png", f"{name}.pdf"]
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
-@pytest.mark.parametrize("name", method.FIGURES)
+@pytest.mark.parametrize("name", FIGURES)
+def test_the_committed_drawings_are_what_the_command_makes(tmp_path, name):
+    for path in make_figures(name, tmp_path, tmp_path, "paper", None):
+        assert path.read_bytes() == (ROOT / "results" / "figures" / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("name", FIGURES)
 def test_no_words_overlap(name):
     with mpl.rc_context(STYLE):
-        assert_no_words_overlap(method.FIGURES[name]())
+        assert_no_words_overlap(method.DRAWINGS[name]())

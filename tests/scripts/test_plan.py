@@ -85,7 +85,7 @@ RESULT = "test_loss"
 
 
 class Numbers:
-    provenance = {"train": 640, "test": 64}
+    provenance = {"name": "numbers", "format": "drawn", "train": 640, "test": 64}
 
     def loaders(self, batch_size, device):
         return Batches(batch_size), Batches(batch_size)
@@ -104,6 +104,10 @@ class Batches:
 
 def loss(model, batch):
     return (model(batch[0]) - batch[1]).square().mean(), {}
+
+
+def evaluate(model, batches):
+    return {"test_loss": 0.0}
 """
 
 

@@ -10,22 +10,33 @@ import pandas as pd
 import pytest
 import torch
 
-from experiments.identity import run_folder
 from experiments.run import run
-from helpers.commands import configure, sweep_configurations
+from helpers.commands import configure
+from helpers.synthetic import read_experiment
 from helpers.words import assert_no_words_overlap
 from models import toy
 from scripts import plan
+from scripts.catalogue import ITEMS, KEEP_PROBS, TOY_RATES, toy_arm
 from scripts.figures import toy as toy_figures
-from scripts.figures.curves import STYLE
+from scripts.figures.__main__ import make_figures
+from scripts.figures.style import STYLE
 from scripts.gather import ResultError
 from scripts.tables import toy as toy_shares
+from scripts.tables.__main__ import make_table
+
+ITEM = ITEMS["figure4"]
 
 
-def test_table_and_figures_have_the_arms_of_the_sweep():
-    made = {run_folder(config).parent.name for config in sweep_configurations("figure4")}
-    wanted = {toy_shares.arm_of(r, p) for r in toy_shares.RATES for p in toy_shares.KEEP_PROBS}
-    assert made == wanted
+def read(root):
+    """The arms of Figure 4 at smoke scale."""
+    return read_experiment(root, "smoke", "toy", ITEM.arms())
+
+
+def made(root, out):
+    """Every file of Figure 4."""
+    make_table("figure4", root, out, "smoke", None)
+    make_figures("figure4", root, out, "smoke", None)
+    return sorted((out / "smoke").iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -33,16 +44,20 @@ def sweep(tmp_path_factory):
     """All arms of Figure 4 at smoke scale, two seeds; a few steps of a few starts."""
     root = tmp_path_factory.mktemp("toy")
     config = configure("experiment=toy", "lrd.enabled=true", runs_dir=root)
-    for rate, p, seed in product(toy_shares.RATES, toy_shares.KEEP_PROBS, (0, 1)):
+    for rate, p, seed in product(TOY_RATES, KEEP_PROBS, (0, 1)):
         parts = {"optimizer": {**config["optimizer"], "lr": rate}, "lrd": {**config["lrd"], "p": p}}
         assert run({**config, **parts, "seed": seed}) == "done"
     return root
 
 
 def test_every_cell_of_the_table_is_filled_and_tells_the_runs_shares(sweep, tmp_path):
-    written = toy_figures.make(sweep, tmp_path / "figures", tmp_path / "tables", "smoke")
+    written = made(sweep, tmp_path)
+    assert [path.name for path in written] == [
+        *("figure4-basins.pdf", "figure4-basins.png", "figure4.csv", "figure4.md", "figure4.pdf"),
+        *("figure4.png", "figure4.tex"),
+    ]
     assert all(path.stat().st_size > 500 for path in written)
-    table = pd.read_csv(tmp_path / "tables/smoke/figure4.csv")
+    table = pd.read_csv(tmp_path / "smoke/figure4.csv")
     assert len(table) == 18
     assert not table.drop(columns=["seeds"]).isna().any().any()
     for row in table.itertuples():
@@ -55,71 +70,35 @@ def test_every_cell_of_the_table_is_filled_and_tells_the_runs_shares(sweep, tmp_
         assert row.global_std == pytest.approx(np.std(found, ddof=1), abs=1e-3)
         total = row.global_mean + row.local_mean + row.outside_mean + row.none_mean
         assert total == pytest.approx(100, abs=1e-2)
-    assert "–" not in (tmp_path / "tables/smoke/figure4.csv").read_text()
-    assert (tmp_path / "tables/smoke/figure4.tex").read_text().isascii()
+    assert "–" not in (tmp_path / "smoke/figure4.csv").read_text()
+    assert (tmp_path / "smoke/figure4.tex").read_text().isascii()
 
 
-def test_starts_in_no_basin_yet_are_shown_and_their_arms_named(sweep):
+def test_starts_in_no_basin_yet_are_shown(sweep):
     """Else a run that stops too early would look like one whose starts went elsewhere."""
-    read = toy_shares.read_rates(sweep, "smoke")
+    experiment = read(sweep)
     settled, early = "adam+lr=0.05", "adam+lrd0.5+lr=0.05"
     for arm, local in ((settled, 0.58), (early, 0.28)):
         shares = {"global_share": 0.4, "local_share": local, "outside_share": 0.02}
-        runs = [replace(run, metrics=run.metrics.assign(**shares)) for run in read[0.05][arm].done]
-        read[0.05].arms[arm] = replace(read[0.05][arm], done=runs)
-    table = toy_shares.summary(read, "smoke")
+        runs = [replace(run, metrics=run.metrics.assign(**shares)) for run in experiment[arm].done]
+        experiment.arms[arm] = replace(experiment[arm], done=runs)
+    table = toy_shares.summary(ITEM, [experiment], "smoke")
     column = table.header.index("none yet")
     cells = {row[1]: row[column] for row in table.rows[6:12]}
     assert (cells["0.5"], cells["1 (Adam alone)"]) == ("30.0 ± 0.0", "0.0 ± 0.0")
-    (note,) = [note for note in table.notes if note.startswith("none yet")]
-    assert "30.0 % at rate 0.05, p = 0.5" in note.partition("More than 1 % of the starts: ")[2]
-    assert "rate 0.05, p = 1" not in note
-    frame = toy_shares.frame(read, "smoke").set_index("arm")
+    frame = toy_shares.frame(ITEM, [experiment], "smoke").set_index("arm")
     assert frame.loc[early, "none_mean"] == pytest.approx(30)
     assert frame.loc[settled, "none_mean"] == pytest.approx(0)
 
 
-def test_the_table_tells_how_the_difference_depends_on_when_the_runs_stop(sweep):
-    read = toy_shares.read_rates(sweep, "smoke")
-    arms = read[0.1]
-    found = toy_shares.course(arms["adam+lrd0.5+lr=0.1"], arms["adam+lr=0.1"])
-    by_hand = [
-        np.mean([
-            100 * (masked.metrics["global_share"][row] - base.metrics["global_share"][row])
-            for masked, base in zip(
-                arms["adam+lrd0.5+lr=0.1"].done, arms["adam+lr=0.1"].done, strict=True
-            )
-        ])
-        for row in (0, 1)
-    ]  # fmt: skip
-    assert found == pytest.approx(by_hand)
-    (note,) = [
-        note
-        for note in toy_shares.summary(read, "smoke").notes
-        if note.startswith("Does it matter when the runs stop?")
-    ]
-    first, last = (f"{value:+.1f}" for value in found)
-    assert f"{first}, {first}, {first}, {last} at rate 0.1." in note
-    assert toy_shares.course(type(arms["adam+lr=0.1"])([]), arms["adam+lr=0.1"]) == []
-
-
-def test_quarters_of_a_run_are_its_rows():
-    assert toy_shares.quarters(20) == [4, 9, 14, 19]
-    assert toy_shares.quarters(2) == [0, 0, 0, 1]
-    assert toy_shares.quarters(1) == [0, 0, 0, 0]
-
-
 @pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(sweep, tmp_path):
-    first, second = (
-        toy_figures.make(sweep, tmp_path / name, tmp_path / name, "smoke") for name in "ab"
-    )
+    first, second = (made(sweep, tmp_path / name) for name in "ab")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
 
 
 def test_differences_are_paired_by_seed(sweep):
-    read = toy_shares.read_rates(sweep, "smoke")[0.1]
-    base, masked = read["adam+lr=0.1"], read["adam+lrd0.5+lr=0.1"]
+    base, masked = read(sweep)["adam+lr=0.1"], read(sweep)["adam+lrd0.5+lr=0.1"]
     by_hand = [
         toy_shares.shares(m)["global"] - toy_shares.shares(b)["global"]
         for m, b in zip(masked.done, base.done, strict=True)
@@ -138,19 +117,17 @@ def test_what_is_not_run_is_a_dash_and_without_any_run_the_command_is_named(swee
     root = tmp_path / "runs"
     shutil.copytree(sweep, root)
     shutil.rmtree(root / "smoke/toy/adam+lrd0.9+lr=0.1")
-    read = toy_shares.read_rates(root, "smoke")
-    row = toy_shares.summary(read, "smoke").rows[-2]
+    row = toy_shares.summary(ITEM, [read(root)], "smoke").rows[-2]
     assert row == ["", "0.9", "0", "–", "–", "–", "–", "–"]
     shutil.rmtree(root / "smoke/toy/adam+lrd0.5")
     with pytest.raises(ResultError, match=r"\+sweep=figure4"):
-        toy_figures.draw_paths(toy_shares.read_rates(root, "smoke")[0.01], "smoke")
+        toy_figures.draw_paths(read(root), "smoke")
     with pytest.raises(ResultError, match=r"\+sweep=figure4"):
-        toy_shares.read_rates(tmp_path / "none", "smoke")
+        make_table("figure4", tmp_path / "none", tmp_path, "smoke", None)
 
 
 def test_figure_4_draws_the_paths_of_the_record_in_the_box(sweep):
-    experiment = toy_shares.read_rates(sweep, "smoke")[0.01]
-    figure = toy_figures.draw_paths(experiment, "smoke")
+    figure = toy_figures.draw_paths(read(sweep), "smoke")
     for axes, arm in zip(figure.axes, ("adam", "adam+lrd0.5"), strict=True):
         table = pd.read_csv(sweep / f"smoke/toy/{arm}/seed0/paths.csv")
         drawn = [line.get_xydata() for line in axes.lines if len(line.get_xdata()) > 1]
@@ -171,15 +148,15 @@ def test_figure_4_draws_the_paths_of_the_record_in_the_box(sweep):
 
 
 def test_basins_figure_has_a_line_an_outcome_and_bars_over_seeds(sweep):
-    read = toy_shares.read_rates(sweep, "smoke")
-    figure = toy_figures.draw_basins(read, "smoke")
+    experiment = read(sweep)
+    figure = toy_figures.draw_basins(experiment, "smoke")
     assert len(figure.axes) == 3
-    for axes, experiment in zip(figure.axes, read.values(), strict=True):
+    for axes, rate in zip(figure.axes, TOY_RATES, strict=True):
         assert len(axes.containers) == 4
         line, _, (bars,) = axes.containers[0]
-        values = toy_shares.values(next(iter(experiment.arms.values())), "global")
+        values = toy_shares.values(experiment[toy_arm(rate, KEEP_PROBS[0])], "global")
         assert len(values) == 2
-        assert list(line.get_xdata()) == list(toy_shares.KEEP_PROBS)
+        assert list(line.get_xdata()) == list(KEEP_PROBS)
         low, high = (np.array(bars.get_segments())[:, end, 1] for end in (0, 1))
         assert (low <= line.get_ydata()).all()
         assert (line.get_ydata() <= high).all()
@@ -195,10 +172,6 @@ def test_a_plan_can_be_made_of_the_toy():
 
 @pytest.mark.parametrize("name", ["figure4", "basins"])
 def test_no_words_overlap(sweep, name):
-    read = toy_shares.read_rates(sweep, "smoke")
+    draw = {"figure4": toy_figures.draw_paths, "basins": toy_figures.draw_basins}
     with mpl.rc_context(STYLE):
-        draw = {
-            "figure4": lambda: toy_figures.draw_paths(read[0.01], "smoke"),
-            "basins": lambda: toy_figures.draw_basins(read, "smoke"),
-        }
-        assert_no_words_overlap(draw[name]())
+        assert_no_words_overlap(draw[name](read(sweep), "smoke"))

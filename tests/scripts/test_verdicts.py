@@ -126,7 +126,7 @@ def test_a_base_far_from_the_published_one_is_said_of_every_claim(runs, verdicts
     assert "adam 21 (97.88)" in line
     text = verdicts.markdown(far, "paper", 0.05)
     assert line in text
-    assert [verdicts.word(each) for each in far] == ["supported, other base"] * 2
+    assert [verdicts.word(verdict) for verdict in far] == ["supported, other base"] * 2
     assert text.count("supported, other base") == 2
 
 
@@ -158,7 +158,7 @@ def test_an_effect_against_the_claim_says_so(runs, verdicts_of):
       Higher: {pairs: [[adam+lrd0.5, adam]]}
       Lower: {below: 0, pairs: [[adam+lrd0.5, adam]]}""")
     pairs_of(runs, "adam", "adam+lrd0.5", [(90.0, 91.0), (90.5, 91.6), (89.0, 90.1)])
-    higher, lower = (verdicts.row(each, 0.05) for each in verdicts_of(text))
+    higher, lower = (verdicts.row(verdict, 0.05) for verdict in verdicts_of(text))
     assert higher[6].startswith("+")
     assert lower[6] == higher[6].replace("+", "-")
     assert "against" in lower[7]
@@ -213,7 +213,7 @@ def test_a_claim_of_several_pairs(runs, verdicts_of, gains, two, all_three):
             if gain is not None:
                 last = 50.0 + gain + noise[seed] * (1 + p)
                 make_run(runs, f"adam+lrd{p:g}", seed, [last], experiment="cifar10")
-    assert [each.verdict for each in verdicts_of(SEVERAL)] == [two, all_three]
+    assert [claim.verdict for claim in verdicts_of(SEVERAL)] == [two, all_three]
 
 
 def test_statistics_of_speed(runs, verdicts_of):
@@ -226,7 +226,7 @@ def test_statistics_of_speed(runs, verdicts_of):
     make_run(runs, "adam+lrd0.5", 0, [75.0, 82.0, 81.0, 79.0])
     make_run(runs, "sgdm", 0, [60.0, 70.0, 85.0, 80.0])
     make_run(runs, "sgdm+lrd0.5", 0, [10.0, 20.0, 30.0, 40.0])
-    judged = {each.claim.text: each.tested[0] for each in verdicts_of(text)}
+    judged = {claim.claim.text: claim.tested[0] for claim in verdicts_of(text)}
     assert judged["Sooner"].measured.differences == [2 - 3]
     assert judged["Higher"].measured.differences == pytest.approx([(15 + 12 - 4 - 1) / 4])
     assert judged["Never"].measured.differences == [5 - 3]  # one more than there are epochs
@@ -302,8 +302,8 @@ def test_files_name_every_run_that_a_number_is_made_of(runs, tmp_path, capsys):
     table = pd.read_csv(tmp_path / "paper" / "pairs.csv")
     row = table.query("n > 0 and statistic == 'last:test_accuracy'").iloc[0]
     assert row["mean"] == pytest.approx(3.2 / 3, abs=1e-5)
-    found = [
+    lasts = [
         pd.read_csv(runs / "paper" / folder / "metrics.csv")["test_accuracy"].iloc[-1]
         for folder in row["runs"].split()
     ]
-    assert sum(found[:3]) / 3 - sum(found[3:]) / 3 == pytest.approx(row["mean"], abs=1e-5)
+    assert sum(lasts[:3]) / 3 - sum(lasts[3:]) / 3 == pytest.approx(row["mean"], abs=1e-5)

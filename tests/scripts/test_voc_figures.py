@@ -11,9 +11,10 @@ import yaml
 
 from experiments.identity import config_hash
 from experiments.record.faults import record_digest
-from scripts.figures import voc
+from scripts.figures import __main__ as figures
 from scripts.figures.pictures import draw_predictions, palette
 from scripts.gather import ResultError
+from scripts.tables import __main__ as tables
 
 CURVES = {
     "pspnet": {"train_loss": [2.0, 1.0], "mean_iou": [0.5, 0.4], "pixel_accuracy": [0.8, 0.9]},
@@ -87,10 +88,10 @@ def make(tmp_path):
     """Make a figure and what belongs to it; gives the tidy csv and the paths."""
 
     def run(name, scale="lite"):
-        folders = [tmp_path / part for part in ("figures", "tables")]
-        paths = voc.make_item(tmp_path / "runs", *folders, scale, name)
-        csv = next(path for path in paths if path.suffix == ".csv")
-        return pd.read_csv(csv).set_index(["arm", "metric"]), paths
+        paths = figures.make_figures(name, tmp_path / "runs", tmp_path / "out", scale, None)
+        tables.make_table(name, tmp_path / "runs", tmp_path / "out", scale, None)
+        paths += [tmp_path / "out" / scale / f"{name}.{kind}" for kind in ("csv", "md", "tex")]
+        return pd.read_csv(paths[-3]).set_index(["arm", "metric"]), paths
 
     return run
 
@@ -219,4 +220,4 @@ def test_no_runs_name_the_command_that_makes_them(tmp_path, make, capsys):
     with pytest.raises(ResultError, match=r"\+sweep=figure9 experiment=ssd scale=lite seed=0"):
         make("figure9")
     with pytest.raises(SystemExit, match="error: no finished run of pspnet at scale paper"):
-        voc.main(["figure8", "--runs-dir", str(tmp_path)])
+        figures.main(["figure8", "--runs-dir", str(tmp_path)])

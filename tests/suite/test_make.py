@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.catalogue import ITEMS
+
 ROOT = Path(__file__).parents[2]
 SETTINGS = {"VENV", "PYTHON", "SCALE", "SEEDS", "LAUNCHER", "JOBS", "EXPERIMENT", "YES"}
 # Stands in for an environment's Python: notes its arguments, and fails when they contain a word.
@@ -82,60 +84,66 @@ def test_readme_names_targets_that_exist():
     assert {name for name in named if not name.startswith(tuple(patterns))} <= set(listed())
 
 
-def test_reproduce_sweeps_and_then_makes_table_and_figure(calls):
-    status, lines = calls(
-        "reproduce-table1", "SCALE=lite", "SEEDS=0,1", "LAUNCHER=joblib", "EXPERIMENT=mnist"
-    )
+HOW = "--scale paper --seeds 0,1,2 --launcher basic --jobs 2"
+
+
+def test_every_item_has_a_target_that_hands_it_on(calls):
+    """A figure that is drawn with a table has the table's."""
+    drawn_with = {"figure10": "table2", "figure11": "table3", "figure13": "table4"}
+    targets = [name for name in listed() if name.startswith("reproduce-")]
+    assert len(targets) == 20
+    status, lines = calls(*targets)
     assert status == 0
+    items = [drawn_with.get(name, name) for name in (t.removeprefix("reproduce-") for t in targets)]
+    assert lines == [f"-m scripts.reproduce {item} {HOW}" for item in dict.fromkeys(items)]
+    known = {name for item in ITEMS.values() for name in (item.name, *item.figures)}
+    assert {*items} | {"lrd"} == {name for name in known if "-" not in name} - {*drawn_with}
+    assert calls("reproduce") == (0, [f"-m scripts.reproduce all {HOW}"])
+
+
+def test_settings_are_handed_on_as_words(calls):
+    _, lines = calls(
+        "reproduce-table1", "SCALE=lite", "SEEDS=0,1", "LAUNCHER=joblib", "JOBS=4",
+        "EXPERIMENT=mnist", "YES=1",
+    )  # fmt: skip
     assert lines == [
-        "-m experiments.run +sweep=table1 experiment=mnist seed=0,1 scale=lite "
-        "hydra/launcher=joblib hydra.launcher.n_jobs=2",
-        "-m scripts.tables table1 --scale lite --experiment mnist",
-        "-m scripts.figures figure5 --scale lite --experiment mnist",
+        "-m scripts.reproduce table1 --scale lite --seeds 0,1 --launcher joblib --jobs 4 "
+        "--experiment mnist --yes"
     ]
 
 
-def test_table_1_brings_the_figure_of_each_of_its_experiments(calls):
-    for experiment, figures in (("", "567"), ("cifar100", "7"), ("digits", "5")):
-        _, lines = calls("reproduce-table1", f"EXPERIMENT={experiment}", "YES=1")
-        assert [re.search(r"figure(\d+)", line)[1] for line in lines[2:]] == list(figures)
-
-
-@pytest.mark.parametrize(("number", "figure"), [(2, 10), (3, 11), (4, 13)])
-def test_the_other_tables_bring_their_curves(calls, number, figure):
-    for target in (f"reproduce-table{number}", f"reproduce-figure{figure}"):
-        _, lines = calls(target, "SCALE=smoke", "SEEDS=0")
-        assert lines == [
-            f"-m experiments.run +sweep=table{number} seed=0 scale=smoke hydra/launcher=basic",
-            f"-m scripts.tables table{number} --scale smoke",
-            f"-m scripts.figures figure{figure} --scale smoke",
-        ]
-
-
-def test_defaults_are_the_papers_scale_and_three_seeds_one_by_one(calls):
-    _, lines = calls("reproduce-table1", "YES=1")
-    assert lines[0].split() == (
+def test_the_demo_is_table_1_on_digits(calls):
+    assert calls("demo") == (
+        0,
         [
-            "-m",
-            "experiments.run",
-            "+sweep=table1",
-            "seed=0,1,2",
-            "scale=paper",
-            "hydra/launcher=basic",
-        ]
+            "-m scripts.reproduce table1 --scale paper --seeds 0 --launcher joblib --jobs 2 "
+            "--experiment digits --yes"
+        ],
     )
 
 
-def test_at_paper_scale_a_plan_comes_first_and_more_than_a_day_wants_a_yes(calls):
-    plan = "-m scripts.plan table2 --scale paper --seeds 0 --limit 24"
-    status, lines = calls("reproduce-table2", "SEEDS=0")
-    assert (status, lines[0]) == (0, plan)
-    assert "experiments.run" in lines[1]
-    status, lines = calls("reproduce-table2", "SEEDS=0", fails="scripts.plan")
-    assert (status != 0, lines) == (True, [plan])
-    for setting in ("SCALE=lite", "YES=1"):
-        _, lines = calls("reproduce-table2", "SEEDS=0", setting)
-        assert "experiments.run" in lines[0]
+@pytest.mark.parametrize("setting", ["SCALE", "SEEDS", "LAUNCHER", "JOBS", "EXPERIMENT", "YES"])
+@pytest.mark.parametrize("target", ["help", "reproduce-table1", "plan-table1", "test"])
+def test_a_setting_runs_nothing_whatever_it_holds(calls, tmp_path, setting, target):
+    mark = tmp_path / "mark"
+    for text in (
+        f"a; touch {mark}",
+        f"'; touch {mark}; '",
+        f"`touch {mark}`",
+        f'a" && touch {mark}',
+    ):
+        calls(target, f"{setting}={text}")
+        assert not mark.exists(), text
+    for text in (f"$(shell touch {mark})", f"$$(touch {mark})"):
+        assert calls(target, f"{setting}={text}")[0] != 0
+        assert not mark.exists(), text
+
+
+@pytest.mark.parametrize("name", ["a b", "a;b", "a'b", "a:b", "$(shell touch x)"])
+def test_an_environment_that_make_cannot_name_is_refused_at_once(name):
+    done = make("help", f"VENV={name}")
+    assert done.returncode != 0
+    assert re.search("VENV must (be a path without spaces|not hold a)", done.stderr)
 
 
 def test_a_plan_is_made_for_any_sweep(calls):
@@ -145,16 +153,8 @@ def test_a_plan_is_made_for_any_sweep(calls):
     )
 
 
-@pytest.mark.parametrize("target", ["demo", "reproduce-table1", "reproduce-figure12"])
-def test_failed_run_fails_the_target_after_the_figure_is_made(calls, target):
-    status, lines = calls(target, fails="experiments.run")
-    assert status != 0
-    assert "scripts.figures" in lines[-1]
-
-
-def test_failed_table_fails_the_target(calls):
-    status, _ = calls("reproduce-table1", fails="scripts.tables")
-    assert status != 0
+def test_a_failed_command_fails_the_target(calls):
+    assert calls("reproduce-table1", fails="scripts.reproduce")[0] != 0
 
 
 def test_the_two_test_targets_share_no_test_and_leave_none_out(calls):
@@ -211,20 +211,6 @@ def test_check_of_a_fresh_clone_runs_all_tests_and_stops_at_a_failure():
     text = script.read_text()
     assert "set -euo pipefail" in text
     assert re.findall(r"^make (\S+)$", text, re.M) == ["test", "test-all"]
-
-
-def test_reproduce_runs_every_sweep_and_then_the_report(calls):
-    """The toy at the paper's scale, for it is small; a sweep that fails does not end the others."""
-    status, lines = calls("reproduce", "SCALE=lite", "SEEDS=0", fails="+sweep=table2")
-    assert status != 0
-    sweeps = dict(
-        re.search(r"\+sweep=(\w+).* scale=(\w+)", line).groups()
-        for line in lines
-        if "+sweep" in line
-    )
-    assert sweeps.keys() == {path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml")}
-    assert {name for name, scale in sweeps.items() if scale == "paper"} == {"figure4"}
-    assert lines[-1] == "-m scripts.report"
 
 
 def test_a_misspelled_variable_is_refused_before_anything_runs(calls):
