@@ -343,7 +343,10 @@ for wrap in (lrd.Adam, lambda params: lrd.LearningRateDropout(torch.optim.Adam(p
 """
 
 
-@pytest.mark.parametrize("name", ["TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE"])
+@pytest.mark.parametrize(
+    "name",
+    ["TORCHDYNAMO_DISABLE", pytest.param("TORCH_COMPILE_DISABLE", marks=pytest.mark.slow)],
+)
 def test_torchs_switches_of_its_compiler_change_nothing(name):
     printed, warned = python(TWO_STEPS, **{name: 1})
     assert printed == undisturbed()
@@ -354,8 +357,10 @@ def test_torchs_switches_of_its_compiler_change_nothing(name):
     ("environment", "cause"),
     [
         (dict(PATH="", CC=""), "none of the compilers cc, gcc, clang is on the PATH"),
-        (dict(CC="no-such-compiler"), "no-such-compiler does not start"),
-        (dict(CC="false"), "false ended with 1"),
+        pytest.param(
+            dict(CC="no-such-compiler"), "no-such-compiler does not start", marks=pytest.mark.slow
+        ),
+        pytest.param(dict(CC="false"), "false ended with 1", marks=pytest.mark.slow),
     ],
 )
 def test_without_a_compiler_auto_goes_on_eagerly_and_says_so(tmp_path, environment, cause):
