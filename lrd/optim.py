@@ -6,21 +6,10 @@ moments and step counters see every gradient. The updates that are kept are not 
 
     optimizer = lrd.Adam(model.parameters(), lr=1e-3, keep_prob=0.5, seed=0)
 
-Each class takes the arguments of torch.optim's class of that name and adds three keywords:
-    keep_prob: probability in (0, 1] that a parameter is updated; 1 is the plain optimizer. A
-        param group may have its own.
-    seed: of the masks; nothing else, torch's global generator least of all, affects them.
-    compile: True for the fused step (torch.compile), False for the eager one, "auto" to choose by
-        the number of parameters. Masks are the same, weights agree to float rounding.
-
-Checks of arguments and state_dict are torch's own; param groups gain `keep_prob` and `seed`, and
-SGD's state gains `step`, so that the masks go on exactly where a restart finds them. A checkpoint
-of the torch.optim optimizer can be loaded. Parameters may be DTensors (FSDP2's fully_shard, with or
-without replicas): each process masks its part as it would be masked in the whole, and the fused
-step takes parts along the first dimension, the eager one any. Errors: ValueError for a keep_prob
-outside (0, 1], a negative seed and torch's switches between its own loops (foreach, fused,
-capturable, differentiable); TypeError for complex parameters; RuntimeError for sparse gradients
-and for DTensors placed otherwise than by Shard and Replicate.
+The classes take the arguments of torch.optim's and keep_prob, seed, index_offset and compile, which
+the docstring of each explains. Checks of arguments and state_dict are torch's own; a checkpoint of
+the torch.optim optimizer can be loaded. Parameters may be DTensors (FSDP2's fully_shard, with or
+without replicas): each process masks its part as it would be masked in the whole.
 """
 
 from __future__ import annotations
@@ -32,6 +21,49 @@ import torch
 from lrd import rules
 from lrd.optimizer import MaskedOptimizer
 from lrd.rules import Group, Rule
+
+_ARGUMENTS = """
+    Args:
+        params, ...: as torch.optim.{name} takes them, but for the switches between its own loops
+            (`foreach`, `fused`, `capturable`, `differentiable`).
+        keep_prob (float): probability in (0, 1] that a parameter is updated in a step, drawn for
+            each scalar parameter; 1 is the plain optimizer. Default: 0.5
+        seed (int): of the masks, in [0, 2^64). Nothing else decides them, torch's global generator
+            least of all: the same seed gives the same masks on any device. Default: 0
+        index_offset (int): the index of the first parameter. Masks of parameters differ by their
+            index, the position over all param groups; with several optimizers for one model, give
+            each the number of parameters in those before it. Default: 0
+        compile (bool or "auto"): True for a kernel, which makes the mask in registers and reads
+            each tensor once; False for the eager reference; "auto" for the kernel where there is
+            one, which is on CPUs with a C compiler. Masks are the same, weights agree to float
+            rounding. Default: "auto"
+
+    **Param groups** may have a keep_prob, seed and index_offset each. To exempt biases and norms::
+
+        lrd.{name}([{{"params": weights}}, {{"params": biases_and_norms, "keep_prob": 1.0}}], ...)
+
+    **To change p while training**, set ``optimizer.param_groups[i]["keep_prob"]``, which holds from
+    the next step on. An attribute of the optimizer would do nothing and cannot be set.
+
+    **Weight decay** is masked with the update, be it decoupled or a term of the gradient: a dropped
+    parameter does not decay in that step. Momentum and second moments see every gradient; updates
+    that are kept are not rescaled.
+
+    **load_state_dict** brings the checkpoint's keep_prob, seed and index_offset with the learning
+    rate and the rest of its param groups, and the counters, so that the masks go on where they
+    were. Of a checkpoint of torch.optim.{name}, which has none, it keeps those of this optimizer.
+
+    **Raises** ValueError for arguments out of their range; TypeError for complex parameters;
+    RuntimeError for sparse gradients, parameters that FSDP1 flattened, DTensors placed otherwise
+    than by Shard and Replicate, and inside ZeroRedundancyOptimizer; CompilationError at the first
+    step if compile=True and there is no kernel.
+"""
+
+
+def _documented(cls: type[MaskedOptimizer]) -> type[MaskedOptimizer]:
+    """Add to a class's docstring what holds for all."""
+    cls.__doc__ = f"{cls.__doc__}\n{_ARGUMENTS.format(name=cls.__name__)}"
+    return cls
 
 
 @functools.cache
@@ -61,6 +93,7 @@ def _radam(decoupled: bool, maximize: bool) -> Rule:
     return Rule(rules.radam, rules.radam_scalars, state, (), decoupled, maximize)
 
 
+@_documented
 class SGD(MaskedOptimizer, torch.optim.SGD):
     """torch.optim.SGD with learning rate dropout; with momentum, the paper's SGDM."""
 
@@ -68,6 +101,7 @@ class SGD(MaskedOptimizer, torch.optim.SGD):
         return _sgdm(group["momentum"] != 0, group["nesterov"], group["maximize"])
 
 
+@_documented
 class RMSprop(MaskedOptimizer, torch.optim.RMSprop):
     """torch.optim.RMSprop with learning rate dropout; its momentum, if any, sees all updates."""
 
@@ -75,6 +109,7 @@ class RMSprop(MaskedOptimizer, torch.optim.RMSprop):
         return _rmsprop(group["momentum"] != 0, group["centered"], group["maximize"])
 
 
+@_documented
 class Adam(MaskedOptimizer, torch.optim.Adam):
     """torch.optim.Adam, with amsgrad=True AMSGrad, with learning rate dropout."""
 
@@ -82,6 +117,7 @@ class Adam(MaskedOptimizer, torch.optim.Adam):
         return _adam(group["amsgrad"], group["decoupled_weight_decay"], group["maximize"])
 
 
+@_documented
 class AdamW(MaskedOptimizer, torch.optim.AdamW):
     """torch.optim.AdamW with learning rate dropout: a dropped parameter does not decay either."""
 
@@ -89,6 +125,7 @@ class AdamW(MaskedOptimizer, torch.optim.AdamW):
         return _adam(group["amsgrad"], True, group["maximize"])
 
 
+@_documented
 class RAdam(MaskedOptimizer, torch.optim.RAdam):
     """torch.optim.RAdam with learning rate dropout, in its rectified and unrectified steps."""
 

@@ -1,24 +1,15 @@
-"""The kernels: the eager step's masks, weights and state to the bit, and how they are built."""
+"""The kernels: the eager step's masks, weights and state to the bit."""
 
-import functools
-import hashlib
-import os
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import lrd
-from lrd.kernels import build, kernel_available, rule_kernel
+from lrd.kernels import build
 from lrd.kernels.table import spans
+from tests.lrd.test_golden_weights import numbers
 from tests.lrd.test_optim import CASES, RULES, net
 
-ROOT = Path(__file__).parents[2]
 SIZES = [
     (0,),
     (1,),
@@ -31,18 +22,8 @@ SIZES = [
     (8,),
     (30, 7),
 ]
-# MKL, by which torch takes square roots on some processors, rounds one in five otherwise than IEEE
-# arithmetic, which the kernels follow; with IEEE's roots the eager step has their bits.
 pytestmark = pytest.mark.usefixtures("ieee_roots")
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
-
-
-@pytest.fixture
-def ieee_roots(monkeypatch):
-    def sqrt(tensor):
-        return torch.from_numpy(np.sqrt(tensor.numpy())) if tensor.is_cpu else torch.sqrt(tensor)
-
-    monkeypatch.setattr(torch.Tensor, "sqrt", sqrt)
 
 
 def pair(cls, hyper, sizes, dtype=torch.float32, **arguments):
@@ -91,95 +72,6 @@ def test_gives_the_bits_of_the_eager_step_over_100_steps(rule, dtype):
     for number in range(100):
         step(sides, number)
     assert_equal(sides)
-
-
-# SHA-256 of the weights after the six steps of `digest`, of the step that torch's compiler made.
-GOLDEN = {
-    ("sgd", "float32"): "bdeb59671fd4bfd9",
-    ("sgdm", "float32"): "f77f1466dec3b382",
-    ("sgdm damped", "float32"): "2ede52a9e800cbd0",
-    ("nesterov", "float32"): "efd5af841ed60020",
-    ("rmsprop", "float32"): "9e58a1a04d6be31e",
-    ("rmsprop centered", "float32"): "936e21b0cc82b2a3",
-    ("rmsprop momentum", "float32"): "f939501ea8260b31",
-    ("adam", "float32"): "76c8668f6c6eea3f",
-    ("amsgrad", "float32"): "65661f1dde99dfe0",
-    ("adam decoupled", "float32"): "84ea7147badf386a",
-    ("adamw", "float32"): "84ea7147badf386a",
-    ("adamw amsgrad up", "float32"): "8cce7ecb6a20d583",
-    ("radam", "float32"): "334ec52e1601ef53",
-    ("radam decoupled", "float32"): "83a51f93209f13f1",
-    ("sgd", "float64"): "82fa1970b0a33ed6",
-    ("sgdm", "float64"): "d26f202f617a5c27",
-    ("sgdm damped", "float64"): "c99d83adabfd55ef",
-    ("nesterov", "float64"): "2eb471d1a6d9066d",
-    ("rmsprop", "float64"): "2c6ca348f2c04b1e",
-    ("rmsprop centered", "float64"): "21bbb713eb37f52f",
-    ("rmsprop momentum", "float64"): "da1b203b065b5147",
-    ("adam", "float64"): "8059900b7af7f30c",
-    ("amsgrad", "float64"): "211f3d2a07c6a4c5",
-    ("adam decoupled", "float64"): "228fa336a0a8335e",
-    ("adamw", "float64"): "228fa336a0a8335e",
-    ("adamw amsgrad up", "float64"): "aac13f49d48e8135",
-    ("radam", "float64"): "b9feb00e67ba1e93",
-    ("radam decoupled", "float64"): "fa98f77412923bde",
-    ("sgd", "bfloat16"): "5d97beb4826d5a59",
-    ("sgdm", "bfloat16"): "a1c98d9a38c8b294",
-    ("sgdm damped", "bfloat16"): "89e76a0a02f63b95",
-    ("nesterov", "bfloat16"): "23209426ac65e7ca",
-    ("rmsprop", "bfloat16"): "fb6295389b377baf",
-    ("rmsprop centered", "bfloat16"): "f38f5cf235a5a846",
-    ("rmsprop momentum", "bfloat16"): "c0a5df0aaf6e5e3b",
-    ("adam", "bfloat16"): "afb99b3040a25e50",
-    ("amsgrad", "bfloat16"): "8a6a3eac1bd7ec3a",
-    ("adam decoupled", "bfloat16"): "df1f9f68c8c96069",
-    ("adamw", "bfloat16"): "df1f9f68c8c96069",
-    ("adamw amsgrad up", "bfloat16"): "36b8002df282ee51",
-    ("radam", "bfloat16"): "96cbef026857f310",
-    ("radam decoupled", "bfloat16"): "4a084fc34174f990",
-    ("sgd", "float16"): "d4d2472d3f6b7195",
-    ("sgdm", "float16"): "b19edd20f597e08a",
-    ("sgdm damped", "float16"): "7db29345476297d1",
-    ("nesterov", "float16"): "82d68940228a2669",
-    ("rmsprop", "float16"): "702941327e654c6c",
-    ("rmsprop centered", "float16"): "9ff3f0f817a92bf5",
-    ("rmsprop momentum", "float16"): "439cb266f64ca484",
-    ("adam", "float16"): "552303c28f1b32ee",
-    ("amsgrad", "float16"): "001e69951f6c0474",
-    ("adam decoupled", "float16"): "edb6a8d7ec6f76b5",
-    ("adamw", "float16"): "edb6a8d7ec6f76b5",
-    ("adamw amsgrad up", "float16"): "7f60a9c3ecaf5060",
-    ("radam", "float16"): "e4da2892bd253ec4",
-    ("radam decoupled", "float16"): "5f7320e4a7976ade",
-}
-
-
-def numbers(count, shift, dtype):
-    """Fractions between -1 and 1 that every processor makes alike."""
-    return (
-        ((torch.arange(count) * 7919 + shift * 131) % 2003 - 1001)
-        .to(torch.float64)
-        .div(1024)
-        .to(dtype)
-    )
-
-
-@pytest.mark.parametrize("compile", [False, True])
-@pytest.mark.parametrize(("case", "dtype"), GOLDEN)
-def test_bits_of_the_weights_are_those_of_the_first_release(case, dtype, compile):
-    cls, hyper = CASES[case]
-    assert digest(cls, hyper, getattr(torch, dtype), compile) == GOLDEN[case, dtype]
-
-
-def digest(cls, hyper, dtype, compile):
-    params = [nn.Parameter(numbers(count, 0, dtype)) for count in (70_001, 300)]
-    optimizer = cls(params, **hyper, seed=3, keep_prob=0.7, compile=compile)
-    for number in range(6):
-        for param in params:
-            param.grad = numbers(param.numel(), 1 + number, dtype)
-        optimizer.step()
-    flat = torch.cat([param.detach() for param in params])
-    return hashlib.sha256(flat.view(torch.uint8).numpy().tobytes()).hexdigest()[:16]
 
 
 def test_numbers_that_change_need_no_other_kernel():
@@ -309,121 +201,6 @@ def test_works_inside_a_compiled_training_step():
         return torch.cat([p.detach().flatten() for p in model.parameters()])
 
     torch.testing.assert_close(trained(torch.compile), trained(lambda f: f), rtol=1e-4, atol=1e-6)
-
-
-def python(code, **environment):
-    """What a program prints, and what it warns of, in a process with this environment."""
-    words = {key: str(value) for key, value in environment.items()}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, **words},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout, done.stderr
-
-
-@functools.cache
-def undisturbed():
-    return python(TWO_STEPS)[0]
-
-
-TWO_STEPS = """
-import torch, lrd
-for wrap in (lrd.Adam, lambda params: lrd.LearningRateDropout(torch.optim.Adam(params))):
-    W = torch.nn.Parameter(torch.zeros(300_000))
-    optimizer = wrap([W])
-    for _ in range(2):
-        W.grad = torch.ones(300_000)
-        optimizer.step()
-    print(int((W != 0).sum()))
-"""
-
-
-@pytest.mark.parametrize("name", ["TORCHDYNAMO_DISABLE", "TORCH_COMPILE_DISABLE"])
-def test_torchs_switches_of_its_compiler_change_nothing(name):
-    printed, warned = python(TWO_STEPS, **{name: 1})
-    assert printed == undisturbed()
-    assert "eager" not in warned
-
-
-@pytest.mark.parametrize(
-    ("environment", "cause"),
-    [
-        (dict(PATH="", CC=""), "none of the compilers cc, gcc, clang is on the PATH"),
-        (dict(CC="no-such-compiler"), "no-such-compiler does not start"),
-        (dict(CC="false"), "false ended with 1"),
-    ],
-)
-def test_without_a_compiler_auto_goes_on_eagerly_and_says_so(tmp_path, environment, cause):
-    printed, warned = python(TWO_STEPS, XDG_CACHE_HOME=tmp_path, **environment)
-    assert printed == undisturbed()
-    assert warned.count("lrd's kernel cannot be built") == 2  # one for each optimizer
-    assert cause in warned
-    assert "apt install gcc" in warned
-
-
-def test_without_a_compiler_compile_true_is_an_error_before_anything_moves(monkeypatch, tmp_path):
-    monkeypatch.setenv("CC", "no-such-compiler")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    build.kernel.cache_clear()
-    rule_kernel.cache_clear()
-    assert not kernel_available() or build.kernel.cache_info().currsize
-    W = nn.Parameter(torch.ones(50))
-    optimizer = lrd.RMSprop([W], compile=True)
-    W.grad = torch.ones(50)
-    with pytest.raises(lrd.CompilationError, match="no-such-compiler does not start"):
-        optimizer.step()
-    assert (W == 1).all()
-    assert optimizer.state[W]["step"] == 0
-    rule_kernel.cache_clear()
-
-
-def test_another_device_is_eager_unless_a_kernel_is_asked_for():
-    for compile in (True, "auto"):
-        W = nn.Parameter(torch.ones(50, device="meta"))
-        W.grad = torch.ones(50, device="meta")
-        optimizer = lrd.Adam([W], compile=compile)
-        if compile is True:
-            with pytest.raises(lrd.CompilationError, match="there is none for meta yet"):
-                optimizer.step()
-        else:
-            optimizer.step()
-            assert optimizer.state[W]["step"] == 1
-    assert not kernel_available("cuda")
-
-
-@pytest.mark.slow
-def test_a_kernel_is_built_once_by_however_many_processes(tmp_path):
-    with ThreadPoolExecutor(2) as pool:
-        outputs = list(pool.map(lambda _: python(TWO_STEPS, XDG_CACHE_HOME=tmp_path), range(2)))
-    assert len({printed for printed, _ in outputs}) == 1
-    files = list((tmp_path / "lrd").iterdir())
-    assert len(files) == 3  # Adam, and the wrapper's copy and put-back
-    times = [path.stat().st_mtime_ns for path in sorted(files)]
-    python(TWO_STEPS, XDG_CACHE_HOME=tmp_path)
-    assert [path.stat().st_mtime_ns for path in sorted(files)] == times
-
-
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
-    (tmp_path / "file").write_text("")
-    printed, warned = python(TWO_STEPS, XDG_CACHE_HOME=tmp_path / "file")
-    assert printed == undisturbed()
-    assert "eager" not in warned
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_a_training_step_runs_on_one_openmp():
-    runtimes = """
-import pathlib, re
-maps = pathlib.Path("/proc/self/maps").read_text()
-print(len(set(re.findall(r"/\\S*lib(?:gomp|omp|iomp5)\\S*\\.so\\S*", maps))))
-"""
-    printed, _ = python(f"import torch; torch.set_num_threads(2)\n{TWO_STEPS}\n{runtimes}")
-    assert printed.split()[-1] == "1"
 
 
 def test_gradients_in_another_layout_than_their_parameters_are_read_by_their_elements():

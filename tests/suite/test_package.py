@@ -116,8 +116,8 @@ def test_wheel_holds_the_method_alone(wheel):
     tops = {name.split("/")[0] for name in names}
     assert tops == {"lrd", f"lrd-{lrd.__version__}.dist-info"}
     shipped = {name for name in names if name.startswith("lrd/")}
-    modules = {f"lrd/{path.name}" for path in (ROOT / "lrd").glob("*.py")}
-    assert shipped == modules | {"lrd/py.typed"}
+    modules = {path.relative_to(ROOT).as_posix() for path in (ROOT / "lrd").rglob("*.py")}
+    assert shipped == modules | {"lrd/README.md", "lrd/kernels/step.c", "lrd/py.typed"}
 
 
 def test_wheel_needs_torch_alone(wheel):

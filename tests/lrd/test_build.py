@@ -1,0 +1,136 @@
+"""How a kernel is built, kept and loaded, and what happens where it cannot be."""
+
+import functools
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import lrd
+from lrd.kernels import build, copy_kernel, kernel_available, rule_kernel
+
+ROOT = Path(__file__).parents[2]
+
+
+def python(code, **environment):
+    """What a program prints, and what it warns of, in a process with this environment."""
+    words = {key: str(value) for key, value in environment.items()}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **words},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, done.stderr
+
+
+@functools.cache
+def undisturbed():
+    return python(TWO_STEPS)[0]
+
+
+TWO_STEPS = """
+import torch, lrd
+for wrap in (lrd.Adam, lambda params: lrd.LearningRateDropout(torch.optim.Adam(params))):
+    W = torch.nn.Parameter(torch.zeros(300_000))
+    optimizer = wrap([W])
+    for _ in range(2):
+        W.grad = torch.ones(300_000)
+        optimizer.step()
+    print(int((W != 0).sum()))
+"""
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["TORCHDYNAMO_DISABLE", pytest.param("TORCH_COMPILE_DISABLE", marks=pytest.mark.slow)],
+)
+def test_torchs_switches_of_its_compiler_change_nothing(name):
+    printed, warned = python(TWO_STEPS, **{name: 1})
+    assert printed == undisturbed()
+    assert "eager" not in warned
+
+
+@pytest.mark.parametrize(
+    ("environment", "cause"),
+    [
+        (dict(PATH="", CC=""), "none of the compilers cc, gcc, clang is on the PATH"),
+        pytest.param(
+            dict(CC="no-such-compiler"), "no-such-compiler does not start", marks=pytest.mark.slow
+        ),
+        pytest.param(dict(CC="false"), "false ended with 1", marks=pytest.mark.slow),
+    ],
+)
+def test_without_a_compiler_auto_goes_on_eagerly_and_says_so(tmp_path, environment, cause):
+    printed, warned = python(TWO_STEPS, XDG_CACHE_HOME=tmp_path, **environment)
+    assert printed == undisturbed()
+    assert warned.count("lrd's kernel cannot be built") == 2  # one for each optimizer
+    assert cause in warned
+    assert "apt install gcc" in warned
+
+
+def test_without_a_compiler_compile_true_is_an_error_before_anything_moves(monkeypatch, tmp_path):
+    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for cached in (build.kernel, rule_kernel, copy_kernel):
+        cached.cache_clear()
+    assert not kernel_available()
+    W = nn.Parameter(torch.ones(50))
+    optimizer = lrd.RMSprop([W], compile=True)
+    W.grad = torch.ones(50)
+    with pytest.raises(lrd.CompilationError, match="no-such-compiler does not start"):
+        optimizer.step()
+    assert (W == 1).all()
+    assert optimizer.state[W]["step"] == 0
+
+
+def test_another_device_is_eager_unless_a_kernel_is_asked_for():
+    for compile in (True, "auto"):
+        W = nn.Parameter(torch.ones(50, device="meta"))
+        W.grad = torch.ones(50, device="meta")
+        optimizer = lrd.Adam([W], compile=compile)
+        if compile is True:
+            with pytest.raises(lrd.CompilationError, match="there is none for meta yet"):
+                optimizer.step()
+        else:
+            optimizer.step()
+            assert optimizer.state[W]["step"] == 1
+    assert not kernel_available("cuda")
+
+
+@pytest.mark.slow
+def test_a_kernel_is_built_once_by_however_many_processes(tmp_path):
+    with ThreadPoolExecutor(2) as pool:
+        outputs = list(pool.map(lambda _: python(TWO_STEPS, XDG_CACHE_HOME=tmp_path), range(2)))
+    assert len({printed for printed, _ in outputs}) == 1
+    files = list((tmp_path / "lrd").iterdir())
+    assert len(files) == 3  # Adam, and the wrapper's copy and put-back
+    times = [path.stat().st_mtime_ns for path in sorted(files)]
+    python(TWO_STEPS, XDG_CACHE_HOME=tmp_path)
+    assert [path.stat().st_mtime_ns for path in sorted(files)] == times
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
+    (tmp_path / "file").write_text("")
+    printed, warned = python(TWO_STEPS, XDG_CACHE_HOME=tmp_path / "file")
+    assert printed == undisturbed()
+    assert "eager" not in warned
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_training_step_runs_on_one_openmp():
+    runtimes = """
+import pathlib, re
+maps = pathlib.Path("/proc/self/maps").read_text()
+print(len(set(re.findall(r"/\\S*lib(?:gomp|omp|iomp5)\\S*\\.so\\S*", maps))))
+"""
+    printed, _ = python(f"import torch; torch.set_num_threads(2)\n{TWO_STEPS}\n{runtimes}")
+    assert printed.split()[-1] == "1"
