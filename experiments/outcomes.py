@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 _FILE = "LRD_OUTCOMES"  # the variable that names the file
+_NO_RESULT = ("failed", "missing", "busy")
 
 
 class Outcome(NamedTuple):
     """A job's words, its status, and the error if it has one."""
 
     run: str
-    status: str  # done, diverged, skipped, failed, interrupted; missing until one is noted
+    status: str  # done, diverged, skipped, busy, failed, interrupted; missing until one is noted
     error: str
 
 
@@ -39,6 +40,11 @@ def collected() -> Iterator[list[Outcome]]:
             outcomes.extend(last.values())
 
 
+def command() -> str:
+    """The same for all jobs of a command, and for no other's; empty outside of one."""
+    return os.environ.get(_FILE, "")
+
+
 def note(run: str, status: str, error: str = "") -> None:
     """Note how a job ended; a later note of the same job counts."""
     with open(os.environ[_FILE], "a", encoding="utf-8") as file:
@@ -47,7 +53,7 @@ def note(run: str, status: str, error: str = "") -> None:
 
 def failures(outcomes: list[Outcome]) -> int:
     """How many jobs have left no result."""
-    return sum(outcome.status in ("failed", "missing") for outcome in outcomes)
+    return sum(outcome.status in _NO_RESULT for outcome in outcomes)
 
 
 def summary(outcomes: list[Outcome]) -> str:
@@ -55,7 +61,7 @@ def summary(outcomes: list[Outcome]) -> str:
     counts = Counter(outcome.status for outcome in outcomes)
     lines = [", ".join(f"{count} {status}" for status, count in sorted(counts.items()))]
     for outcome in outcomes:
-        if outcome.status in ("failed", "missing", "diverged"):
+        if outcome.status in (*_NO_RESULT, "diverged"):
             reason = f": {outcome.error.splitlines()[0]}" if outcome.error else ""
             lines.append(f"{outcome.status}: {outcome.run}{reason}")
     return "\n".join(lines)

@@ -27,8 +27,9 @@ from experiments.identity import config_hash, run_folder
 from experiments.loop import Position, evaluate, make_step, save_files, train_epoch
 from experiments.record.atomic import WriteError
 from experiments.record.checkpoint import CheckpointError, Checkpoints
+from experiments.record.lock import RunningElsewhere
 from experiments.record.reader import RecordError
-from experiments.record.writer import Record, RunningElsewhere, is_finished
+from experiments.record.writer import Record, is_finished
 from experiments.schedule import factor_function
 from experiments.setting import Setting, prepare
 from experiments.signals import Interrupted, Interruption, raise_interrupted
@@ -45,7 +46,8 @@ _KNOWN_ERRORS = (
 def run(config: Config) -> str:
     """Train and evaluate one configuration; returns the run's status.
 
-    Raises Interrupted after SIGINT or SIGTERM, with a checkpoint written.
+    Raises Interrupted after SIGINT or SIGTERM, with a checkpoint written, and RunningElsewhere for
+    a run that another process makes.
     """
     config = resolve(config)
     check(config)
@@ -57,19 +59,15 @@ def run(config: Config) -> str:
     # which CPUs are many times slower; as zeros they change nothing that can be seen.
     torch.set_flush_denormal(True)
     setting = prepare(config)
-    try:
-        with (
-            Record(config, writes=processes.first()) as record,
-            processes.interruption() as interruption,
-            processes.contact(),
-            _own_generators(setting.device),
-        ):
-            if is_finished(config):  # by another process, since
-                return "skipped"
-            return fit(config, setting, record, interruption)
-    except RunningElsewhere as busy:  # a sweep may name the base arm twice
-        _say(f"{busy}. It is left to that process")
-        return "skipped"
+    with (
+        Record(config, writes=processes.first()) as record,
+        processes.interruption() as interruption,
+        processes.contact(),
+        _own_generators(setting.device),
+    ):
+        if is_finished(config):  # by another process, since
+            return "skipped"
+        return fit(config, setting, record, interruption)
 
 
 def fit(config: Config, setting: Setting, record: Record, interruption: Interruption) -> str:
@@ -78,7 +76,7 @@ def fit(config: Config, setting: Setting, record: Record, interruption: Interrup
     step, factor = make_step(config, setting), factor_function(config["schedule"])
     whose = {"hash": config_hash(config), "data": json.dumps(setting.provenance)}
     minutes = config["checkpoint_minutes"]
-    checkpoints = Checkpoints(record.folder, setting.parts(), whose, minutes, writes=first)
+    checkpoints = Checkpoints(record.folder, setting.parts(), whose, minutes, record.lock)
     saved = checkpoints.restore()
     record.start(setting.device, setting.provenance, saved)
     position = Position(steps, saved)
@@ -141,6 +139,10 @@ def job(config: DictConfig) -> None:
     except Interrupted:
         outcomes.note(name, "interrupted")
         raise
+    except RunningElsewhere as elsewhere:  # a sweep may name the base arm twice
+        error = f"{elsewhere}. It is left to that process"
+        status = "skipped" if elsewhere.same_command else "busy"
+        _say(error)
     except Exception as failure:  # of one run, which leaves the others to go on
         known, agreed = isinstance(failure, _KNOWN_ERRORS), processes.known_to_all(failure)
         error = str(failure) if known else f"{type(failure).__name__}: {failure}"

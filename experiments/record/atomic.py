@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -17,13 +18,15 @@ def write_aside(path: Path, *parts: bytes | memoryview) -> Path:
     """
     aside = path.with_name(f"tmp-{path.name}")
     try:
-        with open(aside, "wb") as file:
+        aside.unlink(missing_ok=True)  # what was cut short, or a link
+        with open(aside, "xb") as file:
             for part in parts:
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
         raise WriteError(
             f"cannot write {path}: {error.strerror}. What was written before is whole: make room "
             "there, or make it writable, and repeat the command"

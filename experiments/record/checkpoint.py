@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 
 from experiments.processes import on_first
-from experiments.record.atomic import write_aside
+from experiments.record.lock import Lock
 
 FORMAT = 1
 CURRENT, PREVIOUS = "checkpoint.pt", "checkpoint-previous.pt"
@@ -38,8 +38,8 @@ class Checkpoints:
     """The checkpoints of one run folder.
 
     `parts` are saved and restored by name. `identity` says which run it is; another one's
-    checkpoint is refused. Between epochs' ends there is one every `minutes`; none with
-    writes=False, of a process that only follows another's run.
+    checkpoint is refused. Between epochs' ends there is one every `minutes`; none without
+    the folder's lock, of a process that only follows another's run.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class Checkpoints:
         parts: dict[str, Stateful],
         identity: dict[str, Any],
         minutes: float,
-        writes: bool = True,
+        lock: Lock | None,
     ) -> None:
-        self._folder, self._parts, self._minutes, self._writes = folder, parts, minutes, writes
+        self._folder, self._parts, self._minutes, self._lock = folder, parts, minutes, lock
         self._identity = {"format": FORMAT, "torch": str(torch.__version__), **identity}
         self._saved, self._cost = time.monotonic(), 0.0
         self.seconds = 0.0  # that all of this process's have taken
@@ -59,13 +59,13 @@ class Checkpoints:
         """Whether it is time for one; the end of a short epoch is skipped, so that they stay
         within a hundredth of the run's time."""
         elapsed = time.monotonic() - self._saved
-        if not self._writes:
+        if self._lock is None:
             return False
         return elapsed > 60 * self._minutes or (epoch_ended and elapsed * _SHARE >= self._cost)
 
     def save(self, position: dict[str, Any]) -> None:
         """Write a checkpoint beside the last one, which becomes the previous. Raises WriteError."""
-        if not self._writes:
+        if self._lock is None:
             return
         begin = time.monotonic()
         parts = {name: part.state_dict() for name, part in self._parts.items()}
@@ -104,17 +104,18 @@ class Checkpoints:
 
     def keep_model(self) -> None:
         """Reduce the checkpoints of a finished run to the model's final state."""
-        if not self._writes:
+        if self._lock is None:
             return
         self._write({"identity": self._identity, "model": self._parts["model"].state_dict()})
         (self._folder / PREVIOUS).unlink(missing_ok=True)
 
     def _write(self, state: dict[str, Any]) -> None:
+        assert self._lock is not None
         content = io.BytesIO()
         torch.save(state, content)
         current = self._folder / CURRENT
         digest = hashlib.sha256(content.getbuffer()).digest()
-        aside = write_aside(current, content.getbuffer(), digest)
+        aside = self._lock.write_aside(CURRENT, content.getbuffer(), digest)
         if current.exists():
             os.replace(current, self._folder / PREVIOUS)
         os.replace(aside, current)

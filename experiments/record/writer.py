@@ -12,10 +12,10 @@ Files appear whole. A lock that dies with its process keeps a second one out of 
 from __future__ import annotations
 
 import csv
-import fcntl
 import io
 import json
 import math
+import os
 import traceback
 from contextlib import suppress
 from typing import Any
@@ -26,20 +26,17 @@ import yaml
 from experiments.configuration import Config
 from experiments.identity import arm_name, config_hash, differences, run_folder
 from experiments.processes import on_first, together
-from experiments.record.atomic import WriteError, write
+from experiments.record.atomic import WriteError
 from experiments.record.checkpoint import CURRENT, PREVIOUS
-from experiments.record.faults import FINISHED, NUMBERS, record_digest
+from experiments.record.faults import FINISHED, NUMBERS, faults, record_digest
+from experiments.record.lock import Lock
 from experiments.record.machine import environment
-from experiments.record.reader import RecordError, read_config, read_info
+from experiments.record.reader import RecordError, read_config, read_info, read_run
 from experiments.signals import Interrupted
 
 _MINE = {"config.yaml", *NUMBERS, "run.json", "predictions.pt", ".lock"}
 _MY_PREFIXES = ("checkpoint", "tmp-")
 _MACHINE_KEYS = ("runs_dir", "wandb", "resources")
-
-
-class RunningElsewhere(RecordError):
-    """A run folder that another process is writing to."""
 
 
 class Record:
@@ -51,7 +48,7 @@ class Record:
     def __init__(self, config: Config, writes: bool = True) -> None:
         self.config, self.writes = config, writes
         self.folder = run_folder(config)
-        self._lock: io.TextIOWrapper | None = None
+        self.lock: Lock | None = None
         self._rows: list[dict[str, float]] = []
         self._seconds: list[float] = []
         self._processes: list[int] = []  # their number, and after a change the next
@@ -59,32 +56,17 @@ class Record:
 
     @together
     def __enter__(self) -> Record:
-        if not self.writes:
-            return self
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.folder / ".lock", "w")
-        except OSError as error:
-            raise RecordError(
-                f"cannot write to the run folder {self.folder}: {error.strerror}. Make it "
-                "writable, or name another place with runs_dir=…"
-            ) from error
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            self._lock.close()
-            raise RunningElsewhere(
-                f"another process is at work in {self.folder}: wait for it, or stop it"
-            ) from error
+        if self.writes:
+            self.lock = Lock(self.folder)
         return self
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, Exception | Interrupted) and self._info.get("status") == "running":
             lines = traceback.format_exception(error)
-            with suppress(WriteError):  # the disk may be what failed; `error` goes on
+            with suppress(WriteError, RecordError):  # they may be what failed; `error` goes on
                 self._write_info("failed", error=f"{kind.__name__}: {error}", trace=lines[-5:])
-        if self._lock is not None:
-            self._lock.close()
+        if self.lock is not None:
+            self.lock.close()
 
     def state(self) -> dict[str, Any]:
         """The rows so far, for a checkpoint."""
@@ -105,13 +87,14 @@ class Record:
             self._rows, self._seconds = list(state["rows"]), list(state["seconds"])
         if self._rows:
             self._write_rows()
-        elif self.writes:
+        elif self.lock is not None:
+            self.lock.check()
             for name in NUMBERS:
                 (self.folder / name).unlink(missing_ok=True)
         config = {key: value for key, value in self.config.items() if key not in _MACHINE_KEYS}
         for group, path in (("data", "root"), ("model", "weights_file")):
             config[group] = {key: each for key, each in config[group].items() if key != path}
-        self._write("config.yaml", yaml.safe_dump(config, sort_keys=False))
+        self._write("config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
         self._info = {
             "hash": config_hash(self.config),
             "arm": arm_name(self.config),
@@ -141,19 +124,19 @@ class Record:
     def save_file(self, name: str, content: Any) -> None:
         """Write what a task keeps: rows as <name>.csv, anything else as torch saves it."""
         if name.endswith(".csv"):
-            self._write(name, _csv(content))
+            self._write(name, _csv(content).encode())
             return
         buffer = io.BytesIO()
         torch.save(content, buffer)
-        write(self.folder / name, buffer.getbuffer())
+        self._write(name, buffer.getbuffer())
 
     def _write_rows(self) -> None:
-        self._write("metrics.csv", _csv(self._rows))
+        self._write("metrics.csv", _csv(self._rows).encode())
         timing = [
             {"epoch": row["epoch"], "seconds": round(seconds, 3)}
             for row, seconds in zip(self._rows, self._seconds, strict=True)
         ]
-        self._write("timing.csv", _csv(timing))
+        self._write("timing.csv", _csv(timing).encode())
 
     def finish(self, status: str, **more: Any) -> None:
         """Close the record as "done" or "diverged"."""
@@ -165,28 +148,33 @@ class Record:
 
     def _write_info(self, status: str, **more: Any) -> None:
         self._info = {"status": status, **{**self._info, "status": status}, **more}
-        self._write("run.json", json.dumps(self._info, indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(self._info, indent=1, ensure_ascii=False) + "\n"
+        self._write("run.json", text.encode())
 
-    def _write(self, name: str, text: str) -> None:
-        if self.writes:
-            write(self.folder / name, text.encode())
+    def _write(self, name: str, content: bytes | memoryview) -> None:
+        if self.lock is not None:
+            os.replace(self.lock.write_aside(name, content), self.folder / name)
 
 
 @on_first
 def is_finished(config: Config) -> bool:
     """Whether this run was made before: done or diverged, with the same configuration.
 
-    Raises RecordError if it was made, or
-    begun and left with a checkpoint, with another configuration, or if its folder holds what no
-    run has written.
+    Raises RecordError if it was made, or begun and left with a checkpoint, with another
+    configuration, if its files are not as it left them, or if its folder holds what no run has
+    written.
     """
     folder = run_folder(config)
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    foreign = [name for name in names if name not in _MINE and not name.startswith(_MY_PREFIXES)]
+    foreign = [
+        name
+        for name in names
+        if not (name in _MINE or name.startswith(_MY_PREFIXES)) or (folder / name).is_symlink()
+    ]
     if foreign:
         raise RecordError(
-            f"{folder} holds what no run has written: {', '.join(foreign[:5])}. Move it away, or "
-            "name another place with runs_dir=…"
+            f"{folder} holds what no run has written, files or links: {', '.join(foreign[:5])}. "
+            "Move it away, or name another place with runs_dir=…"
         )
     if "run.json" not in names:
         return False
@@ -195,8 +183,16 @@ def is_finished(config: Config) -> bool:
     if not finished and CURRENT not in names and PREVIOUS not in names:
         return False
     old = read_config(folder)
-    if info["hash"] != config_hash(config):
-        lines = "\n  ".join(differences(old, config))
+    wrong = faults(read_run(folder))
+    lines = "\n  ".join(differences(old, config))
+    if not wrong and not lines and info["hash"] != config_hash(config):
+        wrong = ["config.yaml is not the one that run.json was written with (hash)"]
+    if wrong:
+        raise RecordError(
+            f"{folder} is not as its run left it: {'; '.join(wrong)}. Put its files back, or move "
+            "it away to run it again"
+        )
+    if lines:
         raise RecordError(
             f"{folder} is {'a finished' if finished else 'an unfinished'} run of another "
             f"configuration:\n  {lines}\n"
