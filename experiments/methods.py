@@ -74,7 +74,7 @@ def declared(config: Config) -> tuple[Method, ...]:
     names = config.get("methods") or []
     try:
         own = [method for name in names for method in importlib.import_module(name).METHODS]
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         text = f"methods={names!r} must be a list of modules with METHODS: {error}"
         raise ConfigError(text) from error
     return (*METHODS, *own)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import reprlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from experiments.configuration import ConfigError
 from experiments.identity import arm_name, config_hash
+from experiments.methods import active
+from experiments.record.schema import FINISHED
 from experiments.tasks import task_module
 
 if TYPE_CHECKING:
     from experiments.record.reader import Run
 
 NUMBERS = ("metrics.csv", "timing.csv", "paths.csv")
-FINISHED = ("done", "diverged")
-STATUSES = (*FINISHED, "running", "failed")
 
 
 def record_digest(folder: Path, info: dict[str, Any]) -> str:
@@ -39,6 +40,10 @@ def faults(run: Run) -> list[str]:
     if run.info.get("digest") != record_digest(run.folder, run.info):
         return ["a file is not as the run left it (digest in run.json)"]
     try:
+        for method, value in active(run.config):
+            if not method.valid(value):
+                shown = reprlib.repr(value)
+                return [f"config.yaml: {method.key} must be {method.expected}, got {shown}"]
         named = f"{run.config['scale']}/{run.config['experiment']}/{arm_name(run.config)}"
         hashed = config_hash(run.config)
     except ConfigError as error:
@@ -47,7 +52,7 @@ def faults(run: Run) -> list[str]:
     if run.info["hash"] != hashed:
         lines.append("config.yaml is not the one that run.json was written with (hash)")
     folder = f"{run.scale}/{run.experiment}/{run.arm}"
-    if (folder, run.seed) != (named, run.config["seed"]):
+    if not run.seed == run.config["seed"] == run.info["seed"] or folder != named:
         lines.append(f"config.yaml is of {named}/seed{run.config['seed']}, not of this folder")
     return lines + _faults_of_metrics(run)
 
@@ -62,7 +67,7 @@ def _faults_of_metrics(run: Run) -> list[str]:
     if list(metrics.columns) != expected:
         names = ", ".join(metrics.columns) or "none"
         return [f"metrics.csv must have the columns {', '.join(expected)}, it has {names}"]
-    if not all(is_numeric_dtype(kind) for kind in metrics.dtypes):
+    if not all(is_numeric_dtype(kind) and not is_bool_dtype(kind) for kind in metrics.dtypes):
         return ["metrics.csv holds what is not a number"]
     wanted = epochs if run.status == "done" else run.info.get("epochs")
     if metrics["epoch"].tolist() != list(range(1, len(metrics) + 1)) or len(metrics) != wanted:

@@ -13,9 +13,11 @@ import yaml
 
 from experiments.configuration import Config
 from experiments.identity import config_hash
-from experiments.record.faults import STATUSES, faults
+from experiments.record.faults import faults
+from experiments.record.schema import check_config, check_info
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # tables read hundreds of files
+_LONGEST = 10_000  # letters of config.yaml; the loader's own recursion ends the process at 50,000
 
 
 class RecordError(RuntimeError):
@@ -25,19 +27,21 @@ class RecordError(RuntimeError):
 def read_info(folder: Path) -> dict[str, Any]:
     try:
         info = json.loads((folder / "run.json").read_text())
-        if info["status"] not in STATUSES:
-            raise ValueError(f"status {info['status']!r}")
-        info["hash"], info["data"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        check_info(info)
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged(folder / "run.json", error) from error
     return info
 
 
 def read_config(folder: Path) -> Config:
     try:
-        config = yaml.load((folder / "config.yaml").read_text(), Loader=_LOADER)
+        text = (folder / "config.yaml").read_text()
+        if len(text) > _LONGEST:
+            raise ValueError(f"it must have at most {_LONGEST} letters, it has {len(text)}")
+        config = yaml.load(text, Loader=_LOADER)
+        check_config(config)
         config_hash(config)
-    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, yaml.YAMLError, TypeError, ArithmeticError) as error:
         raise _damaged(folder / "config.yaml", error) from error
     return config
 
@@ -52,7 +56,9 @@ def _read_metrics(folder: Path) -> pd.DataFrame:
 
 
 def _damaged(path: Path, error: Exception) -> RecordError:
-    return RecordError(f"{path} is damaged ({error!r}): delete its folder to run it again")
+    return RecordError(
+        f"{path} is damaged ({error or type(error).__name__}): delete its folder to run it again"
+    )
 
 
 @dataclass(frozen=True)
@@ -106,16 +112,18 @@ def read_runs(runs_dir: str | Path, *, scale: str, experiment: str | None = None
     runs, left_out = [], []
     for path in (Path(runs_dir) / scale).glob(f"{experiment or '*'}/*/seed*/run.json"):
         folder = path.parent
-        if not re.fullmatch("seed(0|[1-9][0-9]*)", folder.name):  # one that was put aside
+        if not re.fullmatch("seed[0-9]+", folder.name):  # one that was put aside
+            continue
+        if not re.fullmatch("seed(0|[1-9][0-9]{0,18})", folder.name):
+            left_out.append(LeftOut(folder, f"{folder.name} is no seed's name, as seed0 is"))
             continue
         try:
             run = read_run(folder)
             lines = faults(run)
         except RecordError as error:
-            left_out.append(LeftOut(folder, str(error)))
-            continue
-        if lines:
-            left_out.append(LeftOut(folder, "; ".join(lines)))
+            lines = [str(error)]
+        if lines:  # which quote what a file holds
+            left_out.append(LeftOut(folder, "; ".join(lines)[:1000]))
         else:
             runs.append(run)
     return Runs(sorted(runs, key=lambda run: (run.experiment, run.arm, run.seed)), sorted(left_out))

@@ -45,6 +45,8 @@ def make_run(root, experiment, arm, seed=0, scale="lite", status="done", predict
         "status": status,
         "hash": config_hash(config),
         "epochs": 2,
+        "seed": seed,
+        "seconds": 60.0,
         "threads": 1,
         "device": "cpu",
         "cpu": "Some CPU",

@@ -1,0 +1,169 @@
+"""Every field of run.json and config.yaml with values of every kind: refused, or without effect."""
+
+import json
+import math
+import random
+
+import pytest
+import yaml
+
+from experiments.record.faults import record_digest
+from experiments.record.reader import RecordError, read_runs
+from helpers.commands import ROOT
+from scripts.gather import ResultError
+from scripts.tables.__main__ import make_table
+
+nested = current = []
+for _ in range(500):
+    current.append([])
+    current = current[0]
+VALUES = [
+    None, True, -1, 0, 1.5, 10**30, math.nan, math.inf, -math.inf, "", "text", "../../x", "1",
+    "x" * 5000, [], [1], {}, {"name": 3}, nested, "missing",
+]  # fmt: skip
+
+
+def keys(content, prefix=()):
+    for key, value in content.items():
+        yield (*prefix, key)
+        if isinstance(value, dict):
+            yield from keys(value, (*prefix, key))
+
+
+def changed(content, key, value):
+    content = json.loads(json.dumps(content))
+    node = content
+    for name in key[:-1]:
+        node = node[name]
+    if value == "missing":
+        del node[key[-1]]
+    else:
+        node[key[-1]] = value
+    return content
+
+
+def save(folder, info, config):
+    """With the digest of what is written, as if a run had left it."""
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    info = {**info, "digest": record_digest(folder, info)} if "digest" in info else info
+    (folder / "run.json").write_text(json.dumps(info))
+
+
+@pytest.fixture
+def folder(make, tmp_path):
+    words = ["model.hidden=8", "data.subset=200"]
+    _, folder = make(*words, where=tmp_path)
+    make(*words, "lrd.enabled=true", where=tmp_path)
+    return folder
+
+
+def read(runs, out):
+    """The table, or why there is none; nothing but the two errors that commands report."""
+    try:
+        return make_table("table1", runs, out, "smoke", "digits")
+    except (RecordError, ResultError) as error:
+        return str(error)
+
+
+@pytest.mark.fault
+@pytest.mark.timeout(600)
+def test_any_value_in_any_field(folder, tmp_path):
+    """Over 1,000 cases: a table is made of the run as it is written, or without it."""
+    info = json.loads((folder / "run.json").read_text())
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    names, cases, left_out = ("run.json", "config.yaml"), 0, 0
+    for name, content in zip(names, (info, config), strict=True):
+        for key in keys(content):
+            for value in random.Random(str(key)).sample(VALUES, len(VALUES)):
+                if key == ("digest",) or (name == "config.yaml" and value is nested):
+                    continue
+                new = changed(content, key, value)
+                save(folder, *((new, config) if name == "run.json" else (info, new)))
+                runs = read_runs(tmp_path, scale="smoke")
+                assert len(runs.runs) + len(runs.left_out) == 2
+                assert all(20 < len(run.reason) < 2000 for run in runs.left_out)
+                read(tmp_path, tmp_path / "out")
+                cases, left_out = cases + 1, left_out + len(runs.left_out)
+    assert cases > 1000
+    assert left_out > cases / 2
+    print(f"{cases} cases, {left_out} left out")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "reason"),
+    [
+        ("run.json", "[" * 100_000, "run.json is damaged"),
+        ("run.json", '{"a":' * 900 + "1" + "}" * 900, "20 groups deep"),
+        ("config.yaml", "a: " + "[" * 200_000, "at most 10000 letters"),
+        ("config.yaml", "a: " + "[" * 4000 + "]" * 4000, "20 groups deep"),
+        ("config.yaml", "a: &a [*a]\n", "20 groups deep"),
+        (
+            "config.yaml",
+            "a0: &a0 [x, x, x, x, x, x, x, x, x]\n"
+            + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 9)),
+            "at most 10000 values",
+        ),
+        ("config.yaml", "seed: 2020-01-01\n", "experiment is missing"),
+        ("config.yaml", "- 1\n", "a group of named values"),
+        ("config.yaml", "1: 2\n", "a group of named values"),
+    ],
+)
+def test_files_that_no_run_writes_are_left_out_by_name(make, tmp_path, name, text, reason):
+    _, folder = make()
+    (folder / name).write_text(text)
+    (left_out,) = read_runs(tmp_path, scale="smoke").left_out
+    assert left_out.folder == folder
+    assert name in left_out.reason
+    assert reason in left_out.reason
+
+
+@pytest.mark.parametrize("column", ["epoch", "lr", "test_accuracy"])
+@pytest.mark.parametrize("value", ["text", "True", "nan", "-inf", "", "1e999", "-1", "1+2j"])
+def test_columns_hold_numbers(make, tmp_path, column, value):
+    _, folder = make()
+    lines = [line.split(",") for line in (folder / "metrics.csv").read_text().splitlines()]
+    for line in lines[1:]:
+        line[lines[0].index(column)] = value
+    (folder / "metrics.csv").write_text("\n".join(map(",".join, lines)) + "\n")
+    info = json.loads((folder / "run.json").read_text())
+    save(folder, info, yaml.safe_load((folder / "config.yaml").read_text()))
+    runs = read_runs(tmp_path, scale="smoke")
+    assert not runs.runs
+    assert "metrics.csv" in runs.left_out[0].reason
+
+
+@pytest.mark.parametrize("name", ["seed00", "seed007", "seed" + "9" * 30])
+def test_a_seed_has_one_name(make, tmp_path, name):
+    _, folder = make()
+    folder.rename(folder.with_name(name))
+    (left_out,) = read_runs(tmp_path, scale="smoke").left_out
+    assert left_out.reason == f"{name} is no seed's name, as seed0 is"
+
+
+def test_all_committed_runs_are_whole():
+    root = ROOT / "results" / "runs"
+    for scale in ("paper", "lite"):
+        runs, left_out = read_runs(root, scale=scale)
+        assert (len(runs), left_out) == (len(list(root.glob(f"{scale}/*/*/*/run.json"))), [])
+
+
+@pytest.mark.parametrize("edit", ["edited", "deleted"])
+@pytest.mark.parametrize("name", ["metrics.csv", "timing.csv", "config.yaml"])
+def test_a_finished_run_that_was_changed_is_not_done_and_is_left_alone(make, name, edit):
+    _, folder = make()
+    path = folder / name
+    path.write_text(path.read_text() + "\n") if edit == "edited" else path.unlink()
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    with pytest.raises(RecordError, match=r"is not as (its|the) run left it|is damaged"):
+        make()
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("status", ["done", "failed"])
+def test_another_hash_is_never_told_without_a_difference(make, status):
+    _, folder = make()
+    info = json.loads((folder / "run.json").read_text())
+    info |= {"hash": "0" * 16, "status": status}
+    save(folder, info, yaml.safe_load((folder / "config.yaml").read_text()))
+    with pytest.raises(RecordError, match=r"config.yaml is not the one that run.json was written"):
+        make()
