@@ -95,10 +95,10 @@ def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     Raises ConfigError if its first step on a small parameter is not masked as the arm says.
     """
     node = _optimizer(config)
-    probe = torch.nn.Parameter(torch.ones(16, 16))
+    probe = torch.nn.Parameter(torch.zeros(16, 16))
     probe.grad = torch.ones(16, 16)
     build(node, [probe]).step()
-    moved, expected = probe.detach() != 1, torch.ones(16, 16, dtype=torch.bool)
+    moved, expected = probe.detach() != 0, torch.ones(16, 16, dtype=torch.bool)
     if masked(config):
         expected = lrd.keep_mask((16, 16), node["keep_prob"], seed=node["seed"], step=0, index=0)
     if not torch.equal(moved, expected):

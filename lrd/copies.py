@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from lrd.kernels import Span, Table, copy_kernel, fits, spans, walk
+from lrd.kernels import Span, Table, copy_kernel, fits, line, walk
 from lrd.mask import Draw
 from lrd.shards import local, local_mask, part_of
 from lrd.step import Compile
@@ -21,23 +21,22 @@ class Copies:
     def __init__(self) -> None:
         self._copies: dict[Tensor, Tensor] = {}
 
-    def __contains__(self, param: Tensor) -> bool:
-        return param in self._copies
-
     def keep(self, params: Iterable[Tensor], compile: Compile) -> None:
         """Copy `params`, and forget all others; CompilationError where a kernel is missing."""
         old, self._copies = self._copies, {}
         tables: dict[torch.dtype, Table] = {}
         rest: list[tuple[Tensor, Tensor]] = []
         for param in params:
-            W, copy = local(param).detach(), old.get(param)
-            if copy is None or not fits(copy, W):
-                copy = torch.empty_like(W)
+            W, copy = local(param), old.get(param)
+            if copy is None or copy.shape != W.shape or not fits(W, copy):
+                copy = torch.empty_like(W, requires_grad=False)
             self._copies[param] = copy
-            if compile and walk(W, None, compile is True) is not None and fits(copy, W):
-                copy_kernel("PUT_BACK", W.dtype)  # what it cannot mask must not be updated
-                table = tables.setdefault(W.dtype, Table())
-                table.add((W, copy), spans((W.numel(),), (1,)), _NO_DRAW)
+            if compile and walk(W, None, compile is True) and fits(W, copy):
+                table = tables.get(W.dtype)
+                if table is None:
+                    copy_kernel("PUT_BACK", W.dtype)  # what it cannot mask must not be updated
+                    table = tables[W.dtype] = Table()
+                table.add((W, copy), line(W.numel()), _NO_DRAW)
             else:
                 rest.append((copy, W))
         for dtype, table in tables.items():
@@ -49,10 +48,13 @@ class Copies:
         """Make what the masks of parameters drop what it was when they were copied."""
         tables: dict[torch.dtype, Table] = {}
         for param, draw in draws:
-            W, copy, part = local(param).detach(), self._copies[param], part_of(param)
+            W, copy, part = local(param), self._copies[param], part_of(param)
             layout: list[Span] | None = walk(W, part, False) if compile else None
-            if layout is not None and fits(copy, W):
-                tables.setdefault(W.dtype, Table()).add((W, copy), layout, draw)
+            if layout and fits(W, copy):
+                table = tables.get(W.dtype)
+                if table is None:
+                    table = tables[W.dtype] = Table()
+                table.add((W, copy), layout, draw)
             else:
                 torch.where(local_mask(W, part, draw), W, copy, out=W)
         for dtype, table in tables.items():
@@ -61,4 +63,4 @@ class Copies:
     def restore(self) -> None:
         """Make all parameters what they were when they were copied."""
         for param, copy in self._copies.items():
-            local(param).detach().copy_(copy)
+            local(param).copy_(copy)

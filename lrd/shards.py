@@ -74,6 +74,11 @@ def local(tensor: Tensor) -> Tensor:
     return tensor.to_local() if _is_sharded(tensor) else tensor
 
 
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor, of which this process may hold a part; all processes must ask for it."""
+    return tensor.full_tensor() if _is_sharded(tensor) else tensor
+
+
 def local_gradient(param: Tensor) -> Tensor:
     """The gradient of what this process holds of a parameter that is a DTensor."""
     grad = param.grad

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from lrd.kernels import Table, fits, rule_kernel, walk
 from lrd.mask import Draw, check_index, check_seed, threshold
 from lrd.rules import Group, Row, Rule, check_gradient, masked_step, scalars
-from lrd.shards import local, local_gradient, local_mask, part_of
+from lrd.shards import local, local_gradient, local_mask, part_of, whole
 
 Compile = bool | Literal["auto"]
 
@@ -26,7 +26,7 @@ def only_makes_state(optimizer: torch.optim.Optimizer) -> bool:
         return False
     gradients = [param.grad for group in groups for param in group["params"]]
     sums = [grad.detach().abs().sum() for grad in gradients if grad is not None]
-    return all(float(s if part_of(s) is None else s.full_tensor()) == 0 for s in sums)
+    return all(float(whole(total)) == 0 for total in sums)
 
 
 def rows_of(
@@ -37,40 +37,46 @@ def rows_of(
     for group, rule in zip(groups, rules, strict=True):
         limit, seed = threshold(group["keep_prob"]), check_seed(group["seed"])
         offset = check_index(group["index_offset"], "index_offset")
-        shared: dict[int, list[Any]] = {}  # scalars by step: most parameters have had as many
-        for param in group["params"]:
-            if param.grad is not None:
-                check_gradient(param.grad)
-                part = None if type(param) is torch.nn.Parameter else part_of(param)
-                state = _complete(states.setdefault(param, {}), param, rule)
-                step = int(state["step"])
-                if step not in shared:
-                    shared[step] = scalars(rule, group, step + 1)
-                own = [state[name] for name in rule.state]
-                yield Row(
-                    W=param if part is None else local(param),
-                    G=param.grad if part is None else local_gradient(param),
-                    state=own if part is None else [local(tensor) for tensor in own],
-                    counter=state["step"],
-                    rule=rule,
-                    part=part,
-                    draw=Draw(limit, seed, offset + index, step),
-                    h=shared[step],
-                )
-            index += 1
+        shared: dict[float, list[Any]] = {}  # scalars by step: most parameters have had as many
+        for place, param in enumerate(group["params"], offset + index):
+            grad = param.grad
+            if grad is None:
+                continue
+            check_gradient(grad)
+            part = None if type(param) is torch.nn.Parameter else part_of(param)
+            own = states.setdefault(param, {})
+            state = _complete(own, param, rule)
+            step = own["step"].item()
+            h = shared.get(step)
+            if h is None:
+                h = shared[step] = scalars(rule, group, int(step) + 1)
+            W = param
+            if part is not None:
+                W, grad = local(param), local_gradient(param)
+                state = [local(tensor) for tensor in state]
+            yield Row(
+                W, grad, state, own["step"], rule, part, Draw(limit, seed, place, int(step)), h
+            )
+        index += len(group["params"])
 
 
-def _complete(state: dict[str, Any], param: Tensor, rule: Rule) -> dict[str, Any]:
-    """The state with all that the rule needs; a counter of another type becomes float32."""
-    missing = [name for name in rule.state if state.get(name) is None]
-    if "step" not in state:
+def _complete(own: dict[str, Any], param: Tensor, rule: Rule) -> list[Tensor]:
+    """The state tensors of the rule, made where they are missing, as is the counter.
+
+    A counter of another type becomes float32.
+    """
+    state = [own.get(name) for name in rule.state]
+    count = own.get("step")
+    if count is None:
         # SGD's checkpoint from torch has momentum and no step: it is not the first step any more
-        begun = len(missing) < len(rule.state)
-        state["step"] = counter(1.0 if begun else 0.0)
-    elif getattr(state["step"], "dtype", None) != torch.float32 or state["step"].is_cuda:
-        state["step"] = counter(state["step"])
-    for name in missing:
-        state[name] = torch.zeros_like(param, memory_format=torch.preserve_format)
+        begun = any(tensor is not None for tensor in state)
+        own["step"] = counter(1.0 if begun else 0.0)
+    elif not isinstance(count, Tensor) or count.dtype is not torch.float32 or not count.is_cpu:
+        own["step"] = counter(count)
+    for place, name in enumerate(rule.state):
+        if state[place] is None:
+            state[place] = torch.zeros_like(param, memory_format=torch.preserve_format)
+            own[name] = state[place]
     return state
 
 
@@ -84,24 +90,27 @@ def update(rows: list[Row], compile: Compile) -> None:
 
     Raises CompilationError where there is no kernel, if `compile` asks for it or cannot know.
     """
-    tables: dict[Callable[..., Any], Table] = {}
+    tables: dict[tuple[Rule, torch.dtype], Table] = {}
+    rule = dtype = table = None
     eager, gradients = [], []
     for row in rows:
-        spans = walk(row.W, row.part, compile is True) if compile else None
-        if spans is None or not all(fits(tensor, row.W) for tensor in row.state):
+        W, G = row.W, row.G
+        spans = walk(W, row.part, compile is True) if compile else None
+        if not spans or not fits(W, *row.state):
             eager.append(row)
             continue
-        G = row.G
-        if not fits(G, row.W):
-            G = torch.empty_like(row.W).copy_(G)
+        if type(G) is not Tensor or not fits(W, G):  # one still under way is of another type
+            G = torch.empty_like(W).copy_(G)
             gradients.append(G)  # the table holds its address alone
-        table = tables.setdefault(rule_kernel(row.rule, row.W.dtype), Table())
-        table.add((row.W, G, *row.state), spans, row.draw, row.h)
-    for kernel, table in tables.items():
-        table.run(kernel)
+        if row.rule is not rule or W.dtype is not dtype:  # most rows are of one kind
+            rule, dtype = row.rule, W.dtype
+            rule_kernel(rule, dtype)  # built before anything is changed
+            table = tables.setdefault((rule, dtype), Table())
+        table.add((W, G, *row.state), spans, row.draw, row.h, row.counter)
+    for kind, table in tables.items():
+        table.run(rule_kernel(*kind))
     for row in eager:
         _eager_update(row)
-    torch._foreach_add_([row.counter for row in rows], 1.0)
 
 
 def _eager_update(row: Row) -> None:
@@ -112,3 +121,4 @@ def _eager_update(row: Row) -> None:
     row.W.copy_(W)
     for tensor, value in zip(row.state, state, strict=True):
         tensor.copy_(value)
+    row.counter.add_(1)

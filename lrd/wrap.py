@@ -178,11 +178,10 @@ class LearningRateDropout(torch.optim.Optimizer):
 
     def _write_updates(self) -> None:
         """New lists each time: whoever was handed a state_dict keeps the old ones."""
-        params = [param for group in self.param_groups for param in group["params"]]
-        self._updates = {param: self._updates.get(param, 0) for param in params}
-        self._written = []
+        old, self._updates, self._written = self._updates, {}, []
         for group in self.param_groups:
-            group["mask_steps"] = [self._updates[param] for param in group["params"]]
+            group["mask_steps"] = [old.get(param, 0) for param in group["params"]]
+            self._updates.update(zip(group["params"], group["mask_steps"], strict=True))
             self._written.append(group["mask_steps"])
 
     @torch.no_grad()
@@ -197,9 +196,9 @@ class LearningRateDropout(torch.optim.Optimizer):
         counted = not only_makes_state(self)
         # a closure, or a hook of the inner optimizer, may make the gradient
         anew = closure is not None or bool(self.optimizer._optimizer_step_pre_hooks)
-        params = [param for group in self.param_groups for param in group["params"]]
-        self._keep([param for param in params if anew or param.grad is not None])
-        lacking = {param for param in params if closure is not None or param.grad is None}
+        draws = [pair for pair in self._draws() if anew or pair[0].grad is not None]
+        self._keep([param for param, _ in draws])
+        had = {param for param, _ in draws if anew and closure is None and param.grad is not None}
         try:
             loss = self.optimizer.step() if closure is None else self.optimizer.step(closure)
         except BaseException:  # what was updated by then is not to stay, masked or unmasked
@@ -208,13 +207,10 @@ class LearningRateDropout(torch.optim.Optimizer):
         if not counted:
             self._copies.restore()
             return loss
-        updated = [
-            (param, draw)
-            for param, draw in self._draws()
-            if param in self._copies and (param.grad is not None or param not in lacking)
-        ]
-        self._copies.put_back(updated, self._compile)
-        for param, _ in updated:
+        if anew:
+            draws = [pair for pair in draws if pair[0].grad is not None or pair[0] in had]
+        self._copies.put_back(draws, self._compile)
+        for param, _ in draws:
             self._updates[param] += 1
         self._write_updates()
         return loss
@@ -236,5 +232,5 @@ class LearningRateDropout(torch.optim.Optimizer):
             limit, seed = threshold(group["keep_prob"]), check_seed(group["mask_seed"])
             for param in group["params"]:
                 place = int(group["index_offset"]) + index
-                yield param, Draw(limit, seed, place, self._updates.get(param, 0))
+                yield param, Draw(limit, seed, place, self._updates[param])
                 index += 1

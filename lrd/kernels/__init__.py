@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lrd.kernels.build import CompilationError, kernel
-from lrd.kernels.table import Span, Table, fits, spans
+from lrd.kernels.table import Span, Table, fits, line, spans
 from lrd.rules import Rule
 from lrd.shards import Part
 
@@ -21,11 +21,13 @@ __all__ = [
     "copy_kernel",
     "fits",
     "kernel_available",
+    "line",
     "rule_kernel",
     "walk",
 ]
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_TYPES = (Tensor, torch.nn.Parameter)
 _FLAGS = ("momentum", "nesterov", "centered", "amsgrad")
 
 
@@ -66,10 +68,12 @@ def walk(W: Tensor, part: Part | None, required: bool) -> list[Span] | None:
 
     `required` asks for a kernel: CompilationError on a device for which there is none.
     """
-    if W.device.type != "cpu":
+    if not W.is_cpu:
         if required:
             raise CompilationError(f"there is none for {W.device.type} yet")
         return None
-    if type(W) not in (Tensor, torch.nn.Parameter) or W.dtype not in _DTYPES:
+    if type(W) not in _TYPES or W.dtype not in _DTYPES:
         return None  # a subclass may keep its elements anywhere
+    if part is None and W.is_contiguous():
+        return line(W.numel())
     return spans(W.shape, W.stride(), part)

@@ -106,6 +106,7 @@ struct tensor {
     int64_t key0, key1, limit;
     int64_t scalars; /* place of its row among the scalars */
     int64_t layout;  /* place of its layout among the layouts */
+    float *counter;  /* of updates; NULL where none are counted */
 };
 
 /* How a tensor's elements lie in memory. A line is a run whose indices grow by `stride`; from line
@@ -230,4 +231,6 @@ void step(const struct tensor *tensors, int64_t count, const double *scalars,
     if (threads > 1 && parallel) parallel(work, &job, threads, 0);
     else work(&job);
 #endif
+    for (int64_t i = 0; i < count; i++)
+        if (tensors[i].counter) *tensors[i].counter += 1;
 }

@@ -18,7 +18,8 @@ from lrd.shards import Part
 _CHUNK = 1 << 15  # elements below which threads are not worth waking
 _TENSORS = 5  # addresses in a row of the table: weights, gradient and up to three of the state
 _SCALARS = 8
-_ROW = _TENSORS + 7
+_ROW = _TENSORS + 8
+_PADDING = [[0] * (_TENSORS - count) for count in range(_TENSORS + 1)]
 
 
 class Table:
@@ -28,34 +29,44 @@ class Table:
         self._rows, self._scalars, self._layouts = array("q"), array("d"), array("q")
         self._places: dict[tuple[int, ...], int] = {}
         self._h: Sequence[Any] | None = None
+        self._last = 0  # place of the last scalars
         self._elements = 0
 
     def add(
-        self, tensors: Sequence[Tensor], spans: Sequence[Span], draw: Draw, h: Sequence[Any] = ()
+        self,
+        tensors: Sequence[Tensor],
+        spans: Sequence[Span],
+        draw: Draw,
+        h: Sequence[Any] = (),
+        counter: Tensor | None = None,
     ) -> None:
-        """Add weights, gradient and state, all of the layout that `spans` is of."""
-        if h is not self._h:
+        """Add weights, gradient and state, all of the layout that `spans` is of.
+
+        The kernel counts an update in `counter`, a float32.
+        """
+        if h is not self._h:  # most tensors share their scalars with the one before
             self._h = h
             self._scalars.extend([float(value) for value in h])
             self._scalars.extend([0.0] * (_SCALARS - len(h)))
+            self._last = len(self._scalars) // _SCALARS - 1
         addresses = [tensor.data_ptr() for tensor in tensors]
+        addresses += _PADDING[len(addresses)]
+        counted = 0 if counter is None else counter.data_ptr()
         step0, step1 = step_words(draw.step)
-        for span in spans:
-            word0, word1 = parameter_words(draw.seed, draw.index, span.block)
-            begin = span.begin * tensors[0].element_size()
-            self._rows.extend([address + begin for address in addresses])
-            self._rows.extend([0] * (_TENSORS - len(addresses)))
+        for begin, count, block, first, layout in spans:
+            if begin:
+                size = tensors[0].element_size()
+                addresses = [tensor.data_ptr() + begin * size for tensor in tensors]
+                addresses += _PADDING[len(addresses)]
+            word0, word1 = parameter_words(draw.seed, draw.index, block)
+            place = self._places.get(layout)
+            if place is None:
+                place = self._places[layout] = len(self._layouts)
+                self._layouts.extend(layout)
             keys = (word0 ^ step0, word1 ^ step1, draw.limit)
-            scalars, layout = max(len(self._scalars) // _SCALARS - 1, 0), self._place(span.layout)
-            self._rows.extend((span.count, span.first, *keys, scalars, layout))
-            self._elements += span.count
-
-    def _place(self, layout: tuple[int, ...]) -> int:
-        place = self._places.get(layout)
-        if place is None:
-            place = self._places[layout] = len(self._layouts)
-            self._layouts.extend(layout)
-        return place
+            self._rows.extend((*addresses, count, first, *keys, self._last, place, counted))
+            self._elements += count
+            counted = 0  # once, however many spans
 
     def run(self, kernel: Callable[..., None]) -> None:
         """Let a kernel work on all that was added, on as many threads as torch uses."""
@@ -124,11 +135,20 @@ def _blocks(first: int, count: int) -> list[Span]:
     return found
 
 
-def fits(tensor: Tensor, W: Tensor) -> bool:
-    """Whether a tensor's elements are of the dtype and lie in the order of those of `W`."""
-    return (
-        tensor.dtype == W.dtype
-        and tensor.shape == W.shape
-        and (tensor.stride() == W.stride() or (tensor.is_contiguous() and W.is_contiguous()))
-        and tensor.device == W.device
-    )
+@functools.lru_cache(maxsize=1 << 14)
+def line(count: int) -> list[Span] | None:
+    """The spans of `count` elements whose indices follow memory."""
+    return spans((count,), (1,))
+
+
+def fits(W: Tensor, *tensors: Tensor) -> bool:
+    """Whether the elements of tensors are of the dtype and lie in the order of those of `W`."""
+    dtype, count = W.dtype, W.numel()
+    for tensor in tensors:
+        if tensor.dtype is not dtype or tensor.numel() != count or not tensor.is_cpu:
+            return False
+        if tensor.is_contiguous() and W.is_contiguous():
+            continue
+        if tensor.shape != W.shape or tensor.stride() != W.stride():
+            return False
+    return True

@@ -2,12 +2,13 @@
 
 import json
 import re
+from copy import deepcopy
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
-from experiments.identity import config_hash
+from experiments.identity import config_hash, reference
 from experiments.record.faults import record_digest
 from experiments.record.reader import read_runs
 from scripts.gather import Experiment, gather
@@ -17,12 +18,6 @@ RATES = {"sgdm": 0.1, "rmsprop": 0.001, "adam": 0.001, "amsgrad": 0.001, "radam"
 REGULARIZERS = {
     "sd": "p_sd", "ng": "noisy_gradient", "nl": "noisy_label", "dg": "dropout_gradient"
 }  # fmt: skip
-TARGETS = {  # of data and net
-    "mnist": ("data.mnist.mnist", "models.fcnet.fcnet"),
-    "digits": ("data.digits.digits", "models.fcnet.fcnet"),
-    "cifar10": ("data.cifar.cifar10", "models.resnet.resnet34"),
-    "cifar100": ("data.cifar.cifar100", "models.densenet.densenet121"),
-}
 DATA = {"name": "MNIST", "format": "idx", "train": 60000, "test": 10000}
 
 
@@ -40,26 +35,11 @@ def make_run(
 ) -> Path:
     """Write a run folder as the runner does; losses fall as 1 / epoch."""
     optimizer, *methods = arm.split("+")
-    standard, own = (
-        yaml.safe_load((ROOT / "conf" / f"{path}.yaml").read_text())
-        for path in (f"optimizer/{optimizer}", f"experiment/{experiment}")
+    config = deepcopy(
+        reference({"experiment": experiment, "scale": scale, "optimizer": {"name": optimizer}})
     )
-    data, net = TARGETS[experiment]
-    config = {
-        "experiment": experiment,
-        "scale": scale,
-        "task": "classification",
-        "epochs": len(test_accuracy),
-        "batch_size": 128,
-        "seed": seed,
-        "threads": 1,
-        "lr_scale": 1.0,
-        "lrd": {"enabled": False, "p": 0.5, "compile": False},
-        "regularizer": {},
-        "model": {"_target_": net, "hidden": 1000},
-        "data": {"_target_": data},
-        "optimizer": standard | own.get("optimizer", {}),
-    }
+    config |= {"seed": seed, "epochs": len(test_accuracy)}
+    config["lrd"]["compile"] = False
     for method in methods:
         if "=" in method:
             key, value = method.split("=")

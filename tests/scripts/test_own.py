@@ -123,6 +123,7 @@ def test_a_task_of_ones_own_has_its_column_digits_and_best_epoch(runs, tmp_path,
         "COLUMNS = {'train_loss': Column('training loss', falls=True),\n"
         "           'val_error': Column('mean error (%)', digits=4, falls=True)}\n"
         "RESULT = 'val_error'\n"
+        "loss = evaluate = None\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     run = regression(read_run(make_run(runs, "adam", 0, [90.0, 91.0])))

@@ -9,11 +9,10 @@ import pytest
 from experiments.record.reader import Runs, read_runs
 from experiments.tasks.classification import COLUMNS
 from helpers.synthetic import make_run
-from scripts.gather import ResultError
 from scripts.verdicts import __main__ as command
 from scripts.verdicts import text as verdicts
-from scripts.verdicts.claims import Cost, read_claims
-from scripts.verdicts.judge import judge, judge_cost, statistic
+from scripts.verdicts.claims import read_claims
+from scripts.verdicts.judge import judge, statistic
 
 HEAD = """level: 0.05
 correction: holm
@@ -245,23 +244,6 @@ def test_the_mean_of_several_arms_is_compared_seed_by_seed(runs, verdicts_of):
     for arm, last in (("0.3", 92.0), ("0.5", 94.0), ("0.1", 90.0), ("0.9", 91.0)):
         make_run(runs, f"adam+lrd{arm}", 0, [last])
     assert verdicts_of(text)[0].tested[0].measured.differences == [93.0 - 90.5]
-
-
-@pytest.mark.parametrize(
-    ("ratios", "verdict"),
-    [
-        ("1.01 1.012 1.009", "supported"),
-        ("1.06 1.07 1.065", "contradicted"),
-        ("1.0 1.1", "undecided"),
-    ],
-)
-def test_cost_is_decided_by_the_benchmarks_rounds(tmp_path, ratios, verdict):
-    path = tmp_path / "benchmark.csv"
-    pd.DataFrame({"what": ["epoch"], "ratios": [ratios]}).to_csv(path, index=False)
-    assert judge_cost(Cost("cheap", "Section 4.1", "epoch", 1.03), path, 0.05)[1] == verdict
-    assert judge_cost(Cost("cheap", "Section 4.1", "e*h", 1.03), path, 0.05)[1] == verdict
-    with pytest.raises(ResultError, match="no row"):
-        judge_cost(Cost("cheap", "Section 4.1", "another", 1.03), path, 0.05)
 
 
 def test_without_any_effect_a_whole_family_is_seldom_decided(claims, tmp_path, monkeypatch):

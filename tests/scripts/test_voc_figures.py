@@ -1,6 +1,7 @@
 """Figures 8 and 9, their tables and pictures, from synthetic run folders."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from experiments.identity import config_hash
+from experiments.identity import config_hash, reference
 from experiments.record.faults import record_digest
 from scripts.figures import __main__ as figures
 from scripts.figures.pictures import draw_predictions, palette
@@ -20,26 +21,16 @@ CURVES = {
     "pspnet": {"train_loss": [2.0, 1.0], "mean_iou": [0.5, 0.4], "pixel_accuracy": [0.8, 0.9]},
     "ssd": {"train_loss": [6.0, 5.0], "val_loss": [5.5, 5.75], "map50": [0.1, 0.2]},
 }
-TASKS = {"pspnet": "segmentation", "ssd": "detection"}
 
 
 def make_run(root, experiment, arm, seed=0, scale="lite", status="done", predictions=None, add=0.0):
     """A run folder as the runner writes it, its curves raised by `add`."""
     optimizer, *dropout = arm.split("+lrd")
-    config = {
-        "experiment": experiment,
-        "scale": scale,
-        "task": TASKS[experiment],
-        "epochs": 2,
-        "batch_size": 8,
-        "seed": seed,
-        "threads": 1,
-        "lr_scale": 1.0,
-        "lrd": {"enabled": bool(dropout), "p": float(*dropout or [0.5]), "compile": False},
-        "model": {"num_classes": 21},
-        "data": {"_target_": "data.voc.voc_segmentation"},
-        "optimizer": {"name": optimizer, "lr": 0.001},
-    }
+    config = deepcopy(
+        reference({"experiment": experiment, "scale": scale, "optimizer": {"name": optimizer}})
+    )
+    config |= {"epochs": 2, "seed": seed}
+    config["lrd"] |= {"enabled": bool(dropout), "p": float(*dropout or [0.5]), "compile": False}
     data = {"name": "VOC2012 subset, 128 px", "format": "devkit", "train": 1559, "test": 445}
     info = {
         "status": status,

@@ -182,3 +182,18 @@ def test_rooms_import_downwards_and_only_what_is_declared(room):
         for name in used - set(ROOMS):
             distributions = {canonicalize_name(owner) for owner in packages.get(name, [])}
             assert distributions & declared, f"{path} imports {name}, which is not declared"
+
+
+SOURCES = [path for room in (*ROOMS, "tests") for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_have_at_most_300_lines_and_functions_50(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and "tests" not in path.parts:
+            first = node.body[0]
+            documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+            begin = first.end_lineno if documented else node.lineno
+            assert node.end_lineno - begin <= 50, node.name

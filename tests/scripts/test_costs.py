@@ -1,0 +1,33 @@
+"""Claims about cost, from the benchmark's file."""
+
+import pandas as pd
+import pytest
+
+from helpers.synthetic import ROOT
+from scripts.gather import ResultError
+from scripts.verdicts.claims import Cost, read_claims
+from scripts.verdicts.judge import judge_cost
+
+
+@pytest.mark.parametrize(
+    ("ratios", "verdict"),
+    [
+        ("1.01 1.012 1.009", "supported"),
+        ("1.06 1.07 1.065", "contradicted"),
+        ("1.0 1.1", "undecided"),
+    ],
+)
+def test_cost_is_decided_by_the_benchmarks_rounds(tmp_path, ratios, verdict):
+    path = tmp_path / "benchmark.csv"
+    pd.DataFrame({"what": ["epoch"], "ratios": [ratios]}).to_csv(path, index=False)
+    assert judge_cost(Cost("cheap", "Section 4.1", "epoch", 1.03), path, 0.05)[1] == verdict
+    assert judge_cost(Cost("cheap", "Section 4.1", "e*h", 1.03), path, 0.05)[1] == verdict
+    with pytest.raises(ResultError, match="no row"):
+        judge_cost(Cost("cheap", "Section 4.1", "another", 1.03), path, 0.05)
+
+
+@pytest.mark.parametrize("claim", read_claims().costs, ids=lambda claim: claim.row)
+def test_the_committed_benchmark_has_the_row_of_every_claim(claim):
+    result, verdict = judge_cost(claim, ROOT / "results" / "benchmark.csv", 0.05)
+    assert result.n >= 3
+    assert verdict != "not run"

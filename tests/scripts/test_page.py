@@ -1,0 +1,85 @@
+"""The report's page: what it holds, what it refuses, and how it opens in a browser."""
+
+import re
+import shutil
+
+import pytest
+
+from helpers.synthetic import ROOT
+from scripts.report.page import page
+
+RESULTS = ROOT / "results"
+
+
+def test_the_page_holds_its_pictures_and_needs_nothing_else(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG")
+    text = "# Title & more\n\n![A picture](a.png)\n\n| a | b |\n| --- | --- |\n| x | supported |\n"
+    html = page(text, tmp_path)
+    assert "<title>Title &amp; more</title>" in html
+    assert 'src="data:image/png;base64,iVBORw==' in html
+    assert '<td class="verdict supported">' in html
+    assert "<figcaption>A picture</figcaption>" in html
+    assert not re.search(r"<script|<link|src=\"(?!data:)|url\(|@import", html)
+    assert "default-src 'none'" in html
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<script>alert(1)</script>",
+        "a <b onclick=x>b</b>",
+        "<details open onclick=x>",
+        "| a |\n| --- |\n| <script>x</script> |",
+        "<details>\n<summary><script>x</script></summary>\n\nb\n\n</details>",
+        "[a](javascript:x)",
+        "![a](http://evil/x.png)",
+        "![a](../secret.png)",
+        "![a](link.png)",
+        "![a](missing.png)",
+    ],
+)
+def test_the_page_is_text_and_reads_no_picture_from_elsewhere(tmp_path, text):
+    folder = tmp_path / "results"
+    folder.mkdir()
+    (tmp_path / "secret.png").write_bytes(b"\x89PNG")
+    (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    html = page(f"# Title\n\n{text}\n", folder)
+    assert not re.search("<script|<b|<img|<details o|href", html.split("<body>")[1])
+    if text.startswith("!"):
+        assert "there is no picture" in html
+
+
+@pytest.mark.browser
+def test_the_page_opens_in_a_browser_at_the_width_of_a_phone(tmp_path):
+    """Every picture loads, nothing is wider than the screen, and dark mode is dark."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium on PATH: on Debian, apt-get install chromium")
+    file = tmp_path / "report.html"
+    file.write_text(page((RESULTS / "REPORT.md").read_text(), RESULTS), encoding="utf-8")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        context = browser.new_context(viewport={"width": 400, "height": 800}, offline=True)
+        view, errors = context.new_page(), []
+        view.on("pageerror", lambda error: errors.append(str(error)))
+        view.on("requestfailed", lambda request: errors.append(request.url[:80]))
+        view.goto(file.as_uri())
+        pictures = view.evaluate("[...document.images].map(picture => picture.naturalWidth)")
+        assert len(pictures) > 5
+        assert all(pictures)
+        assert view.evaluate("document.documentElement.scrollWidth") <= 400
+        wide = """[...document.querySelectorAll('body *')].filter(box => !box.closest('.table')
+            && box.getBoundingClientRect().right > 400).map(box => box.outerHTML.slice(0, 80))"""
+        assert view.evaluate(wide) == []
+        colour = "getComputedStyle(document.body).backgroundColor"
+        assert view.evaluate(colour) == "rgb(255, 255, 255)"
+        view.emulate_media(color_scheme="dark")
+        assert view.evaluate(colour) == "rgb(22, 22, 22)"
+        view.emulate_media(media="print", color_scheme="dark")  # paper is white, runs are listed
+        assert view.evaluate(colour) == "rgb(255, 255, 255)"
+        closed = "[...document.querySelectorAll('details td')].some(cell => !cell.offsetHeight)"
+        assert not view.evaluate(closed)
+        assert view.pdf(format="A4").startswith(b"%PDF")
+        assert errors == []
+        browser.close()
