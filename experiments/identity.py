@@ -165,5 +165,9 @@ def run_folder(config: Config) -> Path:
     """`runs_dir`/<scale>/<experiment>/<arm>/seed<k>."""
     scale, experiment = (_folder_name(key, config[key]) for key in ("scale", "experiment"))
     return (
-        Path(config["runs_dir"]) / scale / experiment / arm_name(config) / f"seed{config['seed']}"
+        Path(config["runs_dir"]).expanduser()
+        / scale
+        / experiment
+        / arm_name(config)
+        / f"seed{config['seed']}"
     )

@@ -8,6 +8,7 @@ checkpoint.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 import traceback
@@ -21,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 import lrd
 from data.batches import DataError
-from experiments import outcomes, processes
+from experiments import outcomes, processes, words
 from experiments.configuration import Config, ConfigError
 from experiments.identity import config_hash, run_folder
 from experiments.loop import Position, evaluate, make_step, save_files, train_epoch
@@ -33,7 +34,7 @@ from experiments.record.writer import Record, is_finished
 from experiments.schedule import factor_function
 from experiments.setting import Setting, prepare
 from experiments.signals import Interrupted, Interruption, raise_interrupted
-from experiments.tracking import Progress, Tracker
+from experiments.tracking import Progress, Tracker, check_service
 from experiments.validate import check, resolve
 from models.weights import WeightsError
 
@@ -52,8 +53,10 @@ def run(config: Config) -> str:
     config = resolve(config)
     check(config)
     if is_finished(config):
-        _say(f"{run_folder(config)} is done already")
+        silent = "" if config["wandb"]["mode"] == "disabled" else ", and nothing is logged of it"
+        _say(f"{run_folder(config)} is done already{silent}")
         return "skipped"
+    check_service(config)
     torch.set_num_threads(config["threads"])
     # The moments of parameters without gradient decay into denormal numbers (below 1e-38), on
     # which CPUs are many times slower; as zeros they change nothing that can be seen.
@@ -148,7 +151,7 @@ def job(config: DictConfig) -> None:
         error = str(failure) if known else f"{type(failure).__name__}: {failure}"
         status = "failed"
         if processes.first() or not agreed:
-            if not known:
+            if not known or os.environ.get("HYDRA_FULL_ERROR") == "1":
                 traceback.print_exc()
             print(f"error: {error}", file=sys.stderr, flush=True)
     outcomes.note(name, status, error)
@@ -164,6 +167,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, raise_interrupted)  # as Ctrl-C: it ends launchers' workers too
     # Hydra's, of our files for launchers, which have the names of the plugins' own
     warnings.filterwarnings("ignore", message="(?s).*ConfigStore schema with the same name")
+    # Loky's, of what the workers that a Ctrl-C has ended leave
+    os.environ["PYTHONWARNINGS"] = f"ignore:resource_tracker,{os.environ.get('PYTHONWARNINGS', '')}"
+    sys.argv[1:] = words.ordered(sys.argv[1:])
     with processes.group():
         code = _jobs()
     sys.exit(code)
@@ -171,11 +177,16 @@ def main() -> None:
 
 def _jobs() -> int:
     """Run the jobs; returns the exit status."""
-    code = 0
+    code, interrupted = 0, False
+    if text := words.quoting(sys.argv[1:]):
+        if processes.first():
+            print(f"error: {text}", file=sys.stderr)
+        return 1
     with outcomes.collected() as jobs:
         try:
             job()
         except KeyboardInterrupt as interrupt:
+            interrupted = True
             code = 128 + getattr(interrupt, "signal", signal.SIGINT)
             if not processes.known_to_all(interrupt):
                 raise processes.Alone(code) from interrupt
@@ -187,7 +198,7 @@ def _jobs() -> int:
         except SystemExit as stop:  # Hydra's, who has said why: a wrong word, a worker that died
             code = stop.code if isinstance(stop.code, int) else 1
     if len(jobs) > 1:
-        _say(outcomes.summary(jobs))
+        _say(outcomes.summary(jobs, interrupted))
     return code or int(outcomes.failures(jobs) > 0)
 
 

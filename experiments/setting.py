@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -43,6 +43,21 @@ def build(node: Config, *arguments: Any, **more: Any) -> Any:
     return get_method(node["_target_"])(*arguments, **keywords, **more)
 
 
+@contextmanager
+def _named(group: str, node: Config) -> Iterator[None]:
+    """ConfigError, with the arguments, for those that a constructor does not take."""
+    try:
+        yield
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, IndexError) as error:
+        given = ", ".join(f"{key}={value}" for key, value in node.items() if key != "_target_")
+        raise ConfigError(
+            f"{group}: {node['_target_']} does not take {given}: {error} (HYDRA_FULL_ERROR=1 shows "
+            "where)"
+        ) from error
+
+
 @processes.together
 def prepare(config: Config) -> Setting:
     """Takes a checked configuration, returns what its run is made of. Nothing is written.
@@ -55,11 +70,13 @@ def prepare(config: Config) -> Setting:
     data = _data(config, task)
     train_batches, test_batches = data.loaders(config["batch_size"], device)
     with streams.forked(config["seed"], "init"):
-        model = build(net_node(config)).to(device)
+        node = net_node(config)
+        with _named("model", node):
+            model = build(node).to(device)
     model = processes.synchronised(model, device)
     optimizer = make_optimizer(config, model)
     schedule = scheduler(config["schedule"], optimizer, len(train_batches), config["epochs"])
-    provenance = {**data.provenance, **_weights(config)}
+    provenance = {**data.provenance, **_weights(config, model)}
     return Setting(
         device, task, train_batches, test_batches, provenance, model, optimizer, schedule
     )
@@ -83,10 +100,16 @@ def net_node(config: Config) -> Config:
     return node
 
 
-def _weights(config: Config) -> dict[str, str]:
+def _weights(config: Config, model: nn.Module) -> dict[str, str]:
     """What is known of pretrained weights from a file, whose path says nothing."""
     path = config["model"].get("weights_file")
-    return {"weights_sha256": hashlib.sha256(Path(path).read_bytes()).hexdigest()} if path else {}
+    digests = [m.weights_sha256 for m in model.modules() if hasattr(m, "weights_sha256")]
+    if path and not digests:
+        raise ConfigError(
+            f"model.weights_file={path}: {config['model']['_target_']} has not loaded it with "
+            "models.weights.load_weights, which says what was read"
+        )
+    return {"weights_sha256": digests[0]} if path else {}
 
 
 def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
@@ -97,7 +120,8 @@ def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
     node = _optimizer(config)
     probe = torch.nn.Parameter(torch.zeros(16, 16))
     probe.grad = torch.ones(16, 16)
-    build(node, [probe]).step()
+    with _named("optimizer", node):
+        build(node, [probe]).step()
     moved, expected = probe.detach() != 0, torch.ones(16, 16, dtype=torch.bool)
     if masked(config):
         expected = lrd.keep_mask((16, 16), node["keep_prob"], seed=node["seed"], step=0, index=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 import uuid
 from pathlib import Path
@@ -9,10 +10,33 @@ from typing import Any
 
 from tqdm import tqdm
 
-from experiments.configuration import Config
+from experiments import processes
+from experiments.configuration import Config, ConfigError
 from experiments.identity import arm_name
 
 MODES = ("disabled", "offline", "online")
+
+
+@processes.on_first
+def check_service(config: Config) -> None:
+    """Raise ConfigError for wandb.mode=online where nobody can log in, before data are loaded."""
+    if config["wandb"]["mode"] == "online" and (reason := _obstacle()):
+        raise ConfigError(
+            f"wandb.mode=online: {reason} Log in with `wandb login`, or set wandb.mode=offline and "
+            "upload with `wandb sync` later"
+        )
+
+
+@functools.cache
+def _obstacle() -> str:
+    """Why nothing can be logged online, asked once for a sweep; "" if it can."""
+    import wandb
+
+    try:
+        wandb.login(verify=True)
+    except wandb.Error as error:
+        return f"{str(error).splitlines()[0].rstrip('.')}."
+    return ""
 
 
 class Tracker:
@@ -39,6 +63,9 @@ class Tracker:
             id=(saved or {}).get("tracker") or uuid.uuid4().hex[:12],
             resume="allow",
         )
+        if config["wandb"]["mode"] == "offline":  # whose later part replaces the earlier one
+            for row in (saved or {}).get("rows", []):
+                self.log(row)
 
     def __enter__(self) -> Tracker:
         return self

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import nn
 
 
@@ -18,15 +20,22 @@ class WeightsError(RuntimeError):
 
 
 def load_weights(module: nn.Module, path: str) -> None:
-    """Load a state_dict, saved by torch or as .safetensors. WeightsError if it does not fit."""
+    """Load a state_dict, saved by torch or as .safetensors. WeightsError if it does not fit.
+
+    The layers' `weights_sha256` says what was read.
+    """
     try:
+        content = Path(path).expanduser().read_bytes()
         if Path(path).suffix == ".safetensors":
-            state = load_file(path)
+            state = load(content)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
         module.load_state_dict(state)
-    except FileNotFoundError as error:
-        raise WeightsError(f"model.weights_file={path}: there is no such file") from error
+        digest = hashlib.sha256(content).hexdigest()
+        for layer in module.modules():  # of which a net may take some
+            layer.weights_sha256 = digest
+    except OSError as error:
+        raise WeightsError(f"model.weights_file={path}: {error.strerror}") from error
     except (RuntimeError, pickle.UnpicklingError, SafetensorError, EOFError, TypeError) as error:
         reason = " ".join(str(error).split())[:200]
         raise WeightsError(

@@ -1,14 +1,17 @@
 """The runner in this process: configuration, optimizers, training, random streams."""
 
 import json
+import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
 import torch
+import wandb
 
 from experiments import run as runner
-from experiments import streams
+from experiments import streams, tracking
 from experiments.configuration import ConfigError
 from experiments.setting import make_optimizer
 from helpers.commands import CONF, configure, rows
@@ -172,6 +175,13 @@ def test_a_forked_stream_leaves_the_global_generator_alone():
         ("schedule.name=cosine +schedule.floor=2", "schedule.floor must be a share"),
         ("+schedule.warmup=-1", "schedule.warmup must be a number of steps, got -1"),
         ("methods=[no_such_module]", "must be a list of modules with METHODS"),
+        ("+optimizer.betas=3", "torch.optim.Adam does not take lr=0.001, betas=3"),
+        ("+optimizer.eps=-1", "does not take lr=0.001, eps=-1, fused=True: Invalid epsilon"),
+        ("optimizer.lr=0.1 +optimizer.weight_decay=much", "weight_decay=much"),
+        ("lrd.enabled=true +optimizer.betas=[0.9]", "lrd.Adam does not take"),
+        ("optimizer=sgdm optimizer.momentum=-1", "Invalid momentum value: -1"),
+        ("model.hidden=many", "model: models.fcnet.fcnet does not take"),
+        ("optimizer.name=nadam", "optimizer 'nadam' has no file conf/optimizer/nadam.yaml"),
         ("methods=[json]", "must be a list of modules with METHODS"),
         ("experiment=toy scale=lite", "experiment toy does not say what its scale lite is"),
         ("lrd.enabled=true lrd.rescale=true lr_scale=0.5", "choose one control for a run"),
@@ -210,6 +220,34 @@ def track(make, tmp_path):
     return run
 
 
+def epochs_of(log):
+    """The epochs, at their steps, of a log's rows."""
+    number = rb'epoch\x82\x01.(\d+)'
+    return sorted({int(epoch) for epoch in re.findall(number, log, re.S)})
+
+
+def test_online_without_a_key_is_refused_before_data_are_loaded(make, tmp_path, monkeypatch):
+    tracking._obstacle.cache_clear()
+    monkeypatch.setattr(wandb, "login", refuse := Mock(side_effect=wandb.Error("No key.\nMore")))
+    monkeypatch.setattr(runner, "prepare", Mock(side_effect=AssertionError))
+    for seed in (0, 1):  # a sweep asks once
+        with pytest.raises(ConfigError) as error:
+            make("wandb.mode=online", f"seed={seed}")
+        assert str(error.value) == (
+            "wandb.mode=online: No key. Log in with `wandb login`, or set wandb.mode=offline and "
+            "upload with `wandb sync` later"
+        )
+    assert refuse.call_count == 1
+    assert not any(tmp_path.iterdir())
+    tracking._obstacle.cache_clear()
+
+
+def test_a_finished_run_says_that_nothing_is_logged(make, capsys):
+    make()
+    assert make("wandb.mode=offline")[0] == "skipped"
+    assert "is done already, and nothing is logged of it" in capsys.readouterr().out
+
+
 def test_a_real_offline_wandb_run(track):
     (content,) = track()
     for part in (b"adam seed0", b"digits-smoke", b"test_accuracy"):
@@ -217,7 +255,7 @@ def test_a_real_offline_wandb_run(track):
 
 
 def test_a_resumed_run_goes_on_in_the_same_wandb_run(interrupted_at, tracked, tmp_path):
-    """Its epochs are in two logs of one id, and all of them in the last one's final table."""
+    """All its epochs are in the later one of two logs of one id, which replaces the earlier."""
     tracking = tmp_path / "tracking"
     tracking.mkdir()
     words = ["wandb.mode=offline", f"+wandb.dir={tracking}", "epochs=3", "checkpoint_minutes=1e-9"]
@@ -231,6 +269,7 @@ def test_a_resumed_run_goes_on_in_the_same_wandb_run(interrupted_at, tracked, tm
     assert [row[0] for row in content["data"]] == [1, 2, 3]
     metrics = pd.read_csv(next((tmp_path / "runs").rglob("metrics.csv")))
     assert [row[5] for row in content["data"]] == metrics["test_accuracy"].tolist()
+    assert [epochs_of(log) for log in (before, after)] == [[1], [1, 2, 3]]
     assert b"curves/test_accuracy" in after
     assert b"curves/test_accuracy" not in before
 

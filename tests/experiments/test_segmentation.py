@@ -86,7 +86,7 @@ def test_weights_come_from_a_file(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "there is no such file"), (b"x", "not a state_dict"), ({}, "not a state_dict")],
+    [(None, "No such file"), (b"x", "not a state_dict"), ({}, "not a state_dict")],
 )
 def test_a_weights_file_that_does_not_fit_is_named(tmp_path, content, message):
     path = tmp_path / "weights.pth"
