@@ -57,9 +57,7 @@ def _read_metrics(folder: Path) -> pd.DataFrame:
 
 def _damaged(path: Path, error: Exception) -> RecordError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return RecordError(
-        f"{path} is damaged ({reason}): delete its folder to run it again"
-    )
+    return RecordError(f"{path} is damaged ({reason}): delete its folder to run it again")
 
 
 @dataclass(frozen=True)

@@ -222,7 +222,7 @@ def track(make, tmp_path):
 
 def epochs_of(log):
     """The epochs, at their steps, of a log's rows."""
-    number = rb'epoch\x82\x01.(\d+)'
+    number = rb"epoch\x82\x01.(\d+)"
     return sorted({int(epoch) for epoch in re.findall(number, log, re.S)})
 
 

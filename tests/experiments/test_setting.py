@@ -1,17 +1,20 @@
 """What a run is made of is what its arm's name says."""
 
+import hashlib
 import sys
 import types
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import lrd
 from data.batches import DataError, Dataset
 from experiments.configuration import ConfigError
-from experiments.setting import make_optimizer
+from experiments.setting import _weights, make_optimizer
 from experiments.validate import resolve
 from helpers.commands import configure
+from models.weights import load_weights
 
 
 class ForgetsMomentum(torch.optim.SGD):
@@ -92,3 +95,20 @@ def test_data_that_do_not_say_where_they_are_from_are_refused_before_training(
     with pytest.raises(DataError, match=f"must have '{key}'"):
         make()
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["net.pth", "net.safetensors"])
+def test_what_is_recorded_of_weights_is_what_was_read(tmp_path, monkeypatch, name):
+    """Of a file below ~ that is replaced later, by a net that takes some of the layers."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path, net = tmp_path / name, torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.ReLU())
+    save = torch.save if path.suffix == ".pth" else save_file
+    save(net.state_dict(), path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    config = {"model": {"weights_file": f"~/{name}", "_target_": "own.net"}}
+    with pytest.raises(ConfigError, match=r"own.net has not loaded it with models.weights"):
+        _weights(config, net)
+    load_weights(net, f"~/{name}")
+    path.write_bytes(b"another")
+    assert _weights(config, torch.nn.Sequential(net[0])) == {"weights_sha256": digest}
+    assert _weights({"model": {}}, net) == {}

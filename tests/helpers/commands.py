@@ -46,7 +46,7 @@ def command(*arguments, cwd=ROOT, **variables):
     )
 
 
-def start(*arguments):
+def start(*arguments, **more):
     """The real command, going on by itself; its output and errors are one text."""
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.run", *arguments],
@@ -54,6 +54,7 @@ def start(*arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        **more,
     )
 
 

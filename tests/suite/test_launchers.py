@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from experiments.record.reader import read_runs
-from helpers.commands import CONF, command, start
+from helpers.commands import CONF, ROOT, command, start
 from scripts.tables.__main__ import make_table
 
 pytestmark = pytest.mark.timeout(600)
@@ -84,6 +85,48 @@ def test_after_a_worker_is_killed_the_command_repeated_completes_the_sweep(
     assert again.returncode == 0, again.stdout + again.stderr
     statuses = Counter(run.status for run in read_runs(tmp_path, scale="smoke").runs)
     assert statuses == {"done": 3}
+
+
+@pytest.mark.fault
+def test_ctrl_c_under_joblib_names_what_was_interrupted_and_what_had_not_begun(tmp_path):
+    """To all processes at once, as a terminal sends it."""
+    words = ["-m", "scale=smoke", "seed=0,1,2,3", "epochs=3000", f"runs_dir={tmp_path}"]
+    process = start(*words, "hydra/launcher=joblib", *BOUNDS["joblib"], start_new_session=True)
+    for line in process.stdout:
+        if "epoch 3/" in line:
+            break
+    os.killpg(process.pid, signal.SIGINT)
+    rest, _ = process.communicate(timeout=200)
+    assert process.returncode == 130, rest
+    assert "\n2 interrupted, 2 not begun\n" in rest
+    assert re.findall(r"^not begun: .*seed=(\d)", rest, re.M) == ["2", "3"]
+    assert "resource_tracker" not in rest
+    assert "Traceback" not in rest
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """A folder that cannot be written to, not even by root; skips where none can be mounted."""
+    place = tmp_path / "checkout"
+    place.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", str(place)]
+    if subprocess.run(words, capture_output=True).returncode:
+        pytest.skip("no tmpfs can be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("launcher", ["basic", "joblib", "submitit_local"])
+def test_a_sweep_from_a_read_only_folder(read_only, tmp_path, launcher):
+    words = ["-m", "scale=smoke", "seed=0,1", f"hydra/launcher={launcher}", *BOUNDS[launcher]]
+    done = command(*words, f"runs_dir={tmp_path / 'runs'}", cwd=read_only, PYTHONPATH=str(ROOT))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 done" in done.stdout
+    assert {path.name for path in (tmp_path / "runs").iterdir()} <= {"smoke", ".hydra"}
+    failed = command(*words, "runs_dir=runs", cwd=read_only, PYTHONPATH=str(ROOT))
+    assert failed.returncode == 1
+    assert failed.stdout.count("cannot write to the run folder runs/") >= 2
 
 
 @pytest.mark.filterwarnings("ignore:(?s).*ConfigStore schema with the same name")
