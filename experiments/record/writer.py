@@ -3,7 +3,8 @@
 config.yaml  the resolved configuration, without paths of the machine
 metrics.csv  a row per epoch; nothing in it depends on the clock
 timing.csv   epoch,seconds of training
-run.json     status (running, done, diverged, failed), hash, versions, machine, data
+run.json     status (running, done, diverged, or failed, also if interrupted), hash, versions,
+             machine, data
 predictions.pt  of some test images, where the task has pictures to show
 paths.csv    start,step,x,y,f: the toy's descents
 Files appear whole. A lock that dies with its process keeps a second one out of the folder.

@@ -132,9 +132,13 @@ def check_replicas(root, single, processes):
 
 
 @pytest.mark.distributed
-def test_losing_a_process_or_being_interrupted_ends_all_and_the_command_goes_on(tmp_path):
-    words = ["lrd.enabled=true", "model._target_=replicas.ExactFCNet", "epochs=200"]
-    command = ["-m", "experiments.run", "scale=smoke", *words, f"runs_dir={tmp_path / 'cut'}"]
+def test_losing_a_process_or_being_interrupted_ends_all_and_the_command_goes_on(
+    tmp_path, monkeypatch
+):
+    words = ["lrd.enabled=true", "epochs=200"]
+    command = [TESTS / "helpers/replicas.py", tmp_path, "--config-path", ROOT / "conf"]
+    command += ["scale=smoke", *words, f"runs_dir={tmp_path / 'cut'}"]
+    monkeypatch.setattr("models.fcnet.fcnet", ExactFCNet)
     for hit in (kill_the_second, terminate_all):
         process = torchrun(2, *command)
         for line in process.stdout:
@@ -167,7 +171,7 @@ def test_losing_a_process_or_being_interrupted_ends_all_and_the_command_goes_on(
 
 def kill_the_second(process):
     found = subprocess.run(
-        ["pgrep", "-P", str(process.pid), "-f", "experiments.run"], capture_output=True, text=True
+        ["pgrep", "-P", str(process.pid), "-f", "replicas.py"], capture_output=True, text=True
     )
     os.kill(max(map(int, found.stdout.split())), signal.SIGKILL)
 

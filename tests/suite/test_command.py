@@ -77,7 +77,7 @@ def test_an_interrupted_run_is_made_by_the_same_command(tmp_path):
 @pytest.mark.slow
 def test_a_terminal_sees_a_bar_with_loss_and_time_left(tmp_path):
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 120))
+    termios.tcsetwinsize(theirs, (24, 160))
     process = subprocess.Popen(
         [sys.executable, "-m", "experiments.run", "scale=smoke", f"runs_dir={tmp_path}"],
         cwd=ROOT,
