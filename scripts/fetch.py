@@ -6,20 +6,18 @@ Data sets go to, or are read from, the folder that the variable LRD_DATA names (
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from omegaconf import OmegaConf
 
 from data.batches import DataError
+from experiments.configuration import CONF
 from experiments.setting import build
-
-_CONF = Path(__file__).parent.parent / "conf" / "data"
 
 
 def main() -> None:
     """Print each data set's provenance; exit status 1 if any cannot be had."""
     missing = 0
-    for path in sorted(_CONF.glob("*.yaml")):
+    for path in sorted((CONF / "data").glob("*.yaml")):
         config = OmegaConf.load(path)
         if "_target_" not in config:  # of a task without data
             continue

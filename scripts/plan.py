@@ -17,7 +17,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import product
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -27,7 +26,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from data.batches import DataError
-from experiments.configuration import Config, ConfigError, flatten
+from experiments.configuration import CONF, Config, ConfigError, flatten
 from experiments.identity import run_folder
 from experiments.loop import autocast
 from experiments.methods import masked
@@ -36,7 +35,6 @@ from experiments.record.writer import is_finished
 from experiments.setting import make_optimizer, prepare
 from experiments.validate import check, resolve
 
-CONF = str(Path(__file__).parent.parent / "conf")
 _NET = (
     "model.", "task", "data.", "batch_size", "precision", "channels_last", "threads",
     "regularizer.p_sd",
@@ -76,7 +74,7 @@ class Planned(NamedTuple):
 def configurations(sweep: str, overrides: list[str]) -> list[Config]:
     """What `experiments.run +sweep=<sweep> <overrides>` would run, by the sweep's own file."""
     parser = OverridesParser.create()
-    with initialize_config_dir(CONF, version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         whole = compose("config", [f"+sweep={sweep}"], return_hydra_config=True)
         words = [f"{key}={value}" for key, value in whole.hydra.sweeper.params.items()]
         choices: dict[str, list[str]] = {}  # as Hydra's own sweeper: later ones replace
@@ -159,7 +157,7 @@ def measure(configs: list[Config], download: bool = False) -> Cost | str:
         input=json.dumps(configs),
         capture_output=True,
         text=True,
-        cwd=Path(CONF).parent,
+        cwd=CONF.parent,
         env={**os.environ, **({} if download else _OFFLINE)},
     )
     if done.returncode:

@@ -13,14 +13,13 @@ import shlex
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import torch
 
+from experiments.configuration import CONF
 from scripts.catalogue import FIGURES, ITEMS, Item, figure_item
 from scripts.plan import PlanError, Planned, run_name, runs_of, states, summary
 
-CONF = Path(__file__).parent.parent / "conf"
 DAY = 24  # hours
 # Exit statuses of what a signal has ended, by itself or caught, as a shell has them
 ENDED = {code: 128 + number for number in (2, 15) for code in (-number, 128 + number)}

@@ -9,9 +9,7 @@ from typing import Any
 
 import yaml
 
-from experiments.configuration import Config
-
-CONF = Path(__file__).parent.parent / "conf"
+from experiments.configuration import CONF, Config
 
 
 def title(experiment: str, configs: Iterable[Config] = ()) -> str:

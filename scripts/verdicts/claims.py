@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import yaml
 from omegaconf import OmegaConf
 
+from experiments.configuration import CONF
 from experiments.tasks import Column, task_module
 from scripts.catalogue import ITEMS
 
-CONF = Path(__file__).parents[2] / "conf"
 CLAIMS = CONF / "claims.yaml"
 STATISTICS = ("last", "last10", "mean", "reach")
 _SIDES = {"above", "below"}
