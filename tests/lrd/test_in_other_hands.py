@@ -1,9 +1,7 @@
 """What torch.optim.Optimizer lets others do, done to our optimizers and to the wrapper."""
 
 import copy
-import gc
 import pickle
-import weakref
 from collections import defaultdict
 
 import pytest
@@ -274,34 +272,3 @@ def test_methods_that_only_the_inner_optimizer_has_are_its_own():
     with pytest.raises(AttributeError, match="no_such_method"):
         optimizer.no_such_method()
     assert pickle.loads(pickle.dumps(optimizer)).mode == "train"
-
-
-@pytest.mark.parametrize("compile", [False, True])
-def test_nothing_but_parameters_and_state_keeps_its_memory(compile):
-    params = [parameter(), parameter()]
-    optimizer = lrd.Adam(params, compile=compile)
-    optimizer.step()
-    tensors = [param.grad for param in params]
-    for param in params:
-        param.grad = None
-        for name, value in optimizer.state[param].items():
-            tensors.append(value)
-            optimizer.state[param][name] = value.clone()
-    tensors.append(params.pop())
-    optimizer.param_groups[0]["params"].pop()
-    del optimizer.state[tensors[-1]]
-    references = [weakref.ref(tensor) for tensor in tensors]
-    del tensors, value, param
-    gc.collect()
-    assert [reference() is None for reference in references] == [True] * len(references)
-
-
-def test_the_wrappers_copy_can_be_given_back():
-    param = parameter()
-    optimizer = lrd.LearningRateDropout(torch.optim.SGD([param], lr=1.0))
-    optimizer.step()
-    copies = [weakref.ref(copy) for copy in optimizer._copies._copies.values()]
-    optimizer.free_copies()
-    assert copies
-    assert all(reference() is None for reference in copies)
-    assert torch.equal(moved(param, optimizer), mask(step=1))

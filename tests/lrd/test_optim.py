@@ -1,9 +1,6 @@
 """The optimizers: against scalar Python, against torch.optim, and against known mistakes."""
 
-import copy
-import io
 import math
-import pickle
 
 import pytest
 import torch
@@ -204,43 +201,6 @@ def test_groups_have_their_own_keep_prob_and_index_runs_over_all_groups():
     assert torch.equal(b != 0, lrd.keep_mask(10_000, 0.8, seed=0, step=0, index=1))
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("through", ["state_dict", "deepcopy", "pickle", "weights_only"])
-def test_continues_identically_after_a_round_trip(case, through):
-    cls, hyper = CASES[case]
-    straight = net()
-    expected = train(straight, cls(straight.parameters(), **hyper, seed=3), 12)
-    model = net()
-    optimizer = cls(model.parameters(), **hyper, seed=3)
-    train(model, optimizer, 7)
-    if through == "deepcopy":
-        model, optimizer = copy.deepcopy((model, optimizer))
-    elif through == "pickle":
-        model, optimizer = pickle.loads(pickle.dumps((model, optimizer)))
-    else:
-        state = optimizer.state_dict()
-        if through == "weights_only":
-            file = io.BytesIO()
-            torch.save(state, file)
-            file.seek(0)
-            state = torch.load(file, weights_only=True)
-        optimizer = cls(model.parameters(), **hyper)  # the seed comes with the state
-        optimizer.load_state_dict(state)
-    assert torch.equal(train(model, optimizer, 5, first=7), expected)
-
-
-def test_goes_on_from_torchs_own_checkpoint():
-    model = net()
-    base = torch.optim.Adam(model.parameters())
-    train(model, base, 5)
-    optimizer = lrd.Adam(model.parameters(), keep_prob=0.5)
-    optimizer.load_state_dict(base.state_dict())
-    before = weights(model)
-    moved = (train(model, optimizer, 1, first=5) != before).float().mean().item()
-    assert optimizer.state[next(model.parameters())]["step"] == 6
-    assert moved == pytest.approx(0.5, abs=0.08)
-
-
 def test_does_not_touch_the_global_generator():
     model = net()
     optimizer = lrd.Adam(model.parameters())
@@ -298,20 +258,3 @@ def test_bf16_parameters_are_updated_in_float32(rule, compile):
     cls([high], **hyper, compile=False).step()
     assert low.dtype == torch.bfloat16
     assert torch.equal(low.detach(), high.detach().bfloat16())
-
-
-def test_sgds_checkpoint_from_torch_is_dampened_from_its_next_step():
-    """torch leaves the very first step undampened, and its checkpoint has no step counter."""
-    weights = []
-    for ours in (False, True):
-        W = torch.nn.Parameter(torch.zeros(4))
-        plain = torch.optim.SGD([W], lr=0.1, momentum=0.9, dampening=0.5)
-        W.grad = torch.ones(4)
-        plain.step()
-        optimizer = plain
-        if ours:
-            optimizer = lrd.SGD([W], lr=0.1, momentum=0.9, dampening=0.5, keep_prob=1.0)
-            optimizer.load_state_dict(plain.state_dict())
-        optimizer.step()
-        weights.append(W.detach())
-    torch.testing.assert_close(*weights)

@@ -1,6 +1,5 @@
 """Tables, from synthetic run folders."""
 
-import functools
 import shutil
 import subprocess
 import sys
@@ -10,8 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.identity import arm_name, config_hash, run_folder
-from helpers.commands import sweep_configurations
 from helpers.synthetic import DATA, ROOT, make_run, read_experiment
 from scripts.catalogue import ITEMS
 from scripts.figures import __main__ as figures
@@ -266,29 +263,6 @@ def test_every_table_fills_all_its_cells(runs, tmp_path, name):
     assert (frame["n"] == 1).all()
     of_the_paper = {"controls": 0, "authors": 0, "settings": 6, "table1-digits": 0}
     assert frame["published"].notna().sum() == of_the_paper.get(name, len(frame))
-
-
-@functools.cache
-def configurations(sweep):
-    return list(sweep_configurations(sweep))
-
-
-def test_the_sweeps_make_the_arms_of_the_tables_and_figures():
-    items = [item for item in ITEMS.values() if item.experiments and item.in_report]
-    assert len(items) == len(list((ROOT / "conf" / "sweep").glob("*.yaml")))
-    for item in items:
-        configs = configurations(item.sweep)
-        assert {arm_name(config) for config in configs} == set(item.arms())
-        assert {config["experiment"] for config in configs} == set(item.experiments)
-
-
-def test_runs_that_the_tables_share_are_one_run():
-    seen = {}
-    for name in TABLES:
-        for config in configurations(ITEMS[name].sweep):
-            if config["experiment"] == "cifar10":
-                folder = run_folder(config)
-                assert seen.setdefault(folder, config_hash(config)) == config_hash(config)
 
 
 @pytest.mark.slow
