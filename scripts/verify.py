@@ -52,7 +52,9 @@ def main(arguments: list[str] | None = None) -> None:
     if not options.runs_dir.is_dir():
         sys.exit(f"error: {options.runs_dir} is no folder of runs: name one with --runs-dir")
     broken = 0
-    for scale in sorted(path.name for path in options.runs_dir.iterdir() if path.is_dir()):
+    for scale in sorted(
+        path.name for path in options.runs_dir.iterdir() if path.is_dir() and path.name[0] != "."
+    ):
         broken += report(scale, read_runs(options.runs_dir, scale=scale))
     if broken:
         sys.exit(f"error: {broken} left out: repair or delete their folders, and run them again")
