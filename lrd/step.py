@@ -92,13 +92,15 @@ def update(rows: list[Row], compile: Compile) -> None:
     """
     tables: dict[tuple[Rule, torch.dtype], Table] = {}
     rule = dtype = table = None
-    eager, gradients = [], []
+    eager, gradients, seen = [], [], set()
     for row in rows:
         W, G = row.W, row.G
         spans = walk(W, row.part, compile is True) if compile else None
-        if not spans or not fits(W, *row.state):
+        # one that stands twice in a group, as torch lets it, is updated once after the other
+        if not spans or not fits(W, *row.state) or id(row.counter) in seen:
             eager.append(row)
             continue
+        seen.add(id(row.counter))
         if type(G) is not Tensor or not fits(W, G):  # one still under way is of another type
             G = torch.empty_like(W).copy_(G)
             gradients.append(G)  # the table holds its address alone

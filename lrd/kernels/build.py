@@ -1,8 +1,9 @@
 """Builds step.c with the system's C compiler, once for each processor, and loads it.
 
 A library serves one rule and one type of weights, takes a quarter of a second to build, and stays
-in the user's cache under a name that hashes all it depends on. It appears there in one move, so
-that several processes may build it at once.
+in the user's cache under a name that hashes all it depends on, and its bytes. It appears there in
+one move, so that several processes may build it at once. What others could have put there, or a
+full disk has cut short, is not loaded.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import platform
 import shlex
 import shutil
+import stat
 import subprocess
 import sys
 import tempfile
@@ -49,31 +51,50 @@ def kernel(definitions: tuple[str, ...]) -> Any:
     compiler = _compiler()
     target = _run([*compiler, *_FLAGS, "-dM", "-E", "-x", "c", os.devnull])
     depends = "\0".join([_SOURCE.read_text(), *compiler, *_FLAGS, *definitions, target])
-    name = f"{hashlib.sha256(depends.encode()).hexdigest()[:32]}.so"
+    key = hashlib.sha256(depends.encode()).hexdigest()[:32]
     command = [*compiler, *_FLAGS, *(f"-D{each}" for each in definitions), str(_SOURCE), "-lm"]
     try:
-        return _load(_folder(), name, command)
-    except OSError:  # a home that is read-only, full or mounted noexec: for this process alone
+        return _load(_folder(), key, command)
+    except OSError:  # a home read-only, full, noexec or others' to write: for this process alone
         with tempfile.TemporaryDirectory(prefix="lrd-") as folder:
             try:
-                return _load(Path(folder), name, command)
+                return _load(Path(folder), key, command)
             except OSError as error:
                 raise CompilationError(f"{error}") from error
 
 
-def _load(folder: Path, name: str, command: list[str]) -> Any:
-    library = folder / name
-    if not library.exists():
-        folder.mkdir(parents=True, exist_ok=True)
+def _load(folder: Path, key: str, command: list[str]) -> Any:
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_own(folder)
+    library = next(filter(_is_whole, sorted(folder.glob(f"{key}-*.so"))), None)
+    if library is None:
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            built = Path(scratch) / name
+            built = Path(scratch) / "step.so"
             _run([*command, "-o", str(built)])
+            built.chmod(0o700)
+            library = folder / f"{key}-{_digest(built)}.so"
             os.replace(built, library)
+    _check_own(library)
     function = ctypes.CDLL(str(library)).step
     function.restype = None
     pointer = ctypes.c_void_p
     function.argtypes = [pointer, ctypes.c_int64, pointer, pointer, ctypes.c_int, pointer]
     return functools.partial(function)  # which, unlike the function, can be a dictionary's key
+
+
+def _check_own(path: Path) -> None:
+    """PermissionError for what is not ours alone to write: its code would run as ours."""
+    status = os.lstat(path)
+    if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError(f"{path} can be written to by others")
+
+
+def _is_whole(library: Path) -> bool:
+    return library.stem.endswith(f"-{_digest(library)}")
+
+
+def _digest(library: Path) -> str:
+    return hashlib.sha256(library.read_bytes()).hexdigest()[:32]
 
 
 @functools.cache

@@ -125,6 +125,48 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
     assert "eager" not in warned
 
 
+PLANTED = 'void step(void) { __builtin_printf("planted\\n"); __builtin_exit(3); }'
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """A cache that holds the kernels of two steps."""
+    python(TWO_STEPS, XDG_CACHE_HOME=tmp_path)
+    (tmp_path / "lrd").chmod(0o700)
+    return tmp_path
+
+
+def plant(library):
+    """Another library in the place of one."""
+    command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(library)]
+    subprocess.run(command, input=PLANTED, text=True, check=True)
+
+
+def cut(library):
+    library.write_bytes(library.read_bytes()[:2000])
+
+
+@pytest.mark.parametrize("damage", [plant, cut])
+def test_a_library_that_is_not_what_was_built_is_built_again(cache, damage):
+    for library in (cache / "lrd").iterdir():
+        damage(library)
+    assert python(TWO_STEPS, XDG_CACHE_HOME=cache)[0] == undisturbed()
+
+
+@pytest.mark.parametrize("place", ["folder", "library"])
+def test_what_others_can_write_to_is_not_loaded(cache, place):
+    """With a right digest in its name, as somebody who means harm would give it."""
+    for library in list((cache / "lrd").iterdir()):
+        plant(library)
+        library.chmod(0o777 if place == "library" else 0o700)
+        named = f"{library.stem.rpartition('-')[0]}-{build._digest(library)}.so"
+        library.rename(library.with_name(named))
+    (cache / "lrd").chmod(0o777 if place == "folder" else 0o700)
+    printed, warned = python(TWO_STEPS, XDG_CACHE_HOME=cache)
+    assert printed == undisturbed()
+    assert "eager" not in warned
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_training_step_runs_on_one_openmp():
     runtimes = """

@@ -252,3 +252,17 @@ def test_a_sparse_gradient_is_refused_before_anything_moves(compile):
         optimizer.step()
     assert all(torch.equal(a, b) for a, b in zip(params, before, strict=True))
     assert all(int(optimizer.state[param]["step"]) == 1 for param in params)
+
+
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate")
+def test_a_parameter_that_stands_twice_in_a_group_is_updated_twice_in_turn():
+    weights = []
+    for compile in (True, False):
+        W = torch.nn.Parameter(torch.zeros(100_000))
+        W.grad = torch.ones(100_000)
+        optimizer = lrd.SGD([W, W], lr=1.0, compile=compile)
+        for _ in range(3):
+            optimizer.step()
+        weights.append(W.detach().clone())
+    assert torch.equal(*weights)
+    assert weights[0].min() == -6
