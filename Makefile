@@ -1,4 +1,4 @@
-# Everything that the suite does, from a machine with Python 3.11, make and a C++ compiler.
+# Everything that the suite does, from a machine with Python 3.11, make and a C compiler.
 # `make help` lists the targets. Each may be repeated: what is done is not done again.
 
 ifeq ($(origin PYTHON),undefined)
