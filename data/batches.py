@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-
-from data.augment import crop_and_flip, draw_crops
+from torch.nn.functional import pad
 
 _TEST_BATCH = 1000
 Batch = tuple[Tensor, Tensor]
@@ -25,12 +24,7 @@ class DataError(RuntimeError):
     """Data that is missing or not what it should be; the message says how to get it."""
 
 
-_REQUIRED = {
-    "name": (str, "a string, what the data are called in tables"),
-    "format": (str, "a string, how they are stored"),
-    "train": (int, "the number of training samples, at least 1"),
-    "test": (int, "the number of test samples, at least 1"),
-}
+_REQUIRED = {"name": str, "format": str, "train": int, "test": int}
 
 
 def check_provenance(provenance: Any) -> None:
@@ -42,30 +36,22 @@ def check_provenance(provenance: Any) -> None:
     where = "a data set's provenance"
     if not isinstance(provenance, dict):
         raise DataError(f"{where} must be a dict, got {provenance!r}")
-    for key, (kind, meaning) in _REQUIRED.items():
+    for key, kind in _REQUIRED.items():
         value = provenance.get(key)
         if type(value) is not kind or not value or (kind is int and value < 1):
+            meaning = "a string" if kind is str else "a number of samples, at least 1"
             got = repr(value) if key in provenance else "nothing"
             raise DataError(f"{where} must have {key!r}: {meaning}; got {got}")
-    _check_json(provenance, where)
-
-
-def _check_json(value: Any, where: str) -> None:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if type(key) is not str:
-                raise DataError(f"{where} has the key {key!r}, expected strings alone")
-            _check_json(item, f"{where}[{key!r}]")
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            _check_json(item, f"{where}[{index}]")
-    elif type(value) not in (str, int, float, bool, type(None)) or (
-        type(value) is float and not math.isfinite(value)
-    ):
-        raise DataError(
-            f"{where} is {value!r} of type {type(value).__name__}, expected what JSON has: a "
-            "string, number, true, false, null, list or dict of these"
-        )
+    for key, value in provenance.items():
+        try:
+            kept = json.loads(json.dumps({key: value}, allow_nan=False)) == {key: value}
+        except (TypeError, ValueError):
+            kept = False
+        if not kept:
+            raise DataError(
+                f"{where} has {key!r}: {value!r}, expected what JSON has: strings, finite "
+                "numbers, true, false, null, and lists and dicts of these, whose keys are strings"
+            )
 
 
 class Dataset(NamedTuple):
@@ -113,8 +99,10 @@ class Batches:
         self._padding = padding
         self._scale = None
         if mean is not None and std is not None:
-            shift, scale = (255 * torch.tensor(each)[:, None, None] for each in (mean, std))
-            self._scale = shift.to(images.device), scale.to(images.device)
+            self._scale = tuple(
+                255 * torch.tensor(values, device=images.device)[:, None, None]
+                for values in (mean, std)
+            )
 
     def __len__(self) -> int:
         return -(-len(self.labels) // self.batch_size)
@@ -170,10 +158,8 @@ def take(dataset: Dataset, subset: int | None, test_subset: int | None) -> Datas
 
     Raises DataError when more are asked for than there are.
     """
-    train, test = len(dataset.train_labels), len(dataset.test_labels)
-    for name, wanted, total in (("subset", subset, train), ("test_subset", test_subset, test)):
-        if wanted is not None and not 0 < wanted <= total:
-            raise DataError(f"data.{name} must be in 1 … {total}, got {wanted}")
+    check_subset("subset", subset, len(dataset.train_labels))
+    check_subset("test_subset", test_subset, len(dataset.test_labels))
     dataset = dataset._replace(
         train_images=dataset.train_images[:subset],
         train_labels=dataset.train_labels[:subset],
@@ -182,3 +168,29 @@ def take(dataset: Dataset, subset: int | None, test_subset: int | None) -> Datas
     )
     counts = {"train": len(dataset.train_labels), "test": len(dataset.test_labels)}
     return dataset._replace(provenance={**dataset.provenance, **counts})
+
+
+def check_subset(key: str, count: int | None, total: int) -> None:
+    """DataError unless `count` of `total` samples can be taken."""
+    if count is not None and not 0 < count <= total:
+        raise DataError(f"data.{key} must be in 1 … {total}, got {count}")
+
+
+def draw_crops(count: int, padding: int, generator: torch.Generator) -> Tensor:
+    """Rows (y, x, flip) for `count` samples: offsets in 0 … 2 × padding, and 0 or 1; int64.
+
+    What torchvision's RandomCrop(size, padding) and RandomHorizontalFlip draw; as all rows are
+    drawn at once, a sample's depends on nothing but the generator and the sample's index.
+    """
+    offsets = torch.randint(2 * padding + 1, (count, 2), generator=generator)
+    return torch.cat([offsets, torch.randint(2, (count, 1), generator=generator)], dim=1)
+
+
+def crop_and_flip(images: Tensor, padding: int, crops: Tensor) -> Tensor:
+    """Images (N, C, H, W) of any dtype, zero-padded, cut back at the offsets of `crops` (N, 3),
+    and mirrored left to right where its last column is 1."""
+    height, width = images.shape[2:]
+    windows = pad(images, [padding] * 4).unfold(2, height, 1).unfold(3, width, 1)
+    y, x, flip = crops.unbind(1)
+    cut = windows[torch.arange(len(images), device=images.device), :, y, x]
+    return torch.where(flip.bool()[:, None, None, None], cut.flip(-1), cut)

@@ -17,13 +17,11 @@ import torch
 from torch import Tensor
 from torchvision.datasets import CIFAR10, CIFAR100
 
-from data.batches import DataError, Dataset, take
-from data.download import one_at_a_time
-from data.files import data_root, read_bytes
-from data.parquet import Split, parquet_files, read_split
+from data.batches import Dataset, take
+from data.files import data_root, download_missing, genuine_bytes
+from data.parquet import parquet_files, read_split
 
 PADDING = 4
-_COUNTS = {"train": 50_000, "test": 10_000}
 
 
 class _Source(NamedTuple):
@@ -31,20 +29,19 @@ class _Source(NamedTuple):
 
     name: str
     archive: type[CIFAR10]
-    archive_label: str
     folder: str  # of the parquet files
-    label: str
+    label: str  # their column; the archive's key is its plural
     classes: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
 
 _CIFAR10 = _Source(
-    "CIFAR-10", CIFAR10, "labels", "cifar10", "label", 10,
+    "CIFAR-10", CIFAR10, "cifar10", "label", 10,
     (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616),
 )  # fmt: skip
 _CIFAR100 = _Source(
-    "CIFAR-100", CIFAR100, "fine_labels", "cifar100", "fine_label", 100,
+    "CIFAR-100", CIFAR100, "cifar100", "fine_label", 100,
     (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762),
 )  # fmt: skip
 
@@ -52,10 +49,9 @@ _CIFAR100 = _Source(
 def cifar10(root: str, subset: int | None = None, test_subset: int | None = None) -> Dataset:
     """50,000 training and 10,000 test images of 10 classes, or the first of them.
 
-    Raises DataError when files are missing and cannot be downloaded, or are not what they should
-    be.
+    Raises DataError when files are missing and cannot be downloaded, or not what they should be.
     """
-    return _read(_CIFAR10, root, subset, test_subset)
+    return _read(_CIFAR10, data_root(root), subset, test_subset)
 
 
 def cifar100(root: str, subset: int | None = None, test_subset: int | None = None) -> Dataset:
@@ -63,78 +59,48 @@ def cifar100(root: str, subset: int | None = None, test_subset: int | None = Non
 
     Raises DataError as `cifar10` does.
     """
-    return _read(_CIFAR100, root, subset, test_subset)
+    return _read(_CIFAR100, data_root(root), subset, test_subset)
 
 
-def _read(source: _Source, root: str, subset: int | None, test_subset: int | None) -> Dataset:
-    place = data_root(root)
+def _read(source: _Source, root: Path, subset: int | None, test_subset: int | None) -> Dataset:
     files = None
-    if not (place / source.archive.base_folder).is_dir():
-        files = parquet_files(place / source.folder)
+    if not (root / source.archive.base_folder).is_dir():
+        files = parquet_files(root / source.folder)
     if files is None:
-        train, test = _from_archive(source, place)
+        train, test = _from_archive(source, root)
         provenance = {"name": source.name, "format": "torchvision archive"}
     else:
-        train, test, provenance = _from_parquet(source, files, subset, test_subset)
+        digest = hashlib.sha256()
+        (*test, _), (*train, kind) = (
+            read_split(files[split], source.label, source.classes, count, digest)
+            for split, count in (("test", test_subset), ("train", subset))
+        )
+        provenance = {
+            "name": source.name + (" (JPEG copy)" if kind == "JPEG" else ""),
+            "format": f"parquet of {kind} images",
+            "sha256": digest.hexdigest(),
+        }
     dataset = Dataset(*train, *test, provenance, source.mean, source.std, PADDING)
     return take(dataset, subset, test_subset)
 
 
-def _from_parquet(
-    source: _Source, files: dict[str, list[Path]], subset: int | None, test_subset: int | None
-) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], dict[str, str]]:
-    """Training and test images and labels, and the provenance, with the digest of all files."""
-    digest = hashlib.sha256()
-    wanted = {"test": test_subset, "train": subset}  # in the order of the files' names
-    splits = {}
-    for name, count in wanted.items():
-        split = Split(files[name], source.label, source.classes, _COUNTS[name])
-        splits[name] = read_split(split, count, digest)
-    kind = splits["train"][2]
-    copy = " (JPEG copy)" if kind == "JPEG" else ""
-    provenance = {
-        "name": source.name + copy,
-        "format": f"parquet of {kind} images",
-        "sha256": digest.hexdigest(),
-    }
-    return splits["train"][:2], splits["test"][:2], provenance
-
-
 def _from_archive(source: _Source, root: Path) -> list[tuple[Tensor, Tensor]]:
     """Training and test images and labels, of the very bytes whose digests are the archive's."""
-    folder = root / source.archive.base_folder
-    splits = (source.archive.train_list, source.archive.test_list)
-    with one_at_a_time(root):
-        if not all((folder / name).is_file() for files in splits for name, _ in files):
-            _download(source, root)
-    return [_unpickled(source, [(folder / name, md5) for name, md5 in files]) for files in splits]
+    archive, folder = source.archive, root / source.archive.base_folder
+    splits = (archive.train_list, archive.test_list)
+    paths = [folder / name for files in splits for name, _ in files]
+    parquet = f"{root / source.folder}/train-*.parquet and test-*.parquet"
+    what = f"{source.name} in {root} (expected {archive.base_folder}/ or {parquet})"
+    download_missing(root, paths, what, lambda: archive(str(root), download=True))
+    return [_unpickled(source, folder, files) for files in splits]
 
 
-def _download(source: _Source, root: Path) -> None:
-    try:
-        source.archive(str(root), download=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        reason = (str(error).splitlines() or ["no message"])[0].rstrip(":")
-        place = root / source.folder
-        raise DataError(
-            f"no {source.name} in {root} (expected {source.archive.base_folder}/ or "
-            f"{place}/train-*.parquet and test-*.parquet), and downloading it failed: {reason}. "
-            "Put one of them there, or name the folder that holds it with data.root=… or the "
-            "variable LRD_DATA"
-        ) from error
-
-
-def _unpickled(source: _Source, files: list[tuple[Path, str]]) -> tuple[Tensor, Tensor]:
-    images, labels = [], []
-    for path, md5 in files:
-        content = read_bytes(path)
-        if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-            raise DataError(
-                f"{path} is not {source.name}'s (md5 {md5} expected). Delete it and run again to "
-                "download it"
-            )
-        entry = pickle.loads(content, encoding="latin1")  # safe, as the digest is known
-        images.append(entry["data"])
-        labels.extend(entry[source.archive_label])
-    pixels = torch.from_numpy(np.concatenate(images).reshape(-1, 3, 32, 32))
-    return pixels, torch.tensor(labels)
+def _unpickled(source: _Source, folder: Path, files: list[list[str]]) -> tuple[Tensor, Tensor]:
+    batches = [
+        # safe, as the digest is known
+        pickle.loads(genuine_bytes(folder / name, source.name, md5), encoding="latin1")
+        for name, md5 in files
+    ]
+    pixels = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
+    labels = [label for batch in batches for label in batch[source.label + "s"]]
+    return torch.from_numpy(pixels), torch.tensor(labels)

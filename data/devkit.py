@@ -6,14 +6,11 @@ class is a colour and, by its parity, an ellipse or a rectangle, on a background
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
-import xml.etree.ElementTree as ElementTree
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -27,8 +24,7 @@ from data.voc_lists import CLASSES
 _CLASSES_DRAWN = (8, 12, 15)  # few, so that a run of seconds can learn them
 
 
-@dataclass(frozen=True)
-class Shape:
+class Shape(NamedTuple):
     """One object: its class from 1, and its box in pixels from 0, the last ones included."""
 
     label: int
@@ -40,37 +36,32 @@ class Shape:
 
 def drawn_segmentation(root: str, images: int, test_images: int, **keys: Any) -> Voc:
     """voc_segmentation with `keys` on a devkit of drawn shapes, written below `root` if absent."""
-    return _named(voc_segmentation(_folder(root, images, test_images), **keys))
+    return _drawn(voc_segmentation, root, images, test_images, keys)
 
 
 def drawn_detection(root: str, images: int, test_images: int, **keys: Any) -> Voc:
     """voc_detection with `keys` on a devkit of drawn shapes, written below `root` if absent."""
-    return _named(voc_detection(_folder(root, images, test_images), **keys))
+    return _drawn(voc_detection, root, images, test_images, keys)
 
 
-def _named(data: Voc) -> Voc:
-    return replace(data, provenance={**data.provenance, "name": "drawn shapes"})
-
-
-def _folder(root: str, images: int, test_images: int) -> str:
+def _drawn(
+    read: Callable[..., Voc], root: str, images: int, test_images: int, keys: dict[str, Any]
+) -> Voc:
     folder = data_root(root) / f"drawn-{images}-{test_images}"
     if not folder.is_dir():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix="tmp-"))
+            with tempfile.TemporaryDirectory(dir=folder.parent, prefix="tmp-") as aside:
+                write_devkit(Path(aside, "devkit"), images, test_images)
+                Path(aside, "devkit").rename(folder)
         except OSError as error:
-            raise DataError(
-                f"drawn shapes cannot be written to {folder} ({error}): name a folder that can be "
-                "written to with data.root=… or the variable LRD_DATA"
-            ) from error
-        write_devkit(aside, images, test_images)
-        try:
-            os.rename(aside, folder)
-        except OSError:
-            shutil.rmtree(aside)
             if not folder.is_dir():  # another run has not written the same meanwhile
-                raise
-    return str(folder)
+                raise DataError(
+                    f"drawn shapes cannot be written to {folder} ({error}): name a folder that "
+                    "can be written to with data.root=… or the variable LRD_DATA"
+                ) from error
+    data = read(str(folder), **keys)
+    return replace(data, provenance={**data.provenance, "name": "drawn shapes"})
 
 
 def write_devkit(root: Path, images: int, test_images: int, side: int = 96) -> None:
@@ -96,8 +87,8 @@ def write_devkit(root: Path, images: int, test_images: int, side: int = 96) -> N
 
 
 def _write_images(folder: Path, names: Sequence[str], side: int) -> None:
-    for part in ("JPEGImages", "Annotations", "SegmentationClass", "SegmentationClassAug"):
-        (folder / part).mkdir(parents=True)
+    for kind in ("JPEGImages", "Annotations", "SegmentationClass", "SegmentationClassAug"):
+        (folder / kind).mkdir(parents=True)
     for name in names:
         random = np.random.default_rng([ord(letter) for letter in name])
         size = (side, side * 3 // 4) if random.random() < 0.5 else (side * 3 // 4, side)
@@ -106,9 +97,7 @@ def _write_images(folder: Path, names: Sequence[str], side: int) -> None:
         image.save(folder / "JPEGImages" / f"{name}.jpg", quality=95)
         mask.save(folder / "SegmentationClass" / f"{name}.png")
         mask.save(folder / "SegmentationClassAug" / f"{name}.png")
-        ElementTree.ElementTree(annotation(name, size, shapes)).write(
-            folder / "Annotations" / f"{name}.xml"
-        )
+        (folder / "Annotations" / f"{name}.xml").write_text(annotation(name, size, shapes))
 
 
 def _random_shape(random: np.random.Generator, size: tuple[int, int]) -> Shape:
@@ -129,10 +118,9 @@ def draw(
     mask.putpalette([value for label in range(256) for value in _colour(label)])
     on_image, on_mask = ImageDraw.Draw(image), ImageDraw.Draw(mask)
     for shape in shapes:
-        box = (shape.x0, shape.y0, shape.x1, shape.y1)
         kind = "ellipse" if shape.label % 2 else "rectangle"
-        getattr(on_image, kind)(box, fill=_colour(shape.label))
-        getattr(on_mask, kind)(box, fill=shape.label, outline=IGNORE)
+        getattr(on_image, kind)(shape[1:], fill=_colour(shape.label))
+        getattr(on_mask, kind)(shape[1:], fill=shape.label, outline=IGNORE)
     return image, mask
 
 
@@ -141,25 +129,16 @@ def _colour(label: int) -> tuple[int, int, int]:
     return (0, 0, 0) if label == 0 else tuple(100 + label * step % 156 for step in (37, 71, 113))
 
 
-def annotation(name: str, size: tuple[int, int], shapes: Sequence[Shape]) -> ElementTree.Element:
+def annotation(name: str, size: tuple[int, int], shapes: Sequence[Shape]) -> str:
     """The devkit's XML of an image; pixels count from 1, and the last ones belong to a box."""
-    root = ElementTree.Element("annotation")
-    ElementTree.SubElement(root, "filename").text = f"{name}.jpg"
-    extent = ElementTree.SubElement(root, "size")
-    for tag, value in zip(("width", "height", "depth"), (*size, 3), strict=True):
-        ElementTree.SubElement(extent, tag).text = str(value)
-    for shape in shapes:
-        found = ElementTree.SubElement(root, "object")
-        ElementTree.SubElement(found, "name").text = CLASSES[shape.label - 1]
-        ElementTree.SubElement(found, "difficult").text = "0"
-        box = ElementTree.SubElement(found, "bndbox")
-        for tag, value in zip(
-            ("xmin", "ymin", "xmax", "ymax"),
-            (shape.x0 + 1, shape.y0 + 1, shape.x1 + 1, shape.y1 + 1),
-            strict=True,
-        ):
-            ElementTree.SubElement(box, tag).text = str(value)
-    return root
+    objects = "".join(
+        f"<object><name>{CLASSES[shape.label - 1]}</name><difficult>0</difficult><bndbox>"
+        f"<xmin>{shape.x0 + 1}</xmin><ymin>{shape.y0 + 1}</ymin>"
+        f"<xmax>{shape.x1 + 1}</xmax><ymax>{shape.y1 + 1}</ymax></bndbox></object>"
+        for shape in shapes
+    )
+    extent = f"<width>{size[0]}</width><height>{size[1]}</height><depth>3</depth>"
+    return f"<annotation><filename>{name}.jpg</filename><size>{extent}</size>{objects}</annotation>"
 
 
 def _write_lists(folder: Path, **lists: Sequence[str]) -> None:

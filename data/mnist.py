@@ -1,26 +1,29 @@
-"""MNIST from its idx files, where torchvision puts them: <root>/MNIST/raw."""
+"""MNIST from its idx files, where torchvision puts them: <root>/MNIST/raw.
+
+The format is described at http://yann.lecun.com/exdb/mnist/.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import math
+import struct
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch import Tensor
 from torchvision.datasets import MNIST
 
 from data.batches import DataError, Dataset, take
-from data.download import one_at_a_time
-from data.files import data_root, read_bytes
-from data.idx import decode_idx, read_idx
-
-__all__ = ["mnist", "read_idx", "scaled"]  # what a data set of idx files is made with
+from data.files import data_root, decoding, download_missing, genuine_bytes, read_bytes
 
 MEAN, STD = 0.1307, 0.3081  # of the training pixels, scaled to [0, 1]
-_FILES = {  # bytes and md5 of the uncompressed files
-    "train-images-idx3-ubyte": (47_040_016, "6bbc9ace898e44ae57da46a324031adb"),
-    "train-labels-idx1-ubyte": (60_008, "a25bea736e30d166cdddb491f175f624"),
-    "t10k-images-idx3-ubyte": (7_840_016, "2646ac647ad5339dbf082846283269ea"),
-    "t10k-labels-idx1-ubyte": (10_008, "27ae3e4e09519cfbb04c329615203637"),
+_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_MD5 = {  # of the uncompressed files
+    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 
 
@@ -37,47 +40,54 @@ def mnist(
 
     Their pixels are standardised, or else left in [0, 1].
     Read from `root`/MNIST/raw, downloaded there when absent. Raises DataError when a file is
-    missing and cannot be downloaded, is truncated, or is not MNIST's.
+    missing and cannot be downloaded, or is not MNIST's.
     """
     folder = data_root(root)
     raw = folder / "MNIST" / "raw"
-    with one_at_a_time(folder):
-        if not all((raw / name).is_file() for name in _FILES):
-            _download(folder, raw)
-    train, train_labels, test, test_labels = (_read(raw / name) for name in _FILES)
+    download_missing(
+        folder,
+        [raw / name for name in _MD5],
+        f"MNIST in {raw} (expected {', '.join(_MD5)})",
+        lambda: MNIST(str(folder), download=True),
+    )
+    train, train_labels, test, test_labels = (
+        _decode(genuine_bytes(raw / name, "MNIST", md5), raw / name) for name, md5 in _MD5.items()
+    )
     dataset = Dataset(
         scaled(train, standardised),
         train_labels.long(),
         scaled(test, standardised),
         test_labels.long(),
-        {"name": "MNIST", "format": "idx", "md5": _FILES["train-images-idx3-ubyte"][1]},
+        {"name": "MNIST", "format": "idx", "md5": _MD5["train-images-idx3-ubyte"]},
     )
     return take(dataset, subset, test_subset)
 
 
-def _download(root: Path, raw: Path) -> None:
-    try:
-        MNIST(str(root), train=True, download=True)
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        reason = (str(error).splitlines() or ["no message"])[0].rstrip(":")
+def read_idx(path: str | Path) -> Tensor:
+    """Takes an idx file and returns its numbers, in its type and shape.
+
+    Raises DataError if it is missing, damaged or no idx file.
+    """
+    return _decode(read_bytes(Path(path)), Path(path))
+
+
+def _decode(content: bytes, path: Path) -> Tensor:
+    """The numbers of an idx file's content: two zeros, a type, a rank, the shape, the values."""
+    kind, rank = (content[2], content[3]) if len(content) >= 4 else (0, 0)
+    start = 4 + 4 * rank
+    if content[:2] != b"\0\0" or kind not in _TYPES or len(content) < start:
         raise DataError(
-            f"no MNIST in {raw} (expected {', '.join(_FILES)}), and downloading it failed: "
-            f"{reason}. Put the four files there, or name the folder that holds MNIST/raw with "
-            "data.root=… or the variable LRD_DATA"
-        ) from error
-
-
-def _read(path: Path) -> Tensor:
-    """The numbers of one of MNIST's files: of the very bytes whose digest is MNIST's."""
-    size, md5 = _FILES[path.name]
-    content = read_bytes(path)
+            f"{path} is no idx file: it begins with {content[:4].hex() or 'nothing'}, expected "
+            "0000, a type and the number of dimensions. Replace it"
+        )
+    shape = struct.unpack(f">{rank}I", content[4:start])
+    numbers = np.dtype(_TYPES[kind])
+    size = start + math.prod(shape) * numbers.itemsize
     if len(content) != size:
         raise DataError(
-            f"{path} has {len(content)} bytes, MNIST's has {size}: it is truncated or another "
-            "file. Delete it and run again to download it"
+            f"{path} has {len(content):,} bytes, its header says {size:,}: it is truncated or "
+            "damaged. Replace it"
         )
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
-        raise DataError(
-            f"{path} is not MNIST's (md5 {md5} expected). Delete it and run again to download it"
-        )
-    return decode_idx(content, path)
+    with decoding(path, f"numbers of shape {shape}"):  # of more dimensions than NumPy has
+        values = np.frombuffer(content, numbers, offset=start).reshape(shape)
+    return torch.from_numpy(values.astype(numbers.newbyteorder("=")))

@@ -20,22 +20,6 @@ MEAN_COLOUR = [124, 116, 104]
 _FILL = {tv_tensors.Image: MEAN_COLOUR, tv_tensors.Mask: IGNORE}
 
 
-class RandomScale(v2.Transform):
-    """Both sides times one factor, drawn uniformly from low … high."""
-
-    def __init__(self, low: float, high: float) -> None:
-        super().__init__()
-        self.low, self.high = low, high
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        height, width = v2.query_size(flat_inputs)
-        factor = self.low + (self.high - self.low) * torch.rand(()).item()
-        return {"size": [max(1, round(height * factor)), max(1, round(width * factor))]}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return self._call_kernel(functional.resize, inpt, **params)
-
-
 def segmentation_training(crop: int) -> v2.Transform:
     """PSPNet's augmentation: scale 0.5–2, and half the time each rotation ±10°, blur and flip.
 
@@ -45,7 +29,7 @@ def segmentation_training(crop: int) -> v2.Transform:
     rotation = v2.RandomRotation(10, interpolation=InterpolationMode.BILINEAR, fill=_FILL)
     return v2.Compose(
         [
-            RandomScale(0.5, 2.0),
+            _random_scale,
             v2.RandomApply([rotation], p=0.5),
             v2.RandomApply([v2.GaussianBlur(5, sigma=1.1)], p=0.5),
             v2.RandomHorizontalFlip(0.5),
@@ -54,22 +38,20 @@ def segmentation_training(crop: int) -> v2.Transform:
     )
 
 
-def segmentation_test(canvas: int) -> v2.Transform:
-    """The whole image, padded at the right and below to `canvas` pixels a side."""
-    return _PadTo(canvas)
+def _random_scale(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Both sides times one factor, drawn uniformly from 0.5 … 2."""
+    factor = 0.5 + 1.5 * torch.rand(()).item()
+    size = [max(1, round(side * factor)) for side in mask.shape]
+    return functional.resize(image, size), functional.resize(mask, size)
 
 
-class _PadTo(v2.Transform):
-    def __init__(self, canvas: int) -> None:
-        super().__init__()
-        self.canvas = canvas
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        height, width = v2.query_size(flat_inputs)
-        return {"padding": [0, 0, self.canvas - width, self.canvas - height]}
-
-    def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        return self._call_kernel(functional.pad, inpt, **params, fill=_FILL[type(inpt)])
+def segmentation_test(canvas: int, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """The whole image and mask, padded at the right and below to `canvas` pixels a side."""
+    padding = [0, 0, canvas - mask.shape[1], canvas - mask.shape[0]]
+    return (
+        functional.pad(image, padding, fill=MEAN_COLOUR),
+        functional.pad(mask, padding, fill=IGNORE),
+    )
 
 
 def detection_training(size: int, zoom: float) -> v2.Transform:

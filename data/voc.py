@@ -2,44 +2,28 @@
 
 `cache` keeps the decoded images in memory; without it they are decoded every epoch, in `workers`
 processes. Neither changes a batch. Where all fits in memory, the cache is the faster: of 1,559
-images of 320 pixels, scaled to 128, an epoch was loaded in 5 s with it, 12 s without, and 12 s
-with one worker, on two busy cores. VOC as a whole takes some 10 GB and wants workers for its
-transforms.
+images of 320 pixels, scaled to 128, an epoch was loaded in 5 s with it, and in 12 s without. VOC
+as a whole takes some 10 GB and wants workers for its transforms.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from data import transforms
-from data.batches import DataError
+from data.batches import DataError, check_subset
 from data.files import data_root
 from data.samples import Sample, SampleBatches
-from data.voc_lists import (
-    OFFICIAL_SIZES,
-    check_sizes,
-    detection_list,
-    list_key,
-    segmentation_list,
-    voc_folder,
-)
-from data.voc_samples import (
-    Boxed,
-    Masked,
-    Samples,
-    boxed,
-    check_apart,
-    check_objects,
-    check_pixels,
-    check_sides,
-    digest,
-    masked,
-)
+from data.voc_files import IGNORE, Entry, boxed, masked
+from data.voc_lists import OFFICIAL_SIZES, check_sizes, voc_list
 
 _STRIDE = 8  # of the coarsest feature map that a canvas must fit
 
@@ -52,23 +36,16 @@ class Voc:
     test: Sequence[Sample]
     train_transform: Callable[..., Sample]
     test_transform: Callable[..., Sample]
-    collate: Callable[[list[Sample]], Sample]
-    to_device: Callable[[Sample, torch.device], Sample]
     workers: int
     provenance: dict[str, Any]
 
     def loaders(self, batch_size: int, device: torch.device) -> tuple[SampleBatches, SampleBatches]:
         """Training and test batches on the device; images are (N, 3, H, W) float32 in 0–1."""
-        train, test = (
-            SampleBatches(
-                samples, transform, self.collate, self.to_device, batch_size, device, self.workers
-            )
-            for samples, transform in (
-                (self.train, self.train_transform),
-                (self.test, self.test_transform),
-            )
+        options = (_collate, _to_device, batch_size, device, self.workers)
+        return (
+            SampleBatches(self.train, self.train_transform, *options),
+            SampleBatches(self.test, self.test_transform, *options),
         )
-        return train, test
 
 
 def voc_segmentation(
@@ -88,33 +65,18 @@ def voc_segmentation(
     Batches are images, and masks (N, H, W) int64. Test images are padded to one canvas. Raises
     DataError for what is missing or damaged, or, if `complete`, not of the published size.
     """
-    place = data_root(root)
-    folder = voc_folder(place, "2012", "trainval")
-    train, test = list_key(train), list_key(test)
-    names = {key: segmentation_list(place, folder, key) for key in (train, test)}
-    sizes = {f"VOC2012/Segmentation/{key}": len(value) for key, value in names.items()}
-    if complete:
-        check_sizes(sizes)
-    entries = [
-        [masked(folder, place / "sbd", name) for name in wanted]
-        for wanted in (
-            _first(names[train], subset, "subset"),
-            _first(names[test], test_subset, "test_subset"),
-        )
-    ]
-    check_apart(*entries)
-    check_sides([*entries[0], *entries[1]], max_side)
-    train_samples, test_samples = (Samples(chosen, max_side) for chosen in entries)
-    check_pixels(train=train_samples, test=test_samples)
+    train, test = (name.replace("train_aug", "trainaug") for name in (train, test))
+    keys = [[f"VOC2012/Segmentation/{name}"] for name in (train, test)]
+    entries, whole = _entries(root, keys, masked, complete, (subset, test_subset))
+    samples = [_Samples(of_set, max_side) for of_set in entries]
+    _check_pixels(train=samples[0], test=samples[1])
+    canvas = -(-samples[1].largest() // _STRIDE) * _STRIDE
     return Voc(
-        _cached(train_samples, cache),
-        _cached(test_samples, cache),
+        *(list(decoded) if cache else decoded for decoded in samples),
         transforms.segmentation_training(crop),
-        transforms.segmentation_test(-(-test_samples.largest() // _STRIDE) * _STRIDE),
-        _stack_masks,
-        _masks_to,
+        partial(transforms.segmentation_test, canvas),
         workers,
-        _provenance("VOC2012 " + train, sizes, *entries, max_side),
+        _provenance("VOC2012 " + train, whole, *samples),
     )
 
 
@@ -137,94 +99,130 @@ def voc_detection(
     (K,) from 1, and difficult (K,). Raises DataError as voc_segmentation does; boxes outside of the
     image are clipped, those without area dropped, and both counted in the provenance.
     """
-    place = data_root(root)
-    images = {key: detection_list(place, key) for key in (*train, *test)}
-    sizes = {key.replace("/", "/Main/"): len(value) for key, value in images.items()}
-    if complete:
-        check_sizes(sizes)
-    wanted = (
-        _first([one for key in train for one in images[key]], subset, "subset"),
-        _first([one for key in test for one in images[key]], test_subset, "test_subset"),
-    )
-    entries = [[boxed(folder, name) for folder, name in names] for names in wanted]
-    check_apart(*entries)
-    check_sides([*entries[0], *entries[1]], max_side)
-    check_objects(*entries)
-    train_samples, test_samples = (Samples(chosen, max_side) for chosen in entries)
-    name = "+".join(dict.fromkeys(key.split("/")[0] for key in train))
-    return Voc(
-        _cached(train_samples, cache),
-        _cached(test_samples, cache),
-        transforms.detection_training(size, zoom),
-        transforms.detection_test(size),
-        _list_targets,
-        _targets_to,
-        workers,
-        {**_provenance(name, sizes, *entries, max_side), "repaired": _repaired(*entries)},
-    )
-
-
-def _first(names: list[Any], count: int | None, key: str) -> list[Any]:
-    if count is not None and not 0 < count <= len(names):
-        raise DataError(f"data.{key} must be in 1 … {len(names)}, got {count}")
-    return names[:count]
-
-
-def _cached(samples: Samples, cache: bool) -> Sequence[Sample]:
-    return list(samples) if cache else samples
-
-
-def _repaired(train: Sequence[Boxed], test: Sequence[Boxed]) -> dict[str, int]:
-    """How many boxes were clipped to their images, and how many dropped."""
-    objects = [entry.objects for entry in (*train, *test)]
-    return {
+    keys = [[key.replace("/", "/Main/") for key in of_set] for of_set in (train, test)]
+    entries, whole = _entries(root, keys, boxed, complete, (subset, test_subset))
+    _check_objects(*entries)
+    samples = [_Samples(of_set, max_side) for of_set in entries]
+    years = "+".join(dict.fromkeys(key.split("/")[0] for key in train))
+    objects = [entry.objects for of_set in entries for entry in of_set]
+    repaired = {
         "boxes_clipped": sum(of_image.clipped for of_image in objects),
         "boxes_dropped": sum(of_image.dropped for of_image in objects),
     }
+    return Voc(
+        *(list(decoded) if cache else decoded for decoded in samples),
+        transforms.detection_training(size, zoom),
+        transforms.detection_test(size),
+        workers,
+        {**_provenance(years, whole, *samples), "repaired": repaired},
+    )
 
 
-def _provenance(
-    name: str,
-    sizes: dict[str, int],
-    train: Sequence[Masked | Boxed],
-    test: Sequence[Masked | Boxed],
-    max_side: int | None,
-) -> dict[str, Any]:
-    """Named a subset, with its largest side, unless the lists are of their published sizes."""
+def _entries(
+    root: str,
+    keys: Sequence[Sequence[str]],
+    read: Callable[[Path, str], Entry],
+    complete: bool,
+    counts: Sequence[int | None],
+) -> tuple[list[list[Entry]], bool]:
+    """The first `counts` training and test images of the lists `keys`; if these are all of VOC's.
+
+    DataError for an image in both sets, and as voc_segmentation raises it.
+    """
+    folder = data_root(root)
+    lists = {key: voc_list(folder, key) for of_set in keys for key in of_set}
+    sizes = {key: len(images) for key, images in lists.items()}
+    if complete:
+        check_sizes(sizes)
+    entries = []
+    for name, of_set, count in zip(("subset", "test_subset"), keys, counts, strict=True):
+        images = [image for key in of_set for image in lists[key]]
+        check_subset(name, count, len(images))
+        entries.append([read(*image) for image in images[:count]])
+    train, test = ({entry.image.path.stem for entry in of_set} for of_set in entries)
+    if train & test:
+        raise DataError(
+            f"{len(train & test)} test images are training images too, among them "
+            f"{min(train & test)}: name lists that are disjoint with data.train and data.test"
+        )
     published = all(size == OFFICIAL_SIZES.get(key) for key, size in sizes.items())
-    if not published or len(train) + len(test) != sum(sizes.values()):
-        name += " subset"
-    largest = Samples([*train, *test], max_side).largest()
+    return entries, published and sum(map(len, entries)) == sum(sizes.values())
+
+
+class _Samples(Sequence[Sample]):
+    """Decoded samples by index, with their longer side at most `max_side` pixels."""
+
+    def __init__(self, entries: Sequence[Entry], max_side: int | None) -> None:
+        self.entries, self._max_side = entries, max_side
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Sample:
+        entry = self.entries[index]
+        return transforms.shrink(entry.read(), entry.size, self._max_side)
+
+    def largest(self) -> int:
+        """The longest side of all, in pixels."""
+        longest = max(max(entry.size) for entry in self.entries)
+        return longest if self._max_side is None else min(longest, self._max_side)
+
+
+def _check_pixels(**sets: _Samples) -> None:
+    """DataError for a set in whose masks no pixel has a class: it has no loss and no score."""
+    for name, samples in sets.items():
+        if not any((mask != IGNORE).any() for _, mask in samples):
+            raise DataError(
+                f"none of the {len(samples)} {name} masks has a pixel with a class, all are "
+                f"{IGNORE} (ignored): name another list with data.{name}, or raise the subset"
+            )
+
+
+def _check_objects(train: Sequence[Entry], test: Sequence[Entry]) -> None:
+    """DataError for a set without objects, difficult ones of a test set not counted."""
+    if not any(len(entry.objects.target["labels"]) for entry in train):
+        raise DataError(
+            f"none of the {len(train)} training images has an object: name another list with "
+            "data.train, or raise data.subset"
+        )
+    if all(entry.objects.target["difficult"].all() for entry in test):
+        raise DataError(
+            f"none of the {len(test)} test images has an object that counts, one that is not "
+            "difficult: name another list with data.test, or raise data.test_subset"
+        )
+
+
+def _provenance(name: str, whole: bool, train: _Samples, test: _Samples) -> dict[str, Any]:
+    """Named a subset unless it is the `whole` published set, and with its largest side.
+
+    Its digest is of the digests of all files, in order.
+    """
+    entries = [*train.entries, *test.entries]
+    digests = [file.sha256 for entry in entries for file in (entry.image, entry.truth)]
     return {
-        "name": f"{name}, {largest} px",
+        "name": f"{name}{'' if whole else ' subset'}, {max(train.largest(), test.largest())} px",
         "format": "devkit",
-        "sha256": digest([*train, *test]),
+        "sha256": hashlib.sha256(b"".join(digests)).hexdigest(),
         "train": len(train),
         "test": len(test),
     }
 
 
-def _stack_masks(samples: list[Sample]) -> Sample:
-    images, masks = zip(*samples, strict=True)
-    return torch.stack(images), torch.stack(masks)
-
-
-def _masks_to(batch: Sample, device: torch.device) -> Sample:
-    images, masks = batch
-    return _unit(images, device), masks.to(device, non_blocking=True).long()
-
-
-def _list_targets(samples: list[Sample]) -> Sample:
+def _collate(samples: list[Sample]) -> Sample:
+    """Stacked images, and stacked masks or a list of targets, as plain tensors."""
     images, targets = zip(*samples, strict=True)
+    if isinstance(targets[0], Tensor):
+        return torch.stack(images), torch.stack(targets)
     plain = [{key: value.as_subclass(Tensor) for key, value in one.items()} for one in targets]
     return torch.stack(images), plain
 
 
-def _targets_to(batch: Sample, device: torch.device) -> Sample:
+def _to_device(batch: Sample, device: torch.device) -> Sample:
     images, targets = batch
-    moved = [{k: v.to(device, non_blocking=True) for k, v in one.items()} for one in targets]
-    return _unit(images, device), moved
-
-
-def _unit(images: Tensor, device: torch.device) -> Tensor:
-    return images.to(device, non_blocking=True).float() / 255
+    images = images.to(device, non_blocking=True).float() / 255
+    if isinstance(targets, Tensor):
+        return images, targets.to(device, non_blocking=True).long()
+    return images, [
+        {key: value.to(device, non_blocking=True) for key, value in target.items()}
+        for target in targets
+    ]
