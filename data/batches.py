@@ -74,11 +74,11 @@ class Dataset(NamedTuple):
     def loaders(self, batch_size: int, device: torch.device) -> tuple[Batches, Batches]:
         """Training and test batches with all images on the device."""
         pixels = {"mean": self.mean, "std": self.std}
-        train, train_labels = self.train_images.to(device), self.train_labels.to(device)
-        test, test_labels = self.test_images.to(device), self.test_labels.to(device)
+        train = (self.train_images.to(device), self.train_labels.to(device))
+        test = (self.test_images.to(device), self.test_labels.to(device))
         return (
-            Batches(train, train_labels, batch_size, padding=self.padding, **pixels),
-            Batches(test, test_labels, _TEST_BATCH, **pixels),
+            Batches(*train, batch_size, padding=self.padding, **pixels),
+            Batches(*test, _TEST_BATCH, **pixels),
         )
 
 

@@ -21,8 +21,6 @@ from data.batches import Dataset, take
 from data.files import data_root, download_missing, genuine_bytes
 from data.parquet import parquet_files, read_split
 
-PADDING = 4
-
 
 class _Source(NamedTuple):
     """One of the two data sets; mean and std are of its training pixels, scaled to [0, 1]."""
@@ -80,7 +78,7 @@ def _read(source: _Source, root: Path, subset: int | None, test_subset: int | No
             "format": f"parquet of {kind} images",
             "sha256": digest.hexdigest(),
         }
-    dataset = Dataset(*train, *test, provenance, source.mean, source.std, PADDING)
+    dataset = Dataset(*train, *test, provenance, source.mean, source.std, padding=4)
     return take(dataset, subset, test_subset)
 
 

@@ -88,10 +88,9 @@ def one_at_a_time(root: Path) -> Iterator[None]:
 def read_bytes(path: Path) -> bytes:
     """A file's content. DataError if it is missing, unreadable or larger than MAX_BYTES."""
     try:
-        if not path.exists():
-            raise DataError(f"{path} is missing: restore it")
         if not path.is_file():
-            raise DataError(f"{path} is a folder or a device, expected a file: replace it")
+            state = "is a folder or a device" if path.exists() else "is missing"
+            raise DataError(f"{path} {state}, expected a file: restore it")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
@@ -133,14 +132,13 @@ def checked(path: Path) -> tuple[CheckedFile, bytes]:
 
 
 @contextmanager
-def decoding(place: str | Path, kind: str) -> Iterator[None]:
+def decoding(place: str | Path, kind: str, remedy: str = "restore it") -> Iterator[None]:
     """Turns what decoders raise for a damaged file into a DataError that names the `place`."""
     try:
         yield
     except _BROKEN as error:
-        raise DataError(
-            f"{place} cannot be read as {kind} ({_reason(error)}): restore it"
-        ) from error
+        reason = _reason(error)
+        raise DataError(f"{place} cannot be read as {kind} ({reason}): {remedy}") from error
 
 
 def _reason(error: Exception) -> str:

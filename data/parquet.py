@@ -69,23 +69,17 @@ def read_split(
             if subset and len(labels) == subset:
                 break
             place = f"row {row} of {path}"
-            if not encoded or number is None or not 0 <= number < classes:
-                raise DataError(
-                    f"{place} has {len(encoded or b'')} bytes of an image and the {label} "
-                    f"{number}, expected an image and 0 … {classes - 1}. Replace the file"
-                )
-            pixels = decode_image(encoded, place, "RGB")
-            if pixels.shape != (32, 32, 3):
-                raise DataError(
-                    f"{place} has an image of shape {pixels.shape}, expected (32, 32, 3): the file "
-                    "is of another data set. Replace it"
-                )
+            with decoding(place, f"an image of 32 × 32 pixels with a label below {classes}"):
+                if not encoded or number is None or not 0 <= number < classes:
+                    raise ValueError(f"{len(encoded or b'')} bytes with {label} {number}")
+                pixels = decode_image(encoded, place, "RGB")
+                if pixels.shape != (32, 32, 3):
+                    raise ValueError(f"an image of shape {pixels.shape}")
             images.append(torch.from_numpy(pixels).permute(2, 0, 1))
             labels.append(number)
             kind = kind or ("JPEG" if encoded.startswith(b"\xff\xd8") else "PNG")
     if not labels:
-        names = ", ".join(map(str, paths))
-        raise DataError(f"{names} has no rows, expected images and {label}: replace it")
+        raise DataError(f"{paths[0]} has no rows, expected images and {label}: replace it")
     return torch.stack(images), torch.tensor(labels), kind
 
 

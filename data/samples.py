@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,8 +12,6 @@ from torch.utils.data import DataLoader, Dataset
 from data.batches import Part, batch_counts
 
 Sample = tuple[Any, ...]
-Collate = Callable[[list[Sample]], Sample]
-ToDevice = Callable[[Sample, torch.device], Sample]
 
 
 class SampleBatches:
@@ -26,13 +25,13 @@ class SampleBatches:
         self,
         samples: Sequence[Sample],
         transform: Callable[..., Sample],
-        collate: Collate,
-        to_device: ToDevice,
+        collate: Callable[[list[Sample]], Sample],
+        to_device: Callable[[Sample, torch.device], Sample],
         batch_size: int,
         device: torch.device,
         workers: int = 0,
     ) -> None:
-        self._samples = _Seeded(samples, transform)
+        self._samples, self._transform = samples, transform
         self._collate, self._to_device = collate, to_device
         self._batch_size, self._device, self._workers = batch_size, device, workers
 
@@ -72,7 +71,7 @@ class SampleBatches:
         if part is not None:
             batches = [batch[part(len(batch))] for batch in batches]
         loader = DataLoader(
-            self._samples,
+            _Seeded(self._samples, self._transform),
             batch_sampler=batches,
             collate_fn=self._collate,
             num_workers=self._workers,
@@ -83,14 +82,12 @@ class SampleBatches:
             yield self._to_device(batch, self._device)
 
 
+@dataclass
 class _Seeded(Dataset[Sample]):
     """Transformed samples by (index, seed)."""
 
-    def __init__(self, samples: Sequence[Sample], transform: Callable[..., Sample]) -> None:
-        self._samples, self._transform = samples, transform
-
-    def __len__(self) -> int:
-        return len(self._samples)
+    samples: Sequence[Sample]
+    transform: Callable[..., Sample]
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         index, seed = key
@@ -98,4 +95,4 @@ class _Seeded(Dataset[Sample]):
         # seed the devices' too.
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return self._transform(*self._samples[index])
+            return self.transform(*self.samples[index])

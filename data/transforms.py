@@ -73,11 +73,6 @@ def detection_training(size: int, zoom: float) -> v2.Transform:
     )
 
 
-def detection_test(size: int) -> v2.Transform:
-    """The whole image at `size` by `size` pixels, whatever its proportions."""
-    return v2.Resize((size, size))
-
-
 def _labels(sample: tuple[Any, dict[str, Tensor]]) -> tuple[Tensor, Tensor]:
     """What goes with the boxes, for SanitizeBoundingBoxes."""
     return sample[1]["labels"], sample[1]["difficult"]

@@ -1,9 +1,8 @@
 """PASCAL VOC for segmentation and detection, read from the devkit's folders.
 
 `cache` keeps the decoded images in memory; without it they are decoded every epoch, in `workers`
-processes. Neither changes a batch. Where all fits in memory, the cache is the faster: of 1,559
-images of 320 pixels, scaled to 128, an epoch was loaded in 5 s with it, and in 12 s without. VOC
-as a whole takes some 10 GB and wants workers for its transforms.
+processes. Neither changes a batch. Where all fits in memory, the cache is the faster; VOC as a
+whole takes some 10 GB and wants workers for its transforms.
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchvision.transforms import v2
 
 from data import transforms
 from data.batches import DataError, check_subset
 from data.files import data_root
 from data.samples import Sample, SampleBatches
 from data.voc_files import IGNORE, Entry, boxed, masked
-from data.voc_lists import OFFICIAL_SIZES, check_sizes, voc_list
+from data.voc_lists import OFFICIAL_SIZES, voc_list
 
 _STRIDE = 8  # of the coarsest feature map that a canvas must fit
 
@@ -65,11 +65,13 @@ def voc_segmentation(
     Batches are images, and masks (N, H, W) int64. Test images are padded to one canvas. Raises
     DataError for what is missing or damaged, or, if `complete`, not of the published size.
     """
-    train, test = (name.replace("train_aug", "trainaug") for name in (train, test))
+    train, test = ("trainaug" if name == "train_aug" else name for name in (train, test))
     keys = [[f"VOC2012/Segmentation/{name}"] for name in (train, test)]
     entries, whole = _entries(root, keys, masked, complete, (subset, test_subset))
     samples = [_Samples(of_set, max_side) for of_set in entries]
-    _check_pixels(train=samples[0], test=samples[1])
+    counted = "a mask with a pixel that is not ignored"
+    _check_any("train", samples[0], lambda sample: (sample[1] != IGNORE).any(), counted)
+    _check_any("test", samples[1], lambda sample: (sample[1] != IGNORE).any(), counted)
     canvas = -(-samples[1].largest() // _STRIDE) * _STRIDE
     return Voc(
         *(list(decoded) if cache else decoded for decoded in samples),
@@ -101,18 +103,19 @@ def voc_detection(
     """
     keys = [[key.replace("/", "/Main/") for key in of_set] for of_set in (train, test)]
     entries, whole = _entries(root, keys, boxed, complete, (subset, test_subset))
-    _check_objects(*entries)
+    counted = "an object that counts, as difficult ones do not"
+    _check_any("train", entries[0], lambda entry: len(entry.target["labels"]), "an object")
+    _check_any("test", entries[1], lambda entry: not entry.target["difficult"].all(), counted)
     samples = [_Samples(of_set, max_side) for of_set in entries]
     years = "+".join(dict.fromkeys(key.split("/")[0] for key in train))
-    objects = [entry.objects for of_set in entries for entry in of_set]
     repaired = {
-        "boxes_clipped": sum(of_image.clipped for of_image in objects),
-        "boxes_dropped": sum(of_image.dropped for of_image in objects),
+        "boxes_clipped": sum(entry.clipped for of_set in entries for entry in of_set),
+        "boxes_dropped": sum(entry.dropped for of_set in entries for entry in of_set),
     }
     return Voc(
         *(list(decoded) if cache else decoded for decoded in samples),
         transforms.detection_training(size, zoom),
-        transforms.detection_test(size),
+        v2.Resize((size, size)),
         workers,
         {**_provenance(years, whole, *samples), "repaired": repaired},
     )
@@ -131,9 +134,16 @@ def _entries(
     """
     folder = data_root(root)
     lists = {key: voc_list(folder, key) for of_set in keys for key in of_set}
-    sizes = {key: len(images) for key, images in lists.items()}
-    if complete:
-        check_sizes(sizes)
+    incomplete = [
+        f"{key} has {len(images)} images, the published list {OFFICIAL_SIZES.get(key, 'none')}"
+        for key, images in lists.items()
+        if len(images) != OFFICIAL_SIZES.get(key)
+    ]
+    if complete and incomplete:
+        raise DataError(
+            f"{'; '.join(incomplete)}: complete the data set, or run on what there is with "
+            "data.complete=false"
+        )
     entries = []
     for name, of_set, count in zip(("subset", "test_subset"), keys, counts, strict=True):
         images = [image for key in of_set for image in lists[key]]
@@ -145,8 +155,8 @@ def _entries(
             f"{len(train & test)} test images are training images too, among them "
             f"{min(train & test)}: name lists that are disjoint with data.train and data.test"
         )
-    published = all(size == OFFICIAL_SIZES.get(key) for key, size in sizes.items())
-    return entries, published and sum(map(len, entries)) == sum(sizes.values())
+    taken, listed = (sum(map(len, sets)) for sets in (entries, lists.values()))
+    return entries, not incomplete and taken == listed
 
 
 class _Samples(Sequence[Sample]):
@@ -168,27 +178,12 @@ class _Samples(Sequence[Sample]):
         return longest if self._max_side is None else min(longest, self._max_side)
 
 
-def _check_pixels(**sets: _Samples) -> None:
-    """DataError for a set in whose masks no pixel has a class: it has no loss and no score."""
-    for name, samples in sets.items():
-        if not any((mask != IGNORE).any() for _, mask in samples):
-            raise DataError(
-                f"none of the {len(samples)} {name} masks has a pixel with a class, all are "
-                f"{IGNORE} (ignored): name another list with data.{name}, or raise the subset"
-            )
-
-
-def _check_objects(train: Sequence[Entry], test: Sequence[Entry]) -> None:
-    """DataError for a set without objects, difficult ones of a test set not counted."""
-    if not any(len(entry.objects.target["labels"]) for entry in train):
+def _check_any(name: str, images: Sequence[Any], has: Callable[[Any], Any], what: str) -> None:
+    """DataError unless an image of a set has something to learn or to score."""
+    if not any(has(image) for image in images):
         raise DataError(
-            f"none of the {len(train)} training images has an object: name another list with "
-            "data.train, or raise data.subset"
-        )
-    if all(entry.objects.target["difficult"].all() for entry in test):
-        raise DataError(
-            f"none of the {len(test)} test images has an object that counts, one that is not "
-            "difficult: name another list with data.test, or raise data.test_subset"
+            f"none of the {len(images)} {name} images has {what}: name another list with "
+            f"data.{name}, or raise data.subset or data.test_subset"
         )
 
 

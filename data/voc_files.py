@@ -20,18 +20,7 @@ from data.samples import Sample
 from data.voc_lists import CLASSES
 
 IGNORE = 255  # the mask value of object borders and padding
-
-
-class Objects(NamedTuple):
-    """The objects of one image: boxes (K, 4), labels (K,) from 1, and difficult (K,) bool.
-
-    Boxes are float32 x0, y0, x1, y1 in pixels from the image's upper left corner. Some were
-    clipped to the image, or dropped because nothing of them was left.
-    """
-
-    target: dict[str, Tensor]
-    clipped: int
-    dropped: int
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 class Entry(NamedTuple):
@@ -40,20 +29,21 @@ class Entry(NamedTuple):
     image: CheckedFile
     truth: CheckedFile
     size: tuple[int, int]  # width, height
-    objects: Objects | None
+    target: dict[str, Tensor] | None = None  # the objects
+    clipped: int = 0  # boxes, to the image
+    dropped: int = 0  # boxes, as nothing of them was in the image
 
     def read(self) -> Sample:
         """The image (3, H, W) uint8, and its mask or objects. DataError if they are damaged."""
         pixels = decode_image(self.image.read(), self.image.path, "RGB")
         image = tv_tensors.Image(torch.from_numpy(pixels).permute(2, 0, 1).contiguous())
-        if self.objects is not None:
-            return image, self.objects.target
+        if self.target is not None:
+            return image, self.target
         mask = decode_mask(self.truth.read(), self.truth.path)
         if mask.shape != image.shape[1:]:
-            (height, width), (high, wide) = image.shape[1:], mask.shape
             raise DataError(
-                f"{self.truth.path} is {wide} × {high} pixels, its image {self.image.path} {width} "
-                f"× {height}: one of them is not the devkit's, restore it"
+                f"{self.truth.path} has {tuple(mask.shape)} pixels, its image {self.image.path} "
+                f"{tuple(image.shape[1:])}: one of them is not the devkit's, restore it"
             )
         return image, mask
 
@@ -73,7 +63,7 @@ def masked(folder: Path, name: str) -> Entry:
         raise DataError(
             f"no mask of {name}: expected one of {', '.join(map(str, paths))}. Restore it"
         )
-    return Entry(image, checked(masks[0])[0], image_size(content, image.path), None)
+    return Entry(image, checked(masks[0])[0], image_size(content, image.path))
 
 
 def boxed(folder: Path, name: str) -> Entry:
@@ -81,7 +71,7 @@ def boxed(folder: Path, name: str) -> Entry:
     image, content = checked(_devkit_file(folder, "JPEGImages", name, ".jpg"))
     size = image_size(content, image.path)
     annotation, content = checked(_devkit_file(folder, "Annotations", name, ".xml"))
-    return Entry(image, annotation, size, decode_objects(content, annotation.path, size))
+    return Entry(image, annotation, size, *decode_objects(content, annotation.path, size))
 
 
 def _devkit_file(folder: Path, kind: str, name: str, ending: str) -> Path:
@@ -93,46 +83,43 @@ def _devkit_file(folder: Path, kind: str, name: str, ending: str) -> Path:
 
 def decode_mask(content: bytes, path: Path) -> tv_tensors.Mask:
     """A mask (H, W) uint8 of class numbers and IGNORE. DataError for anything else."""
-    if path.suffix == ".mat":
-        with decoding(path, "one of SBD's masks"):
+    with decoding(path, f"a mask of classes 0 … {len(CLASSES)} and {IGNORE} (ignored)"):
+        if path.suffix == ".mat":
             objects = loadmat(BytesIO(content), variable_names="GTcls")["GTcls"]
             classes = np.asarray(objects["Segmentation"][0, 0])
-    else:
-        classes = decode_image(content, path)
-    if classes.ndim != 2 or classes.dtype.kind not in "biu":
-        raise DataError(
-            f"{path} has {classes.dtype} of shape {classes.shape}: a mask holds class numbers, in "
-            "grey or with a palette, not colours. Restore it"
-        )
-    unknown = np.setdiff1d(classes, [*range(len(CLASSES) + 1), IGNORE])
-    if len(unknown):
-        raise DataError(
-            f"{path} has class {unknown[0]}: expected 0 (background) to {len(CLASSES)}, or "
-            f"{IGNORE} (ignored). Restore it"
-        )
-    return tv_tensors.Mask(torch.from_numpy(classes.astype(np.uint8)))
+        else:
+            classes = decode_image(content, path)
+        if classes.ndim != 2 or classes.dtype.kind not in "biu":
+            raise ValueError(f"{classes.dtype} of shape {classes.shape}, not grey or a palette's")
+        unknown = np.setdiff1d(classes, [*range(len(CLASSES) + 1), IGNORE])
+        if len(unknown):
+            raise ValueError(f"class {unknown[0]}")
+        return tv_tensors.Mask(torch.from_numpy(classes.astype(np.uint8)))
 
 
-def decode_objects(content: bytes, path: Path, size: tuple[int, int]) -> Objects:
+def decode_objects(
+    content: bytes, path: Path, size: tuple[int, int]
+) -> tuple[dict[str, Tensor], int, int]:
     """The objects of an annotation's XML, for an image of `size` (width, height).
 
-    VOC counts pixels from 1 and includes the last one, so that a box is xmin − 1 … xmax. What
-    lies outside of the image is clipped, and a box of which no area is left dropped. DataError,
+    Boxes (K, 4) float32 as x0, y0, x1, y1 in pixels from 0, labels (K,) from 1, and difficult (K,)
+    bool; then how many boxes were clipped to the image, and how many dropped as no area was left.
+    VOC counts pixels from 1 and includes the last one, so that a box is xmin − 1 … xmax. DataError,
     which names `path`, for bad XML, a missing or unreadable element, or a class that VOC has not.
     """
     boxes, labels, difficult = [], [], []
     clipped = dropped = 0
     width, height = size
-    with decoding(path, "XML of the encoding that it names"):
+    with decoding(path, "XML", "restore it, or save it as UTF-8"):
         root = ElementTree.fromstring(content)
     for element in root.iter("object"):
         name = element.findtext("name", "").strip()
-        if name not in CLASSES:
-            raise DataError(
-                f"{path} has an object of class {name!r}, expected one of VOC's {len(CLASSES)}: "
-                "restore it"
-            )
-        x0, y0, x1, y1 = (_number(path, element, tag) for tag in ("xmin", "ymin", "xmax", "ymax"))
+        with decoding(f"an object of {path}", "one of VOC's 20 classes in a box of four numbers"):
+            if name not in CLASSES:
+                raise ValueError(f"its class is {name!r}")
+            x0, y0, x1, y1 = (float(element.findtext(f"bndbox/{tag}", "")) for tag in _CORNERS)
+            if not math.isfinite(x0 + y0 + x1 + y1):
+                raise ValueError(f"its box is {x0}, {y0}, {x1}, {y1}")
         box = [x0 - 1, y0 - 1, x1, y1]
         inside = [max(box[0], 0), max(box[1], 0), min(box[2], width), min(box[3], height)]
         if inside[0] >= inside[2] or inside[1] >= inside[3]:
@@ -148,17 +135,4 @@ def decode_objects(content: bytes, path: Path, size: tuple[int, int]) -> Objects
         "labels": torch.tensor(labels, dtype=torch.int64),
         "difficult": torch.tensor(difficult, dtype=torch.bool),
     }
-    return Objects(target, clipped, dropped)
-
-
-def _number(path: Path, element: ElementTree.Element, tag: str) -> float:
-    text = element.findtext(f"bndbox/{tag}", "")
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise DataError(
-            f"{path} has an object whose bndbox/{tag} is {text!r}, expected a number: restore it"
-        )
-    return number
+    return target, clipped, dropped

@@ -64,26 +64,22 @@ def read_list(path: Path) -> list[str]:
             f"no list of images {path} (lists there: {lists}): put it there, or name another one "
             "with data.train and data.test"
         )
-    with decoding(path, "a list in UTF-8"):
-        lines = read_bytes(path).decode("utf-8-sig").splitlines()
     names = []
-    for line in lines:
-        columns = line.split()
-        stems = [
-            re.sub(r"\.(jpe?g|png)$", "", PureWindowsPath(column).name, flags=re.IGNORECASE)
-            for column in columns
-        ]
-        if len(columns) > 1 and stems[1] != columns[1] and stems[0] != stems[1]:
-            raise DataError(
-                f"{path} pairs the image {columns[0]} with the mask {columns[1]}: expected two "
-                "files of one name. Correct the line"
-            )
-        names += stems[:1]
-    if not names:
-        raise DataError(f"{path} names no image: restore it from the devkit")
-    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
-    if repeated:
-        raise DataError(f"{path} names {', '.join(repeated[:5])} more than once: restore it")
+    with decoding(path, "a list of images", "correct it, or save it as UTF-8"):
+        for line in read_bytes(path).decode("utf-8-sig").splitlines():
+            columns = line.split()
+            stems = [
+                re.sub(r"\.(jpe?g|png)$", "", PureWindowsPath(column).name, flags=re.IGNORECASE)
+                for column in columns
+            ]
+            if len(columns) > 1 and stems[1] != columns[1] and stems[0] != stems[1]:
+                raise ValueError(f"it pairs the image {columns[0]} with the mask {columns[1]}")
+            names += stems[:1]
+        if not names:
+            raise ValueError("it names no image")
+        repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+        if repeated:
+            raise ValueError(f"it names {', '.join(repeated[:5])} more than once")
     return names
 
 
@@ -109,15 +105,3 @@ def _augmented(root: Path, lists: Path) -> list[str]:
     paths = (sbd / "train.txt", sbd / "val.txt", lists / "train.txt")
     names = {name for path in paths for name in read_list(path)}
     return sorted(names - set(read_list(lists / "val.txt")))
-
-
-def check_sizes(sizes: dict[str, int]) -> None:
-    """Raise DataError for a list, by its key in OFFICIAL_SIZES, that is not of published size."""
-    for key, size in sizes.items():
-        published = OFFICIAL_SIZES.get(key)
-        if size != published:
-            expected = f"{published:,}" if published else "is not known here"
-            raise DataError(
-                f"{key} has {size:,} images, the published list {expected}: complete the data "
-                "set, or run on what there is with data.complete=false"
-            )

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from data.augment import crop_and_flip, draw_crops
-from data.batches import Batches
+from data.batches import Batches, crop_and_flip, draw_crops
 
 
 def generator(seed):
@@ -25,10 +24,10 @@ def test_crops_and_flips_have_torchvisions_distribution():
     ours = crop_and_flip(image.expand(count, -1, -1, -1), 4, crops)
     theirs = v2.Compose([v2.RandomCrop(4, padding=4), v2.RandomHorizontalFlip()])
     views = {theirs(image[0]).numpy().tobytes() for _ in range(3000)}
-    found, times = torch.unique(ours.flatten(1), dim=0, return_counts=True)
-    assert views == {view.reshape(3, 4, 4).numpy().tobytes() for view in found}
+    rows, times = torch.unique(ours.flatten(1), dim=0, return_counts=True)
+    assert views == {view.reshape(3, 4, 4).numpy().tobytes() for view in rows}
     # views that show nothing but padding coincide; each other one has its own row of crops
-    whole = times[(found != 0).any(1)].double()
+    whole = times[(rows != 0).any(1)].double()
     expected = count / (81 * 2)
     chi2 = ((whole - expected) ** 2 / expected).sum()
     assert abs(chi2 - len(whole)) < 5 * (2 * len(whole)) ** 0.5

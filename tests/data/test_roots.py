@@ -126,7 +126,7 @@ def test_an_empty_root_is_refused_by_every_reader(name, root):
 @pytest.mark.parametrize("name", READERS)
 def test_a_root_that_is_a_file_is_refused_by_every_reader(tmp_path, name):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"data.root is .*which is no folder"):
+    with pytest.raises(DataError, match=r"data.root is .*it is a file"):
         READERS[name](str(tmp_path / "file"))
 
 

