@@ -1,5 +1,6 @@
 """Files: roots, bytes, text and images that are not what they should be, and bounds on memory."""
 
+import hashlib
 import io
 import os
 import random
@@ -18,6 +19,7 @@ from data.batches import DataError
 from data.cifar import cifar10
 from data.files import MAX_PIXELS, checked, data_root, decode_image, image_size, read_bytes
 from data.mnist import read_idx
+from data.parquet import read_split
 from data.voc_files import decode_mask, decode_objects
 
 
@@ -112,6 +114,15 @@ def mat():
     return content.getvalue()
 
 
+def parquet():
+    content, image = io.BytesIO(), Image.new("RGB", (32, 32))
+    image.save(content, "PNG")
+    rows = {"img": [{"bytes": content.getvalue(), "path": None}] * 3, "label": [0, 5, 9]}
+    content = io.BytesIO()
+    pq.write_table(pa.table(rows), content)
+    return content.getvalue()
+
+
 ANNOTATION = (
     b'<?xml version="1.0" encoding="utf-8"?><annotation><object><name>dog</name><bndbox>'
     b"<xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>8</ymax></bndbox></object></annotation>"
@@ -122,7 +133,8 @@ READERS = {
     "webp": (encoded("WEBP", "RGB"), decode_image),
     "mat": (mat(), decode_mask),
     "xml": (ANNOTATION, lambda content, path: decode_objects(content, path, (32, 24))),
-    "idx": (b"\0\0\x08\x03" + struct.pack(">III", 2, 3, 4) + bytes(24), None),
+    "idx": (b"\0\0\x08\x03" + struct.pack(">III", 2, 3, 4) + bytes(24), lambda _, p: read_idx(p)),
+    "parquet": (parquet(), lambda _, p: read_split([p], "label", 10, None, hashlib.sha256())),
 }
 
 
@@ -143,7 +155,7 @@ def test_files_damaged_at_random_are_read_or_named(tmp_path, kind):
             content = content[: dice.randrange(len(content))]
         path.write_bytes(content)
         try:
-            read_idx(path) if read is None else read(bytes(content), path)
+            read(bytes(content), path)
         except DataError as refusal:
             refused += path.name in str(refusal)
         else:
