@@ -97,8 +97,9 @@ def test_images_of_more_pixels_than_memory_is_meant_for_are_named(size, read):
 
 def test_files_that_start_a_program_are_no_images():
     postscript = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n%%EOF\n"
-    with pytest.raises(DataError, match="cannot be read as an image"):
-        decode_image(postscript, "x.jpg")
+    for read in (decode_image, image_size):
+        with pytest.raises(DataError, match="cannot be read as an image"):
+            read(postscript, "x.jpg")
 
 
 def encoded(kind, mode):
