@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import torch
@@ -105,8 +106,13 @@ def evaluate(config: Config, setting: Setting, pause: Pause) -> dict[str, float]
             pause(alone=True)
             yield batch
 
+    task, model = setting.task, setting.model
     with autocast(config, setting.device):
-        return setting.task.evaluate(setting.model, batches())
+        row = task.evaluate(model, batches())
+        if count := config["clean_train"]:  # in whole batches, in the data set's order
+            clean = islice(setting.train, -(-count // config["batch_size"]))
+            row["clean_accuracy"] = task.evaluate(model, clean)[task.RESULT]
+    return row
 
 
 @processes.on_first
@@ -116,7 +122,9 @@ def save_files(config: Config, setting: Setting, save: Callable[[str, Any], None
     A task says so with `files(config, model, batches)`, which returns what stands in each file.
     """
     if hasattr(setting.task, "files"):
-        for name, content in setting.task.files(config, setting.model, setting.test).items():
+        with autocast(config, setting.device):
+            contents = setting.task.files(config, setting.model, setting.test)
+        for name, content in contents.items():
             save(name, content)
 
 

@@ -118,6 +118,10 @@ def _check_plain_values(config: Config) -> None:
         "seed": (integer(0), "an integer that is not negative"),
         "optimizer.lr": (positive, "a positive number"),
         "checkpoint_minutes": (positive, "a positive number"),
+        "clean_train": (
+            lambda n: integer(0)(n) and (n == 0 or config["task"] == "classification"),
+            "0, or a number of images where the task is classification",
+        ),
         "predictions": (integer(0), "a number of images"),
         "wandb.mode": (lambda mode: mode in MODES, " or ".join(MODES)),
         "precision": (lambda name: name in PRECISIONS, " or ".join(PRECISIONS)),

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from experiments.configuration import Config
 from experiments.record.faults import FINISHED
 from experiments.record.reader import Run
-from experiments.tasks import task_module
+from experiments.tasks import required_columns
 from scripts.titles import title
 
 OPTIMIZERS = {
@@ -292,7 +292,7 @@ def own_items(runs: Iterable[Run]) -> list[Item]:
                 optimizers=(*known, *sorted(names - set(known))),
                 methods={"base": "", **{suffix: f"+{suffix}" for suffix in suffixes}},
                 figures={f"own-{experiment}": experiment},
-                columns=tuple(task_module(task).COLUMNS),
+                columns=required_columns(task),
                 optimizers_across=True,
             )
         )

@@ -20,7 +20,7 @@ from experiments.tasks import task_module
 if TYPE_CHECKING:
     from experiments.record.reader import Run
 
-NUMBERS = ("metrics.csv", "timing.csv", "paths.csv")
+NUMBERS = ("metrics.csv", "timing.csv", "paths.csv", "correct.bin")
 
 
 def record_digest(folder: Path, info: dict[str, Any]) -> str:
@@ -63,7 +63,8 @@ def _faults_of_metrics(run: Run) -> list[str]:
         columns = task_module(run.config["task"]).COLUMNS
     except (ImportError, AttributeError) as error:
         return [f"what task {run.config['task']!r} records is not known here: {error}"]
-    expected = ["epoch", "lr", *columns]
+    shown = [name for name, column in columns.items() if name in metrics or not column.optional]
+    expected = ["epoch", "lr", *shown]
     if list(metrics.columns) != expected:
         names = ", ".join(metrics.columns) or "none"
         return [f"metrics.csv must have the columns {', '.join(expected)}, it has {names}"]

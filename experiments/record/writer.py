@@ -7,6 +7,7 @@ run.json     status (running, done, diverged, or failed, also if interrupted), h
              machine, data
 predictions.pt  of some test images, where the task has pictures to show
 paths.csv    start,step,x,y,f: the toy's descents
+correct.bin  one bit per test image, in order, 1 if the finished net is right: numpy's packbits
 Files appear whole. A lock that dies with its process keeps a second one out of the folder.
 """
 
@@ -123,9 +124,12 @@ class Record:
         return bool(self._rows) and not all(map(math.isfinite, self._rows[-1].values()))
 
     def save_file(self, name: str, content: Any) -> None:
-        """Write what a task keeps: rows as <name>.csv, anything else as torch saves it."""
+        """Write what a task keeps: rows as <name>.csv, bytes as they are, else as torch saves it."""
         if name.endswith(".csv"):
             self._write(name, _csv(content).encode())
+            return
+        if isinstance(content, bytes):
+            self._write(name, content)
             return
         buffer = io.BytesIO()
         torch.save(content, buffer)

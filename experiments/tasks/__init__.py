@@ -22,6 +22,7 @@ class Column(NamedTuple):
     digits: int = 3  # decimals in tables
     unit: str = ""  # of a difference of two values
     falls: bool = False  # whether lower is better
+    optional: bool = False  # only in runs whose configuration asks for it
 
 
 def task_module(name: str) -> ModuleType:
@@ -35,3 +36,9 @@ def task_module(name: str) -> ModuleType:
         if not hasattr(module, part):
             raise AttributeError(f"the module {name} has no {part}, which a task needs")
     return module
+
+
+def required_columns(task: str) -> tuple[str, ...]:
+    """Takes a task's name, returns the columns that all of its runs have."""
+    columns = task_module(task).COLUMNS
+    return tuple(name for name, column in columns.items() if not column.optional)

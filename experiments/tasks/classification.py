@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -17,6 +19,7 @@ COLUMNS = {
     "train_accuracy": Column("training accuracy (%)", 100, 2, " points"),
     "test_loss": Column("test loss", falls=True),
     "test_accuracy": Column("test accuracy (%)", 100, 2, " points"),
+    "clean_accuracy": Column("clean training accuracy (%)", 100, 2, " points", optional=True),
 }
 RESULT = "test_accuracy"
 
@@ -52,3 +55,12 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> dict[str, float]:
         count += len(labels)
     model.train()
     return {"test_loss": float(loss) / count, "test_accuracy": 100.0 * int(correct) / count}
+
+
+@torch.no_grad()
+def files(config: dict[str, Any], model: nn.Module, batches: Iterable[Batch]) -> dict[str, bytes]:
+    """Which test images the net is right about, a bit each."""
+    model.eval()
+    correct = [model(images).argmax(1) == labels for images, labels in batches]
+    model.train()
+    return {"correct.bin": np.packbits(torch.cat(correct).cpu().numpy()).tobytes()}

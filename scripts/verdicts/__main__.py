@@ -25,8 +25,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         claims = read_claims()
-        verdicts = judge(claims, read_runs(options.runs_dir, scale=options.scale))
-        texts = files(verdicts, options.scale, claims.level)
+        verdicts = judge(claims, read_runs(options.runs_dir, scale=options.scale), options.scale)
+        texts = files(verdicts, options.scale, claims)
         folder = options.out / options.scale
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():

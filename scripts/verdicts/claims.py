@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,11 +16,12 @@ from experiments.tasks import Column, task_module
 from scripts.catalogue import ITEMS
 
 CLAIMS = CONF / "claims.yaml"
+LEAST_SEEDS = 4  # with fewer, nothing is decided
 STATISTICS = ("last", "last10", "mean", "reach")
 _SIDES = {"above", "below"}
-_NEEDED = {"experiment", "source", "statistic"}
-_FAMILY = _NEEDED | _SIDES | {"sweep", "claims"}
-_CLAIM = _NEEDED | _SIDES | {"at_least", "pairs"}
+_NEEDED = {"experiment", "source", "statistic", "stated"}
+_FAMILY = _NEEDED | _SIDES | {"sweep", "claims", "margin", "exploratory", "omnibus"}
+_CLAIM = _NEEDED | _SIDES | {"at_least", "pairs", "trend", "seeds", "margin"}
 _COST = {"source", "row", "below"}
 
 
@@ -32,50 +35,83 @@ class Pair(NamedTuple):
     experiment: str
     statistic: str
     column: Column  # what the statistic is of
-    arms: tuple[str, ...]
-    than: tuple[str, ...]
-    bound: float
     sign: int  # 1: claimed to be above the bound, -1: below
-    published: float | None
+    arms: tuple[str, ...]
+    than: tuple[str, ...]  # empty: a number is compared with
+    number: float = 0.0  # that is subtracted
+    bound: float = 0.0
+    published: float | None = None  # the paper's own difference
+    margin: float | None = None  # differences within it of the bound are no effect
 
     @property
     def label(self) -> str:
         """`adam+lrd0.5 − adam`."""
         first, second = (
             names[0] if len(names) == 1 else f"mean of {', '.join(names)}"
-            for names in (self.arms, self.than)
+            for names in (self.arms, self.than or (f"{self.number:g}",))
         )
         return f"{first} − {second}"
 
     @property
-    def digits(self) -> int:
-        """Decimals of the statistic's differences."""
-        return 1 if self.statistic.startswith("reach:") else self.column.digits
+    def seeds(self) -> int:
+        """The seeds that it is decided with, at the least."""
+        return LEAST_SEEDS
+
+
+class Trend(NamedTuple):
+    """One comparison of an order: a statistic rises (falls) along a list of arms at every seed."""
+
+    experiment: str
+    statistic: str
+    column: Column
+    sign: int  # 1: claimed to rise, -1: to fall
+    arms: tuple[str, ...]
+    seeds: int  # its test is made once, with so many
 
     @property
-    def unit(self) -> str:
-        """What the statistic's differences are counted in; nothing for fractions and losses."""
-        return " epochs" if self.statistic.startswith("reach:") else self.column.unit
+    def label(self) -> str:
+        """`adam+lrd0.9 < adam+lrd0.5 < adam+lrd0.1`."""
+        return (" < " if self.sign > 0 else " > ").join(self.arms)
+
+    @property
+    def than(self) -> tuple[str, ...]:
+        return ()
 
 
 class Claim(NamedTuple):
-    """A sentence, where it stands, and the pairs of which `at_least` so many must hold."""
+    """A sentence, where it stands, and the comparisons of which `at_least` so many must hold."""
 
     text: str
     family: str
     source: str
+    stated: str  # when it was written, in UTC as run.json has it
     sweep: str | None  # that makes its runs; None: they are runs of the user's own
-    pairs: tuple[Pair, ...]
+    comparisons: tuple[Pair | Trend, ...]
     at_least: int
+    exploratory: bool  # a question of the suite's own
+    omnibus: bool = False  # about its family's mean, and tested before the others
 
     @property
     def experiment(self) -> str:
-        return self.pairs[0].experiment
+        return self.comparisons[0].experiment
 
     @property
     def arms(self) -> list[str]:
         """The arms that it compares."""
-        return [*dict.fromkeys(arm for pair in self.pairs for arm in (*pair.arms, *pair.than))]
+        pairs = self.comparisons
+        return [*dict.fromkeys(arm for pair in pairs for arm in (*pair.arms, *pair.than))]
+
+    @property
+    def digits(self) -> int:
+        """Decimals of the statistic's differences."""
+        pair = self.comparisons[0]
+        return 1 if pair.statistic.startswith("reach:") else pair.column.digits
+
+    @property
+    def unit(self) -> str:
+        """What the statistic's differences are counted in; nothing for fractions and losses."""
+        pair = self.comparisons[0]
+        return " epochs" if pair.statistic.startswith("reach:") else pair.column.unit
 
 
 class Cost(NamedTuple):
@@ -91,7 +127,10 @@ class Claims(NamedTuple):
     """All claims, the level of their tests, and how far a base may be from the paper's."""
 
     level: float
-    another_base: dict[str, float]  # by experiment: see conf/claims.yaml
+    false_findings: float  # the share of the exploratory ones that may be
+    margins_stated: str
+    planning_spread: dict[str, float]  # by experiment, as the next: see conf/claims.yaml
+    another_base: dict[str, float]
     claims: list[Claim]
     costs: list[Cost]
 
@@ -103,18 +142,16 @@ def read_claims(path: Path = CLAIMS) -> Claims:
         content = OmegaConf.to_container(OmegaConf.load(path))
     except yaml.YAMLError as error:
         raise ClaimError(f"{path} is no YAML: {error}") from error
-    _require(content, {"level", "correction", "another_base", "families", "cost"}, str(path))
-    if content["correction"] != "holm":
-        raise ClaimError(f"{path}: correction must be holm, got {content['correction']!r}")
+    _require(content, {*Claims._fields} - {"claims", "costs"} | {"families", "cost"}, str(path))
     claims = []
     for name, family in content["families"].items():
         _only(family, _FAMILY, name)
         _require(family, {"claims"}, name)
-        for text, claim in family["claims"].items():
-            _only(claim, _CLAIM, text)
-            sides = _SIDES if claim.keys() & _SIDES else set()  # its own replaces its family's
-            shared = {key: value for key, value in family.items() if key not in sides}
-            claims.append(_claim(text, name, {**shared, **claim}))
+        of_family = [
+            _claim(text, name, _inherited(text, claim, family))
+            for text, claim in family["claims"].items()
+        ]
+        claims += [*_omnibus(family.get("omnibus"), of_family), *of_family]
     costs = []
     for text, cost in content["cost"]["claims"].items():
         _only(cost, _COST, text)
@@ -123,22 +160,71 @@ def read_claims(path: Path = CLAIMS) -> Claims:
     texts = [claim.text for claim in (*claims, *costs)]
     if twice := {text for text in texts if texts.count(text) > 1}:
         raise ClaimError(f"{path}: stands twice: {', '.join(twice)}")
-    another_base = {name: float(limit) for name, limit in content["another_base"].items()}
-    return Claims(float(content["level"]), another_base, claims, costs)
+    return Claims(
+        float(content["level"]),
+        float(content["false_findings"]),
+        _time("margins_stated", content["margins_stated"]),
+        {name: float(number) for name, number in content["planning_spread"].items()},
+        {name: float(number) for name, number in content["another_base"].items()},
+        claims,
+        costs,
+    )
+
+
+def _inherited(text: str, claim: dict[str, Any], family: dict[str, Any]) -> dict[str, Any]:
+    """A claim with what its family says for all; its own side replaces its family's."""
+    _only(claim, _CLAIM, text)
+    sides = _SIDES if claim.keys() & _SIDES else set()
+    return {**{key: value for key, value in family.items() if key not in sides}, **claim}
 
 
 def _claim(text: str, family: str, node: dict[str, Any]) -> Claim:
-    _require(node, _NEEDED | {"pairs"}, text)
+    _require(node, _NEEDED, text)
     if len(node.keys() & _SIDES) != 1:
         raise ClaimError(f"{text!r} must say either above or below")
+    if len(node.keys() & {"pairs", "trend"}) != 1:
+        raise ClaimError(f"{text!r} must have either pairs or a trend")
     column = _column(text, node["experiment"], str(node["statistic"]))
-    pairs = tuple(_pair(text, pair, node, column) for pair in node["pairs"])
-    at_least = node.get("at_least", len(pairs))
-    if not 1 <= at_least <= len(pairs):
-        raise ClaimError(f"{text!r}: at_least must be in 1 … {len(pairs)}, got {at_least}")
-    claim = Claim(text, family, node["source"], node.get("sweep"), pairs, at_least)
+    one = _trend if "trend" in node else _pair
+    comparisons = tuple(
+        one(text, pair, node, column) for pair in node.get("pairs") or node["trend"]
+    )
+    at_least = node.get("at_least", len(comparisons))
+    if not 1 <= at_least <= len(comparisons):
+        raise ClaimError(f"{text!r}: at_least must be in 1 … {len(comparisons)}, got {at_least}")
+    claim = Claim(
+        text, family, node["source"], _time(text, node["stated"]), node.get("sweep"),
+        comparisons, at_least, bool(node.get("exploratory", False)),
+    )  # fmt: skip
     _check_arms(claim)
     return claim
+
+
+def _omnibus(text: str | None, members: list[Claim]) -> list[Claim]:
+    """The claim about the mean of a family's pairs, if the family has one."""
+    if text is None:
+        return []
+    pairs = [pair for claim in members for pair in claim.comparisons]
+    return [members[0]._replace(text=text, comparisons=(mean_pair(pairs),), omnibus=True)]
+
+
+def mean_pair(pairs: Sequence[Any]) -> Pair:
+    """Takes pairs of one arm each, returns that of their means; published is the mean as well."""
+    gains = [pair.published for pair in pairs]
+    return pairs[0]._replace(
+        arms=tuple(pair.arms[0] for pair in pairs),
+        than=tuple(pair.than[0] for pair in pairs),
+        published=None if None in gains else sum(gains) / len(gains),
+    )
+
+
+def _time(text: str, value: Any) -> str:
+    """A day or a minute in UTC; as texts they stand in their order."""
+    try:
+        datetime.fromisoformat(str(value))
+    except ValueError as error:
+        raise ClaimError(f"{text!r}: stated must be as 2026-11-25 or 2026-11-25T14:30Z, got {value!r}") from error
+    return str(value)
 
 
 def _column(text: str, experiment: str, statistic: str) -> Column:
@@ -167,13 +253,28 @@ def _columns(experiment: str) -> dict[str, Column]:
 def _pair(text: str, pair: list[Any], node: dict[str, Any], column: Column) -> Pair:
     if len(pair) not in (2, 3):
         raise ClaimError(f"{text!r}: a pair is [arm, arm] or [arm, arm, published], got {pair}")
-    arms, than = (tuple(side) if isinstance(side, list) else (side,) for side in pair[:2])
+    number = float(pair[1]) if isinstance(pair[1], int | float) else 0.0
+    arms, than = (
+        tuple(side) if isinstance(side, list) else () if isinstance(side, int | float) else (side,)
+        for side in pair[:2]
+    )
     if node["statistic"].startswith("reach:") and len(than) != 1:
-        raise ClaimError(f"{text!r}: reach compares with one arm, got {', '.join(than)}")
+        raise ClaimError(f"{text!r}: reach compares with one arm, got {', '.join(than) or number}")
     side, sign = ("above", 1) if "above" in node else ("below", -1)
     published = float(pair[2]) if len(pair) == 3 else None
-    names = node["experiment"], node["statistic"], column
-    return Pair(*names, arms, than, float(node[side]), sign, published)
+    margin = node.get("margin", abs(published) / 2 if published else None)
+    names = node["experiment"], node["statistic"], column, sign
+    return Pair(*names, arms, than, number, float(node[side]), published, margin)
+
+
+def _trend(text: str, arms: list[str], node: dict[str, Any], column: Column) -> Trend:
+    seeds = node.get("seeds", 0)
+    if len(arms) < 3 or seeds < LEAST_SEEDS:
+        raise ClaimError(
+            f"{text!r}: a trend is of three arms or more, at `seeds: 8`, {LEAST_SEEDS} or more"
+        )
+    sign = 1 if "above" in node else -1
+    return Trend(node["experiment"], node["statistic"], column, sign, tuple(arms), seeds)
 
 
 def _check_arms(claim: Claim) -> None:

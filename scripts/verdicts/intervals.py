@@ -1,16 +1,25 @@
-"""Statistics of a paired comparison: interval, effect size, seeds that it would need; Holm."""
+"""Statistics of paired differences: an interval that stays valid when seeds are added, and tests.
+
+The sequential interval holds every mean against which the two-sided JZS Bayes factor of the
+one-sample t test is below 1/level (Rouder et al., 2009; Cauchy prior of scale √2/2 on the effect
+size). Under the mean that is tested this factor is a martingale, so by Ville's inequality it is
+1/level or more at any number of seeds with a probability of at most `level`: one may look after
+every seed and stop when decided.
+"""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import special, stats
+from scipy import integrate, optimize, stats
 
-POWER = 0.8
-MOST_SEEDS = 1000  # that are searched for; more than anybody will run
+LEVEL = 0.05
+_SCALE = math.sqrt(0.5)  # of the prior on the effect size
+_LEAST = 3  # differences of which there is an interval
 
 
 class Paired(NamedTuple):
@@ -18,16 +27,17 @@ class Paired(NamedTuple):
 
     n: int
     mean: float
-    low: float  # of the t interval of the mean
+    low: float  # of the sequential interval
     high: float
-    effect: float  # Hedges' g of the pairs; from three differences on
-    p: float  # of the two-sided t test of mean = bound
+    student_low: float  # of Student's, for a number of seeds that was fixed beforehand
+    student_high: float
+    spread: float  # sample standard deviation
 
 
-def paired(differences: Sequence[float], bound: float = 0.0, level: float = 0.05) -> Paired:
-    """Interval of the mean difference at 1 - level, and the t test against `bound`.
+def paired(differences: Sequence[float], level: float = LEVEL) -> Paired:
+    """Takes paired differences, returns their mean with both intervals at 1 - level.
 
-    Differences without any spread have no test: seeds that agree to the last digit of a coarse
+    Differences without any spread have none: seeds that agree to the last digit of a coarse
     statistic do not show that all seeds do.
     """
     values = np.asarray(differences, dtype=float)
@@ -35,56 +45,84 @@ def paired(differences: Sequence[float], bound: float = 0.0, level: float = 0.05
     mean = float(values.mean()) if n else math.nan
     spread = float(values.std(ddof=1)) if n > 1 else math.nan
     if not spread > 1e-12 * max(1.0, abs(mean)):
-        return Paired(n, mean, *[math.nan] * 4)
-    half = float(stats.t.ppf(1 - level / 2, n - 1)) * spread / math.sqrt(n)
-    effect = hedges(n) * (mean - bound) / spread if n > 2 else math.nan
-    p = float(stats.ttest_1samp(values, bound).pvalue)
-    return Paired(n, mean, mean - half, mean + half, effect, p)
+        return Paired(n, mean, *[math.nan] * 4, spread)
+    error = spread / math.sqrt(n)
+    half = critical(n, level) * error
+    student = float(stats.t.ppf(1 - level / 2, n - 1)) * error
+    return Paired(n, mean, mean - half, mean + half, mean - student, mean + student, spread)
 
 
-def hedges(n: int) -> float:
-    """What Cohen's d of n pairs is multiplied by, since from few it is too large on average.
+def p_value(result: Paired, bound: float) -> float:
+    """The p value, valid at any number of seeds, of a mean that is `bound`; NaN without a test.
 
-    Exact for normal differences (Hedges, 1981, eq. 6e); 0.56 for three pairs, and 0 for two, from
-    which nothing is known of the spread that could be corrected.
+    It is the Bayes factor's inverse, at most 1, and below `level` where the interval at
+    1 - level does not hold `bound`.
     """
-    freedom = n - 1
-    logarithm = special.gammaln(freedom / 2) - special.gammaln((freedom - 1) / 2)
-    return float(np.exp(logarithm) / math.sqrt(freedom / 2))
-
-
-def power(effect: float, n: int, level: float) -> float:
-    """Probability that the two-sided paired t test of n differences finds an effect size."""
-    critical = stats.t.ppf(1 - level / 2, n - 1)
-    shift = abs(effect) * math.sqrt(n)
-    # the other tail, of a significant effect of the wrong sign, is left out: it is no success
-    return float(stats.nct.sf(critical, n - 1, shift))
-
-
-def needed_seeds(effect: float, level: float = 0.05) -> float:
-    """The least n at which an effect size is found with a power of 80 %.
-
-    inf if it is more than MOST_SEEDS; NaN for an effect of NaN.
-    """
-    if math.isnan(effect):
+    if math.isnan(result.low):
         return math.nan
-    if power(effect, MOST_SEEDS, level) < POWER:
+    t = (result.mean - bound) * math.sqrt(result.n) / result.spread
+    return math.exp(min(0.0, -log_bayes_factor(abs(t), result.n)))
+
+
+@functools.cache
+def critical(n: int, level: float = LEVEL) -> float:
+    """The |t| of n differences at which the Bayes factor is 1/level; NaN for fewer than 3."""
+    if n < _LEAST:
+        return math.nan
+    goal = -math.log(level)
+    high = 8.0
+    while log_bayes_factor(high, n) < goal:
+        high *= 2
+    return float(optimize.brentq(lambda t: log_bayes_factor(t, n) - goal, 0.0, high, xtol=1e-6))
+
+
+def log_bayes_factor(t: float, n: int) -> float:
+    """Natural logarithm of the JZS Bayes factor for an effect, of a one-sample t of n values."""
+    freedom = n - 1
+    null = -(freedom + 1) / 2 * math.log1p(t * t / freedom)
+
+    def integrand(logarithm: float) -> float:  # over log g, where g ~ inverse gamma(1/2, 1/2)
+        g = math.exp(logarithm)
+        wide = 1 + n * g * _SCALE**2
+        density = -0.5 * math.log(2 * math.pi) - 0.5 * logarithm - 0.5 / g
+        likelihood = -0.5 * math.log(wide) - (freedom + 1) / 2 * math.log1p(t * t / freedom / wide)
+        return math.exp(density + likelihood - null - shift)
+
+    shift = max(0.0, -null / 2)  # keeps the exponent small where t is large
+    value, _ = integrate.quad(integrand, -12, 40, limit=400, epsrel=1e-9)
+    return math.log(value) + shift
+
+
+def expected_seeds(ratio: float, level: float = LEVEL, most: int = 1000) -> float:
+    """Takes a distance in standard deviations, returns the seeds at which the interval's half
+    width comes down to it; inf for more than `most`. About the mean number until one end of the
+    distance is excluded while the truth lies at the other.
+    """
+    if not ratio > 0:
         return math.inf
-    low, high = 2, MOST_SEEDS
-    while low < high:
-        middle = (low + high) // 2
-        if power(effect, middle, level) >= POWER:
-            high = middle
-        else:
-            low = middle + 1
-    return float(low)
+    for n in range(4, most + 1):
+        if critical(n, level) / math.sqrt(n) <= ratio:
+            return n
+    return math.inf
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Adjusted p-values of one family; a NaN, of a test that was not made, counts as 1."""
+    """Holm's adjusted p values of one family; a NaN, of a test that was not made, counts as 1."""
     raw = np.nan_to_num(np.asarray(p_values, dtype=float), nan=1.0)
     order = np.argsort(raw, kind="stable")
-    steps = raw[order] * np.arange(len(raw), 0, -1)
     adjusted = np.empty_like(raw)
+    steps = raw[order] * np.arange(len(raw), 0, -1)
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted.tolist()
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p values that bound the share of false findings; NaN counts as 1."""
+    raw = np.nan_to_num(np.asarray(p_values, dtype=float), nan=1.0)
+    return stats.false_discovery_control(raw).tolist() if len(raw) else []
+
+
+def partial_conjunction(p_values: Sequence[float], least: int) -> float:
+    """The p value of "at least so many of these hold"; of all of them it is the largest p."""
+    ordered = sorted(1.0 if math.isnan(p) else p for p in p_values)
+    return min(1.0, (len(ordered) - least + 1) * ordered[least - 1])

@@ -1,195 +1,297 @@
-"""Claims tested on run folders: paired differences over seeds, and the verdicts that follow."""
+"""Claims judged on run folders: differences over seeds, and the verdicts that follow."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
-from experiments.record.reader import Run, Runs
-from scripts.gather import Arm, Experiment, ResultError, gather, published
-from scripts.tables.cells import STATISTICS
-from scripts.verdicts.claims import Claim, Claims, Cost, Pair
-from scripts.verdicts.intervals import Paired, holm, paired
+from experiments.record.reader import Runs
+from scripts.gather import Experiment, ResultError, gather
+from scripts.verdicts.claims import LEAST_SEEDS, Claim, Claims, Cost, Pair, Trend, mean_pair
+from scripts.verdicts.compare import (
+    Measured,
+    collapsed,
+    measure,
+    published_values,
+    result_of,
+)
+from scripts.verdicts.intervals import (
+    Paired,
+    benjamini_hochberg,
+    holm,
+    p_value,
+    paired,
+    partial_conjunction,
+)
 
-SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN = "supported", "contradicted", "undecided", "not run"
-PUBLISHED = ("table1", "table2", "table3", "table4", "figure8")  # in results/paper
-MAIN_METRICS = ("test_accuracy", "mean_iou")
-VERDICTS = (SUPPORTED, CONTRADICTED, UNDECIDED, NOT_RUN)
-
-
-class Measured(NamedTuple):
-    """A pair's runs: the seeds that both sides have, and what they differ by at each."""
-
-    seeds: list[int]
-    first: float  # the statistic's mean over the seeds; NaN without any
-    second: float
-    differences: list[float]
-    diverged: dict[str, list[int]]  # by arm, at seeds at which all of them ended
-    mixed: list[int]  # seeds whose runs were made on different processors
+SUPPORTED, SMALLER = "supported", "supported, smaller than published"
+CONTRADICTED, NO_EFFECT = "contradicted", "no effect"
+EXCLUDED, UNDECIDED = "published gain excluded", "undecided"
+NOT_COMPARABLE, NOT_RUN = "not comparable", "not run"
+FOR, AGAINST, MIXED = "points for", "points against", "points nowhere"  # directions, no verdicts
+DECIDED = (SUPPORTED, SMALLER, CONTRADICTED, NO_EFFECT, EXCLUDED)
+VERDICTS = (*DECIDED, UNDECIDED, NOT_COMPARABLE)
+DIRECTIONS = (FOR, AGAINST, MIXED)
+JUDGED_SCALES = ("paper", "mid")  # trained to the end; others show directions
 
 
 class Tested(NamedTuple):
-    """A pair, what its seeds say, and what follows at the corrected level."""
+    """A comparison, and the p values of what may be said of it; 1 where the mean is elsewhere."""
 
-    pair: Pair
+    pair: Pair | Trend
     measured: Measured
     result: Paired
-    adjusted: float  # Holm's p-value
-    verdict: str
+    holds: float  # the mean is on the claimed side of the bound
+    fails: float  # it is on the other
+    falls_short: float  # it is short of the published difference
+    no_effect: float  # it is within the margin of the bound
+    gain: float | None  # the published difference, at a smaller scale its share of the base's error
+    unlike: str  # why it cannot be compared with the paper; empty if it can
 
-
-class Unlike(NamedTuple):
-    """An arm that a claim compares with, and that ends far from what the paper has for it."""
-
-    arm: str
-    here: float
-    published: float
+    @property
+    def counts(self) -> bool:
+        return bool(self.measured.seeds) and not self.unlike
 
 
 class Verdict(NamedTuple):
-    """A claim's verdict, and the pairs from which it follows."""
+    """A claim's verdict, and the comparisons from which it follows."""
 
     claim: Claim
     tested: list[Tested]
     verdict: str
-    unlike: list[Unlike]
+    p: float  # of the claim, of either direction
+    adjusted: float  # for the other claims of its family, or among the exploratory ones
+    alone: str = ""  # of one that is not comparable: what follows against the base of this suite
+    negligible: bool = False  # all of the interval is within the margin, and it excludes 0
+    late: bool = False  # the claim was written after the first of its runs
 
 
-def judge(claims: Claims, runs: Runs) -> list[Verdict]:
+def judge(claims: Claims, runs: Runs, scale: str = "paper") -> list[Verdict]:
     """Takes the claims and the runs of one scale, returns the claims' verdicts in their order."""
     arms: dict[str, dict[str, None]] = defaultdict(dict)
     for claim in claims.claims:
         arms[claim.experiment] |= dict.fromkeys(claim.arms)
     experiments = {name: gather(runs, name, wanted) for name, wanted in arms.items()}
-    far = _far_from_published(claims.another_base, experiments)
+    unlike = _unlike(claims, experiments, scale)
+    tests = {}
+    for claim in claims.claims:
+        pairs = _comparable(claim, claims, unlike) if claim.omnibus else claim.comparisons
+        tests[claim.text] = [
+            _test(pair, experiments[pair.experiment], claim, scale, unlike)
+            for pair in pairs or claim.comparisons
+        ]
+        if not pairs:
+            none = "none of its bases is the paper's"
+            tests[claim.text] = [test._replace(unlike=none) for test in tests[claim.text]]
+    raw = {claim.text: _p(claim, tests[claim.text]) for claim in claims.claims}
+    adjusted = _adjusted(claims, raw)
+    return [
+        _verdict(claim, tests[claim.text], raw[claim.text], adjusted[claim.text], claims, scale)
+        for claim in claims.claims
+    ]
+
+
+def _unlike(
+    claims: Claims, experiments: dict[str, Experiment], scale: str
+) -> dict[tuple[str, str], tuple[str, float]]:
+    """By experiment and arm: why nothing can be compared with it, and how far it is from the paper.
+
+    The distance is infinite for an arm that collapsed; of others it matters at the paper's scale.
+    """
+    reasons = {}
+    papers = published_values() if scale == "paper" else {}
+    for name, experiment in experiments.items():
+        for arm, runs in experiment.arms.items():
+            paper = papers.get((name, arm), math.nan)
+            here = result_of(runs, experiment.task.RESULT)
+            if collapsed(runs):
+                reasons[name, arm] = f"{arm} collapsed ({here:.4g})", math.inf
+            elif name in claims.another_base and abs(here - paper) > claims.another_base[name]:
+                reasons[name, arm] = f"{arm} {here:.4g}, published {paper:.4g}", abs(here - paper)
+    return reasons
+
+
+def _comparable(claim: Claim, claims: Claims, unlike: dict) -> tuple[Pair, ...]:
+    """An omnibus claim's pair, of those of its family that can be compared."""
+    pairs = [
+        pair
+        for other in claims.claims
+        if other.family == claim.family and not other.omnibus
+        for pair in other.comparisons
+        if not _reason(pair, other, pair.published, unlike)
+    ]
+    return (mean_pair(pairs),) if pairs else ()
+
+
+def _reason(pair: Pair | Trend, claim: Claim, gain: float | None, unlike: dict) -> str:
+    """Why a pair cannot be compared: a side collapsed, or its base is not the paper's."""
+    for arm in (*pair.arms, *pair.than):
+        why, distance = unlike.get((pair.experiment, arm), ("", 0.0))
+        far = gain is not None and arm in pair.than and distance > abs(gain)
+        if math.isinf(distance) or (far and not claim.omnibus):
+            return why
+    return ""
+
+
+def _test(
+    pair: Pair | Trend, experiment: Experiment, claim: Claim, scale: str, unlike: dict
+) -> Tested:
+    measured = measure(pair, experiment)
+    lost = "; ".join(
+        f"{arm} diverged at seed {', '.join(map(str, seeds))}"
+        for arm, seeds in measured.diverged.items()
+    )
+    if isinstance(pair, Trend):
+        enough = len(measured.seeds) >= pair.seeds
+        rises, falls = _page(measured.values[: pair.seeds], pair.sign) if enough else (1.0, 1.0)
+        ends = paired((measured.values[:, -1] - measured.values[:, 0]).tolist())
+        why = lost or _reason(pair, claim, None, unlike)
+        return Tested(pair, measured, ends, rises, falls, 1.0, 1.0, None, why)
+    result, gain = paired(measured.differences), _gain(pair, measured, scale)
+
+    def beyond(value: float | None, sign: int) -> float:
+        """The p value of a mean that is above (sign 1) or below (-1) a value."""
+        if value is None or not (result.mean - value) * sign > 0:
+            return 1.0
+        return float(np.nan_to_num(p_value(result, value), nan=1.0))
+
+    short = gain if gain is not None and (gain - pair.bound) * pair.sign > 0 else None
+    inside = 1.0
+    if pair.margin is not None:
+        ends = ((pair.bound - pair.margin, 1), (pair.bound + pair.margin, -1))
+        inside = max(beyond(value, sign) for value, sign in ends)
+    return Tested(
+        pair,
+        measured,
+        result,
+        beyond(pair.bound, pair.sign),
+        beyond(pair.bound, -pair.sign),
+        beyond(short, -pair.sign),
+        inside,
+        gain,
+        lost or _reason(pair, claim, gain, unlike),
+    )
+
+
+def _page(values: np.ndarray, sign: int) -> tuple[float, float]:
+    """Page's p values of a trend (seeds, arms) that rises along the arms, and of one that falls."""
+    rises, falls = (
+        float(stats.page_trend_test(values[:, ::step]).pvalue) for step in (sign, -sign)
+    )
+    return rises, falls
+
+
+def _gain(pair: Pair, measured: Measured, scale: str) -> float | None:
+    """The published difference; at another scale than the paper's, the same share of the error."""
+    if pair.published is None or scale == "paper":
+        return pair.published
+    bases = [published_values().get((pair.experiment, arm)) for arm in pair.than]
+    if None in bases or not pair.column.unit.strip() == "points":
+        return None
+    error = 100 - float(np.mean([base for base in bases if base is not None]))
+    return pair.published / error * (100 - measured.second)
+
+
+def _p(claim: Claim, tested: list[Tested]) -> float:
+    """The p value of a claim: that it holds, or that it cannot."""
+    counted = [test for test in tested if test.counts]
+    if not counted:
+        return math.nan
+    least = min(claim.at_least, len(counted))
+    holds = partial_conjunction([test.holds for test in counted], least)
+    fails = partial_conjunction([test.fails for test in counted], len(counted) - least + 1)
+    return min(holds, fails)
+
+
+def _adjusted(claims: Claims, raw: dict[str, float]) -> dict[str, float]:
+    """Each claim's p value among the others: Holm's in a family of the paper's claims, after the
+    claim about their mean if there is one; Benjamini and Hochberg's among the exploratory ones.
+    """
+    adjusted: dict[str, float] = {}
     families: dict[str, list[Claim]] = defaultdict(list)
     for claim in claims.claims:
-        families[claim.family].append(claim)
-    tests: dict[tuple[str, Pair], Tested] = {}
-    for family, members in families.items():
-        for pair, tested in _test_family(members, experiments, claims.level).items():
-            tests[family, pair] = tested
-    verdicts = []
-    for claim in claims.claims:
-        tested = [_of_pair(pair, tests[claim.family, _key(pair)], claims) for pair in claim.pairs]
-        bases = dict.fromkeys((claim.experiment, arm) for pair in claim.pairs for arm in pair.than)
-        unlike = [far[base] for base in bases if base in far]
-        verdicts.append(Verdict(claim, tested, _of_claim(claim, tested), unlike))
-    return verdicts
+        families["" if claim.exploratory else claim.family].append(claim)
+    for name, members in families.items():
+        first = [claim.text for claim in members if claim.omnibus]
+        rest = [claim.text for claim in members if not claim.omnibus]
+        # a claim without runs is no test; one that is run later is corrected with all the others
+        made = [text for text in rest if not math.isnan(raw[text])]
+        correct = holm if name else benjamini_hochberg
+        gate = max((raw[text] for text in first if not math.isnan(raw[text])), default=0.0)
+        adjusted |= {text: raw[text] for text in first}
+        adjusted |= {text: math.nan for text in rest}
+        corrected = correct([raw[text] for text in made])
+        adjusted |= {text: max(gate, p) for text, p in zip(made, corrected, strict=True)}
+    return adjusted
 
 
-def _test_family(
-    members: list[Claim], experiments: dict[str, Experiment], level: float
-) -> dict[Pair, Tested]:
-    """The tests of a family's pairs, corrected together.
-
-    A pair that several claims of the family name is one test, and counts once.
-    """
-    pairs = dict.fromkeys(_key(pair) for claim in members for pair in claim.pairs)
-    measured = [measure(pair, experiments[pair.experiment]) for pair in pairs]
-    results = [
-        paired(numbers.differences, pair.bound, level)
-        for pair, numbers in zip(pairs, measured, strict=True)
-    ]
-    adjusted = holm([result.p for result in results])
-    rows = zip(pairs, measured, results, adjusted, strict=True)
-    return {pair: Tested(pair, *numbers, NOT_RUN) for pair, *numbers in rows}
-
-
-def _key(pair: Pair) -> Pair:
-    """What is tested, whatever is claimed and was published of it."""
-    return pair._replace(sign=1, published=None)
-
-
-def measure(pair: Pair, experiment: Experiment) -> Measured:
-    """Takes a pair and its experiment's runs, returns both sides at every seed that both have."""
-    names = (*pair.arms, *pair.than)
-    done = [{run.seed: run for run in experiment[arm].done} for arm in names]
-    seeds = sorted(set.intersection(*map(set, done)))
-    diverged = {arm: {run.seed for run in experiment[arm].diverged} for arm in names}
-    ended = set.intersection(
-        *({*of_arm, *diverged[arm]} for arm, of_arm in zip(names, done, strict=True))
+def _verdict(
+    claim: Claim, tested: list[Tested], p: float, adjusted: float, claims: Claims, scale: str
+) -> Verdict:
+    run = [test for test in tested if test.measured.seeds or test.measured.diverged]
+    if not run:
+        return Verdict(claim, tested, NOT_RUN, p, adjusted)
+    first = min(
+        (str(made.info.get("started", "9")) for t in run for of in t.measured.runs for made in of),
+        default="9",
     )
-    lost = {arm: sorted(which & ended) for arm, which in diverged.items() if which & ended}
-    mixed = [seed for seed in seeds if len({arm[seed].info.get("cpu") for arm in done}) > 1]
-    sides = np.empty((len(seeds), 2))
-    for row, seed in zip(sides, seeds, strict=True):
-        of_seed = [arm[seed] for arm in done]
-        values = [statistic(pair, run, base=of_seed[-1]) for run in of_seed]
-        row[:] = [np.mean(values[: len(pair.arms)]), np.mean(values[len(pair.arms) :])]
-    first, second = sides.mean(0) if seeds else (math.nan, math.nan)
-    return Measured(seeds, first, second, (sides[:, 0] - sides[:, 1]).tolist(), lost, mixed)
+    late = first < claim.stated
+    if scale not in JUDGED_SCALES:
+        return Verdict(claim, tested, _direction(claim, run), p, adjusted, late=late)
+    level = claims.false_findings if claim.exploratory else claims.level
+    counted = [test for test in tested if test.counts]
+    if not counted:
+        void = any(test.measured.diverged or "collapsed" in test.unlike for test in run)
+        alone = "" if void else decide(claim, run, 0.0, level, claims.level)[0]
+        return Verdict(claim, tested, NOT_COMPARABLE, p, adjusted, alone, late=late)
+    word, negligible = decide(claim, counted, adjusted, level, claims.level)
+    late |= (word == NO_EFFECT or negligible) and first < claims.margins_stated
+    return Verdict(claim, tested, word, p, adjusted, "", negligible, late)
 
 
-def _far_from_published(
-    limits: dict[str, float], experiments: dict[str, Experiment]
-) -> dict[tuple[str, str], Unlike]:
-    """Arms at the paper's scale whose mean last value is farther than the limit from the paper's.
-
-    Of other scales nobody expects it.
-    """
-    far = {}
-    for item in PUBLISHED:
-        for row in published(item).itertuples():
-            if row.experiment not in limits or row.metric not in MAIN_METRICS:
-                continue
-            arm = experiments[row.experiment][row.arm] if row.experiment in experiments else Arm()
-            lasts = [
-                float(run.metrics[row.metric].iloc[-1]) for run in arm.done if run.scale == "paper"
-            ]
-            if lasts and abs(np.mean(lasts) - row.value) > limits[row.experiment]:
-                here = float(np.mean(lasts))
-                far[row.experiment, row.arm] = Unlike(row.arm, here, row.value)
-    return far
-
-
-def statistic(pair: Pair, run: Run, base: Run) -> float:
-    """A pair's statistic of a run (see conf/claims.yaml); `reach` compares with the run `base`."""
-    kind, column = pair.statistic.split(":")
-    curve = run.metrics[column]
-    if kind in STATISTICS:
-        return float(STATISTICS[kind](curve))
-    if kind == "mean":
-        return float(curve.mean())
-    goal = base.metrics[column].iloc[-1]
-    reached = curve <= goal if pair.column.falls else curve >= goal
-    return float(run.metrics["epoch"][reached].min() if reached.any() else len(curve) + 1)
+def decide(
+    claim: Claim, tested: list[Tested], adjusted: float, among: float, level: float
+) -> tuple[str, bool]:
+    """What follows for a claim from its comparisons: the first verdict that fits, and whether the
+    effect is negligible. `adjusted` must be at most `among` for a direction."""
+    if min(len(test.measured.seeds) for test in tested) < LEAST_SEEDS:
+        return UNDECIDED, False
+    least = min(claim.at_least, len(tested))
+    enough = len(tested) - least + 1  # of whose failures the claim fails
+    holds, fails, short = (
+        partial_conjunction([test.holds for test in tested], least) < level,
+        partial_conjunction([test.fails for test in tested], enough) < level,
+        partial_conjunction([test.falls_short for test in tested], enough) < level,
+    )
+    inside = partial_conjunction([test.no_effect for test in tested], len(tested)) < level
+    if adjusted <= among and (holds or fails):
+        word = (SMALLER if short else SUPPORTED) if holds else CONTRADICTED
+        return word, inside
+    if inside:
+        return NO_EFFECT, False
+    return EXCLUDED if short else UNDECIDED, False
 
 
-def _of_pair(pair: Pair, tested: Tested, claims: Claims) -> Tested:
-    """A test as the claim that names the pair sees it."""
-    lost, result = tested.measured.diverged, tested.result
-    if lost:
-        verdict = UNDECIDED
-    elif not result.n:
-        verdict = NOT_RUN
-    else:
-        verdict = _side(result, pair.bound, pair.sign, tested.adjusted, claims.level)
-    return tested._replace(pair=pair, verdict=verdict)
-
-
-def _side(result: Paired, bound: float, sign: int, p: float, level: float) -> str:
-    """On which side of the bound the mean is, if that is significant."""
-    if math.isnan(result.p) or p > level:
-        return UNDECIDED
-    return SUPPORTED if (result.mean - bound) * sign > 0 else CONTRADICTED
-
-
-def _of_claim(claim: Claim, tested: list[Tested]) -> str:
-    counts = Counter(test.verdict for test in tested)
-    if counts[NOT_RUN] == len(tested):
-        return NOT_RUN
-    if counts[SUPPORTED] >= claim.at_least:
-        return SUPPORTED
-    if counts[CONTRADICTED] > len(tested) - claim.at_least:
-        return CONTRADICTED
-    return UNDECIDED
+def _direction(claim: Claim, tested: list[Tested]) -> str:
+    """Where all seeds of enough comparisons point, which is no verdict."""
+    sides = []
+    for test in tested:
+        values, pair = test.measured.values, test.pair
+        if isinstance(pair, Trend):
+            steps = np.diff(values, axis=1) * pair.sign
+        else:
+            steps = ((values[:, 0] - values[:, 1]) - pair.bound) * pair.sign
+        sides.append(int(np.sign(steps).min() + np.sign(steps).max()) // 2 if steps.size else 0)
+    if sides.count(1) >= min(claim.at_least, len(tested)):
+        return FOR
+    return AGAINST if sides.count(-1) > len(tested) - claim.at_least else MIXED
 
 
 def judge_cost(cost: Cost, benchmark: Path, level: float) -> tuple[Paired, str]:
@@ -205,5 +307,7 @@ def judge_cost(cost: Cost, benchmark: Path, level: float) -> tuple[Paired, str]:
     if len(rows) != 1:
         raise ResultError(f"{benchmark} has no row {cost.row!r}: run `make benchmark` again")
     ratios = [float(word) for word in str(rows["ratios"].iloc[0]).split()]
-    result = paired(ratios, cost.bound, level)
-    return result, _side(result, cost.bound, -1, result.p, level)
+    result = paired(ratios, level)
+    if math.isnan(result.low) or result.low <= cost.bound <= result.high:
+        return result, UNDECIDED
+    return result, SUPPORTED if result.mean < cost.bound else CONTRADICTED

@@ -4,17 +4,20 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import lrd
 from experiments import run as runner
+from experiments.configuration import ConfigError
 from experiments.identity import run_folder
 from experiments.record import atomic
 from experiments.record.atomic import WriteError
 from experiments.record.faults import faults
-from experiments.record.reader import RecordError, read_runs
+from experiments.record.reader import RecordError, read_run, read_runs
 from experiments.record.writer import Record
 from experiments.tasks import classification
+from experiments.validate import check
 from helpers.commands import ROOT, configure, rows
 
 
@@ -29,6 +32,28 @@ def test_a_finished_run_is_skipped_and_an_unfinished_one_made_again(make, capsys
     assert make()[0] == "done"
     assert "is unfinished: starting it again" in capsys.readouterr().out
     assert (folder / "metrics.csv").read_bytes() == before
+
+
+def test_a_finished_run_keeps_which_test_images_it_is_right_about(make):
+    _, folder = make("data.test_subset=101")
+    correct = np.unpackbits(np.fromfile(folder / "correct.bin", np.uint8))
+    assert len(correct) == 104
+    assert correct.sum() / 101 * 100 == pytest.approx(float(rows(folder)[-1]["test_accuracy"]))
+    (folder / "correct.bin").write_bytes(bytes(13))
+    assert "not as the run left it" in faults(read_run(folder))[0]
+
+
+def test_clean_training_images_are_scored_where_asked_and_change_nothing_else(make, tmp_path):
+    noisy = ("regularizer.noisy_label=0.5", "epochs=3")
+    _, plain = make(*noisy)
+    _, scored = make(*noisy, "clean_train=300", where=tmp_path / "scored")
+    before, after = rows(plain), rows(scored)
+    clean = [float(row.pop("clean_accuracy")) for row in after]
+    assert after == before
+    assert clean[-1] > float(after[-1]["train_accuracy"]) + 20  # half of its labels are wrong
+    assert len(read_runs(tmp_path / "scored", scale="smoke").runs) == 1
+    with pytest.raises(ConfigError, match="clean_train must be 0, or a number of images where"):
+        check(configure("experiment=toy", "clean_train=3", runs_dir="x"))
 
 
 def test_a_finished_run_of_another_configuration_is_refused_with_the_difference(make):

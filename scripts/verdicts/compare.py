@@ -1,0 +1,149 @@
+"""Two sides of a claim's comparison, measured at every seed that both have."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.record.reader import Run
+from scripts.gather import Arm, Experiment, published
+from scripts.tables.cells import STATISTICS
+from scripts.verdicts.claims import Pair, Trend
+
+PUBLISHED = ("table1", "table2", "table3", "table4", "figure8")  # in results/paper
+MAIN_METRICS = ("test_accuracy", "mean_iou")
+
+
+class Measured(NamedTuple):
+    """A comparison's runs at the seeds that count."""
+
+    seeds: list[int]
+    first: float  # the statistic's mean over the seeds; NaN without any
+    second: float
+    values: np.ndarray  # by seed: the two sides of a pair, or all arms of a trend
+    diverged: dict[str, list[int]]  # by arm, at seeds at which all of them ended
+    mixed: list[int]  # seeds left out: their runs were made on different processors
+    ties: list[int]  # seeds left out: by construction both sides are alike
+    runs: list[list[Run]]  # by seed, of all arms
+
+    @property
+    def differences(self) -> list[float]:
+        return (self.values[:, 0] - self.values[:, 1]).tolist()
+
+
+def measure(comparison: Pair | Trend, experiment: Experiment) -> Measured:
+    """Takes a comparison and its experiment's runs, returns them at the seeds that count.
+
+    All arms have a run of the seed, on processors of one type: on another one libraries round
+    differently, which training amplifies.
+    """
+    names = (*comparison.arms, *comparison.than)
+    done = [{run.seed: run for run in experiment[arm].done} for arm in names]
+    common = sorted(set.intersection(*map(set, done)))
+    diverged = {arm: {run.seed for run in experiment[arm].diverged} for arm in names}
+    ended = set.intersection(
+        *({*of_arm, *diverged[arm]} for arm, of_arm in zip(names, done, strict=True))
+    )
+    lost = {arm: sorted(which & ended) for arm, which in diverged.items() if which & ended}
+    seeds, mixed, ties, runs, rows = [], [], [], [], []
+    for seed in common:
+        of_seed = [arm[seed] for arm in done]
+        row = _sides(comparison, of_seed)
+        if row is None:
+            ties.append(seed)
+        elif len({_processor(run) for run in of_seed}) > 1:
+            mixed.append(seed)
+        elif not np.isnan(row).any():  # of a column that the runs have
+            seeds.append(seed)
+            runs.append(of_seed)
+            rows.append(row)
+    values = np.array(rows, dtype=float).reshape(len(rows), -1 if rows else 2)
+    first, second = values[:, [0, -1]].mean(0) if rows else (math.nan, math.nan)
+    return Measured(seeds, float(first), float(second), values, lost, mixed, ties, runs)
+
+
+def _processor(run: Run) -> str:
+    return str(run.info["cpu"] if run.info["device"] == "cpu" else run.info["device"])
+
+
+def _sides(comparison: Pair | Trend, runs: list[Run]) -> list[float] | None:
+    """The statistic of each side; None if they are alike by construction."""
+    if isinstance(comparison, Trend):
+        return [statistic(comparison, run, base=run) for run in runs]
+    count, base = len(comparison.arms), runs[-1]
+    values = [statistic(comparison, run, base=base) for run in runs]
+    if comparison.statistic.startswith("reach:") and values[-1] == 1:
+        return None  # the base ends below its first epoch
+    second = np.mean(values[count:]) if comparison.than else comparison.number
+    return [float(np.mean(values[:count])), float(second)]
+
+
+def statistic(comparison: Pair | Trend, run: Run, base: Run) -> float:
+    """A comparison's statistic of a run (see conf/claims.yaml); `reach` compares with `base`."""
+    kind, column = comparison.statistic.split(":")
+    if column not in run.metrics:
+        return math.nan
+    curve = run.metrics[column]
+    if kind in STATISTICS:
+        return float(STATISTICS[kind](curve))
+    if kind == "mean":
+        return float(curve.mean())
+    goal = base.metrics[column].iloc[-1]
+    reached = curve <= goal if comparison.column.falls else curve >= goal
+    return float(run.metrics["epoch"][reached].min() if reached.any() else len(curve) + 1)
+
+
+def collapsed(arm: Arm) -> bool:
+    """Whether training has made an arm's runs worse: they end above their first epoch's loss."""
+    if not arm.done or "train_loss" not in arm.done[0].metrics:
+        return False
+    curves = arm.curves("train_loss")
+    return bool(len(curves) > 1 and curves.iloc[-1].mean() >= curves.iloc[0].mean())
+
+
+def published_values() -> dict[tuple[str, str], float]:
+    """The paper's result of each experiment and arm."""
+    rows = [row for item in PUBLISHED for row in published(item).itertuples()]
+    return {(row.experiment, row.arm): row.value for row in rows if row.metric in MAIN_METRICS}
+
+
+def result_of(arm: Arm, column: str) -> float:
+    """The mean over seeds of an arm's result; NaN without runs."""
+    lasts = [float(run.metrics[column].iloc[-1]) for run in arm.done]
+    return float(np.mean(lasts)) if lasts else math.nan
+
+
+def right_images(run: Run) -> np.ndarray | None:
+    """Which test images a run is right about, a bool for each; None if it kept them not."""
+    path = Path(run.folder) / "correct.bin"
+    if not path.exists():
+        return None
+    bits = np.unpackbits(np.fromfile(path, np.uint8))
+    return bits[: run.info["data"]["test"]].astype(bool)
+
+
+def image_interval(measured: Measured, pair: Pair, draws: int = 1000) -> tuple[float, float]:
+    """The test set's own uncertainty of a difference of last test accuracies, in points.
+
+    A paired bootstrap over images at these seeds: the middle 95 % of the differences on sets of
+    images drawn with replacement; NaN where a run did not keep which images it is right about.
+    """
+    count = len(pair.arms)
+    sides = []
+    for of_seed in measured.runs if pair.statistic == "last:test_accuracy" and pair.than else []:
+        right = [right_images(run) for run in of_seed]
+        if any(bits is None for bits in right):
+            return math.nan, math.nan
+        sides.append(np.mean(right[:count], 0) - np.mean(right[count:], 0))
+    if not sides:
+        return math.nan, math.nan
+    by_image = 100 * np.mean(sides, 0)
+    random = np.random.default_rng(0)
+    means = [
+        by_image[random.integers(len(by_image), size=len(by_image))].mean() for _ in range(draws)
+    ]
+    low, high = np.quantile(means, (0.025, 0.975))
+    return float(low), float(high)
