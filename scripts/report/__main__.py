@@ -21,7 +21,7 @@ from scripts.report.page import page
 from scripts.report.results import Results, read_results
 from scripts.report.text import report
 from scripts.tables.__main__ import write_table_of
-from scripts.verdicts import text as verdicts
+from scripts.verdicts.__main__ import write_verdicts
 from scripts.verdicts.claims import ClaimError
 
 
@@ -33,11 +33,7 @@ def make(results: Results, out: Path) -> None:
             if item.caption and run & {*item.experiments}:
                 write_table_of(item, runs, out / "tables", scale)
             write_figures_of(item, runs, out / "figures", scale)
-        level = results.claims.level
-        texts = verdicts.files(results.verdicts.get(scale, []), scale, level)
-        (out / "tables" / scale).mkdir(parents=True, exist_ok=True)
-        for name, content in texts.items():
-            (out / "tables" / scale / name).write_text(content, encoding="utf-8")
+        write_verdicts(results.verdicts.get(scale, []), scale, results.claims, runs, out)
     text = report(results)
     (out / "REPORT.md").write_text(text, encoding="utf-8")
     (out / "report.html").write_text(page(text, out, results.folder), encoding="utf-8")

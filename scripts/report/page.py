@@ -6,6 +6,7 @@ The text is data: of HTML in it, only folded lists are kept, and no picture from
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Sequence
 from html import escape, unescape
 from pathlib import Path
@@ -13,11 +14,23 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from scripts.verdicts.text import WORDS
+from scripts.verdicts.forest import SIGNS
+from scripts.verdicts.judge import (
+    CONTRADICTED,
+    EXCLUDED,
+    NO_EFFECT,
+    NOT_RUN,
+    SMALLER,
+    SUPPORTED,
+)
 
 STYLE = Path(__file__).with_name("page.css")
-# Marks beside the colours, for those who do not see them
-MARKS = {"supported": "✓", "contradicted": "✗", "undecided": "?", "not run": "–"}
+# Signs beside the colours, for those who do not see them
+_SIGNS = {**{word: sign for word, (sign, *_) in SIGNS.items()}, NOT_RUN: "–"}
+_CLASSES = {
+    SUPPORTED: "supported", SMALLER: "supported", CONTRADICTED: "contradicted",
+    NO_EFFECT: "no-effect", EXCLUDED: "excluded",
+}  # fmt: skip
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _SUMMARY = "<summary>", "</summary>"
 
@@ -49,16 +62,28 @@ def page(text: str, *folders: Path) -> str:
 
 
 def _mark(tokens: Sequence[Token]) -> None:
-    """Give cells that hold a verdict its mark and class, and pictures that stand alone a figure."""
+    """Give headings their names, cells with a verdict its sign and class, lone pictures a figure."""
     for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
         children = token.children or []
-        if before.type == "td_open" and token.content in WORDS:
-            word = WORDS[token.content]
-            before.attrs["class"] = f"verdict {word.replace(' ', '-')}"
-            children[0].content = f"{MARKS[word]} {token.content}"
+        if before.type == "heading_open":
+            before.attrs["id"] = anchor(token.content)
+        elif before.type == "td_open" and (word := _verdict(token.content)):
+            before.attrs["class"] = f"verdict {_CLASSES.get(word, 'undecided')}"
+            children[0].content = f"{_SIGNS[word]} {token.content}"
         elif before.type == "paragraph_open" and [child.type for child in children] == ["image"]:
             before.tag = after.tag = "figure"
             children[0].meta["caption"] = True
+
+
+def _verdict(cell: str) -> str | None:
+    """The verdict that a cell holds, alone or with words in brackets or after a comma."""
+    words = sorted(_SIGNS, key=len, reverse=True)
+    return next((word for word in words if re.fullmatch(rf"{word}( \(.*\))?(, .*)?", cell)), None)
+
+
+def anchor(heading: str) -> str:
+    """The name by which a link finds a heading, as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def _picture(token: Token, folders: Sequence[Path]) -> str:

@@ -12,11 +12,14 @@ from urllib.parse import quote
 from experiments.record.reader import Run
 from scripts.catalogue import Item
 from scripts.report.missing import missing
+from scripts.report.page import anchor
 from scripts.report.results import SCALES, Results
-from scripts.report.verdicts import verdict_counts, verdict_table
+from scripts.report.verdicts import plain_lines, verdict_sections
 from scripts.tables.__main__ import table_of
 from scripts.tables.formats import markdown, pipes
 from scripts.titles import title
+from scripts.verdicts import share
+from scripts.verdicts.judge import JUDGED_SCALES
 
 _TOY = {"figure4": "paths over the contour", "figure4-basins": "share of starts by basin"}
 _ESCAPES = {char: f"\\{char}" for char in "\\`*[]<>|"} | {"\n": " ", "\r": " "}
@@ -27,9 +30,16 @@ def report(results: Results) -> str:
     drawings = [item for item in results.items if item.layout == "drawing"]
     sections = [
         "# What holds of Learning Rate Dropout",
+        plain_lines(results),
+        *_forests(results),
+        "## Is it the mask, or the smaller step?",
+        *_shares(results),
+        "## Contents",
+        "",  # which is filled in below
+        "## How this was made",
         _summary(results),
-        "## Verdicts",
-        verdict_table(results),
+        "## Claims, family by family",
+        *verdict_sections(results),
         "## Results beside the published numbers",
         *(_section(results, item) for item in results.items if item.experiments),
         "## What is missing",
@@ -46,7 +56,33 @@ def report(results: Results) -> str:
         "## Runs",
         *_run_lists(results),
     ]
+    sections[sections.index("## Contents") + 1] = _contents(sections)
     return "\n\n".join(section.strip("\n") for section in sections) + "\n"
+
+
+def _contents(sections: list[str]) -> str:
+    """Links to the headings."""
+    titles = [section.partition(" ") for section in sections if section.startswith("##")]
+    return "\n".join(
+        f"{'  ' if mark == '###' else ''}- [{name}](#{anchor(name)})"
+        for mark, _, name in titles
+        if name != "Contents"
+    )
+
+
+def _forests(results: Results) -> Iterator[str]:
+    """The forest plot of every scale at which claims are judged."""
+    for scale in results.verdicts:
+        if scale in JUDGED_SCALES:
+            text = f"Every claim that was run at {scale} scale: the interval of the difference, "
+            text += "the published gain, the margin, and the verdict"
+            yield _picture(f"figures/{scale}/forest.png", text)
+
+
+def _shares(results: Results) -> Iterator[str]:
+    for scale, runs in results.runs.items():
+        if rows := share.rows_of(runs, scale):
+            yield markdown(share.table(rows, scale)[0])
 
 
 def literal(value: Any) -> str:
@@ -66,7 +102,7 @@ def _summary(results: Results) -> str:
     return (
         "LRD is learning rate dropout with p = 0.5, unless it says otherwise; the base is the "
         "same optimizer without it, at the same seed: the same initial weights, order and "
-        f"augmentation. {verdict_counts(results)} An experiment is shown at the paper's scale "
+        f"augmentation. An experiment is shown at the paper's scale "
         "where it was run at that, else at a smaller one: the same code with narrower nets, fewer "
         "images and fewer epochs, which can suggest what happens at full size and cannot prove "
         "it.\n\n"

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from scripts.report.missing import command_of
 from scripts.report.results import SCALES, Results
 from scripts.tables.formats import MISSING, pipes
 from scripts.verdicts.claims import Cost
 from scripts.verdicts.intervals import Paired
-from scripts.verdicts.judge import NOT_RUN, UNDECIDED, VERDICTS, Verdict, judge_cost
-from scripts.verdicts.text import HEADER, notes, row, unlike
+from scripts.verdicts.judge import (
+    DECIDED,
+    DIRECTIONS,
+    JUDGED_SCALES,
+    NOT_COMPARABLE,
+    NOT_RUN,
+    VERDICTS,
+    Verdict,
+    judge_cost,
+)
+from scripts.verdicts.text import HEADER, evidence, notes, reasons, row, word
 
-_SCALE = HEADER.index("n")  # the place of a column that the tables of one scale lack
+_PLACE = HEADER.index("n")  # of the column Scale, which the tables of one scale lack
+_DIFFERENCE = HEADER.index("Mean difference")
+
+Shown = list[tuple[str | None, Verdict]]
 
 
-def _shown(results: Results) -> list[tuple[str | None, Verdict]]:
+def shown(results: Results) -> Shown:
     """Each claim's verdict, at the first scale at which all that it compares has been run, else
     at the first at which some of it has; None if none of it has been."""
-    shown = []
+    rows: Shown = []
     for number, claim in enumerate(results.claims.claims):
         begun = [
             (scale, verdicts[number])
@@ -28,63 +41,106 @@ def _shown(results: Results) -> list[tuple[str | None, Verdict]]:
         whole = [
             (scale, verdict)
             for scale, verdict in begun
-            if all(test.verdict != NOT_RUN for test in verdict.tested)
+            if all(test.measured.seeds or test.measured.diverged for test in verdict.tested)
         ]
-        shown.append(next(iter([*whole, *begun]), (None, Verdict(claim, [], NOT_RUN, []))))
-    return shown
+        never = Verdict(claim, [], NOT_RUN, 1.0, 1.0)
+        rows.append(next(iter([*whole, *begun]), (None, never)))
+    return rows
 
 
-def verdict_counts(results: Results) -> str:
+def plain_lines(results: Results, count: int = 10) -> str:
+    """The report's first lines: what was decided, family by family, and what was not."""
+    rows = shown(results)
+    judged = [verdict for scale, verdict in rows if scale in JUDGED_SCALES]
+    lines = [_counts(results, rows)]
+    families: dict[str, list[Verdict]] = {}
+    for verdict in judged:
+        families.setdefault(verdict.claim.family, []).append(verdict)
+    # families in which something was decided come first
+    told = sorted(
+        families.items(), key=lambda family: not any(v.verdict in DECIDED for v in family[1])
+    )
+    lines += [f"**{_capital(name)}**: {_told(members)}" for name, members in told]
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines[:count], 1))
+
+
+def _capital(name: str) -> str:
+    return name[:1].upper() + name[1:]
+
+
+def _counts(results: Results, rows: Shown) -> str:
     """How many claims have which verdict, at each scale."""
-    shown = _shown(results)
     costs = Counter(_judged(results, cost)[1] for cost in results.claims.costs)
-    lines = []
+    words = []
     for scale in SCALES:
-        verdicts = [verdict for name, verdict in shown if name == scale]
-        counts = Counter(verdict.verdict for verdict in verdicts)
-        words = [
-            f"**{counts[word]} {word}**{_other_bases(verdicts, word)}"
-            for word in VERDICTS
-            if word != NOT_RUN
-        ]
-        if verdicts:
-            lines.append(f"{len(verdicts)} at {scale} scale: {', '.join(words)}")
-    words = [f"**{costs[word]} {word}**" for word in VERDICTS if costs[word]]
-    lines.append(f"{costs.total()} about the cost of a step or epoch: {', '.join(words)}")
-    if never := sum(scale is None for scale, _ in shown):
-        lines.append(f"**{never} not run**")
-    total = len(shown) + costs.total()
-    return f"There are {total} claims of the paper and questions of our own: {'; '.join(lines)}."
+        counts = Counter(verdict.verdict for name, verdict in rows if name == scale)
+        listed = [f"{counts[word]} {word}" for word in (*VERDICTS, *DIRECTIONS) if counts[word]]
+        judged = "" if scale in JUDGED_SCALES else ", where directions are no verdicts"
+        if listed:
+            words.append(f"{counts.total()} at {scale} scale{judged} ({', '.join(listed)})")
+    listed = [f"{costs[word]} {word}" for word in (*VERDICTS, NOT_RUN) if costs[word]]
+    words.append(f"{costs.total()} about the cost of a step or epoch ({', '.join(listed)})")
+    if never := sum(scale is None for scale, _ in rows):
+        words.append(f"{never} not run")
+    total = len(rows) + costs.total()
+    return f"There are {total} claims of the paper and questions of our own: {'; '.join(words)}."
 
 
-def _other_bases(verdicts: list[Verdict], word: str) -> str:
-    """How many of the verdicts of a kind that decides are against another base than the paper's."""
-    count = sum(verdict.verdict == word and bool(verdict.unlike) for verdict in verdicts)
-    if not count or word == UNDECIDED:
-        return ""
-    return f" ({count} of them against another base than the paper's)"
+def _told(members: list[Verdict]) -> str:
+    """A family's decided claims with their numbers, and how many others there are."""
+    told = [
+        f"*{word(verdict)}*: {verdict.claim.text} ({evidence(verdict)})"
+        for verdict in members
+        if verdict.verdict in DECIDED
+    ]
+    others = Counter(verdict.verdict for verdict in members if verdict.verdict not in DECIDED)
+    here = [v for v in members if v.verdict == NOT_COMPARABLE and v.alone in DECIDED]
+    counts = [f"{count} {name}" for name, count in others.items()]
+    if here:
+        alone = Counter(verdict.alone for verdict in here)
+        words = ", ".join(f"{count} {name}" for name, count in alone.items())
+        counts.append(f"against the base of this suite, {words}")
+    return "; ".join([*told, *counts]) + "."
 
 
-def verdict_table(results: Results) -> str:
-    """Every claim with its verdict, the claims about cost last, and how to read it."""
-    header = [*HEADER[:_SCALE], "Scale", *HEADER[_SCALE:]]
-    rows, shown = [], _shown(results)
-    for scale, verdict in shown:
-        cells = row(verdict, results.claims.level)
-        if verdict.verdict == NOT_RUN:
-            cells[HEADER.index("Mean difference")] = f"`{command_of(verdict.claim, SCALES[0])}`"
-        rows.append([*cells[:_SCALE], scale or MISSING, *cells[_SCALE:]])
-    rows += [_cost_row(results, cost) for cost in results.claims.costs]
+def verdict_sections(results: Results) -> Iterator[str]:
+    """A table for each family of claims, the claims about cost, and how to read them."""
+    header = [*HEADER[:_PLACE], "Scale", *HEADER[_PLACE:]]
+    families: dict[str, Shown] = {}
+    rows = shown(results)
+    for scale, verdict in rows:
+        families.setdefault(verdict.claim.family, []).append((scale, verdict))
+    for name, members in families.items():
+        yield f"### {_capital(name)}"
+        yield pipes(header, [_row(scale, verdict) for scale, verdict in members])
+    yield "### Cost"
+    yield pipes(header, [_cost_row(results, cost) for cost in results.claims.costs])
+    yield "### How to read the verdicts"
+    yield "\n".join(f"- {line}" for line in _notes(results, (verdict for _, verdict in rows)))
+
+
+def _row(scale: str | None, verdict: Verdict) -> list[str]:
+    if scale is None:
+        claim = verdict.claim
+        cells = [claim.text, claim.source, NOT_RUN, *[MISSING] * (len(HEADER) - 3)]
+        cells[_DIFFERENCE] = f"`{command_of(claim, SCALES[0])}`"
+    else:
+        cells = row(verdict)
+    return [*cells[:_PLACE], scale or MISSING, *cells[_PLACE:]]
+
+
+def _notes(results: Results, verdicts: Iterable[Verdict]) -> list[str]:
     links = ", ".join(
         f"[{scale}](tables/{scale}/verdicts.md) ([every comparison](tables/{scale}/pairs.csv))"
         for scale in results.verdicts
     )
-    lines = [
-        *notes(results.claims.level),
-        *unlike(verdict for _, verdict in shown),
+    return [
+        *notes(results.claims),
+        *reasons(verdict for verdict in verdicts if verdict.tested),
+        "At lite scale training is far from its end: `points for` and `points against` say where "
+        "all seeds of enough comparisons lie, and decide nothing.",
         f"By scale: {links}.",
     ]
-    return "\n\n".join([pipes(header, rows), "\n".join(f"- {line}" for line in lines)])
 
 
 def _judged(results: Results, cost: Cost) -> tuple[Paired, str]:
@@ -98,4 +154,4 @@ def _cost_row(results: Results, cost: Cost) -> list[str]:
     if result.n:
         rounds = f"{result.n} rounds"
         ratio = f"ratio {result.mean:.3f} [{result.low:.3f}, {result.high:.3f}]"
-    return [cost.text, cost.source, verdict, MISSING, rounds, ratio, MISSING, MISSING, MISSING]
+    return [cost.text, cost.source, verdict, MISSING, rounds, ratio, *[MISSING] * 3]

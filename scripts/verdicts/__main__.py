@@ -1,7 +1,9 @@
 """Which of the paper's claims hold, from run folders: `python -m scripts.verdicts --scale lite`.
 
-Writes <out>/<scale>/verdicts.{csv,md}, a row for each claim of conf/claims.yaml, and pairs.csv, a
-row for each comparison with the run folders that it is made of. The same runs give the same bytes.
+Writes <results>/tables/<scale>/verdicts.{csv,md}, a row for each claim of conf/claims.yaml;
+pairs.csv, a row for each comparison with the run folders that it is made of; share.{csv,md,tex},
+how much of LRD's change a smaller step makes; and <results>/figures/<scale>/forest.{png,pdf}. The
+same runs give the same bytes.
 """
 
 from __future__ import annotations
@@ -11,29 +13,44 @@ import sys
 from pathlib import Path
 
 from experiments.record.atomic import WriteError, write
-from experiments.record.reader import read_runs
-from scripts.verdicts.claims import ClaimError, read_claims
-from scripts.verdicts.judge import judge
+from experiments.record.reader import Runs, read_runs
+from scripts.figures.style import save
+from scripts.tables.formats import write_table
+from scripts.verdicts import forest, share
+from scripts.verdicts.claims import ClaimError, Claims, read_claims
+from scripts.verdicts.judge import JUDGED_SCALES, Verdict, judge
 from scripts.verdicts.text import files
+
+
+def write_verdicts(
+    verdicts: list[Verdict], scale: str, claims: Claims, runs: Runs, out: Path
+) -> str:
+    """Write the files of a scale's verdicts below `out`; returns the claims' table as Markdown."""
+    folder = out / "tables" / scale
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = files(verdicts, scale, claims)
+    for name, text in texts.items():
+        write(folder / name, text.encode())
+    if rows := share.rows_of(runs, scale):
+        write_table(*share.table(rows, scale), folder)
+    figure = forest.draw(verdicts) if scale in JUDGED_SCALES else None
+    if figure is not None:
+        save(figure, *(out / "figures" / scale / f"forest.{kind}" for kind in ("png", "pdf")))
+    return texts["verdicts.md"]
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scale", default="paper", help="paper (default), lite or smoke")
+    parser.add_argument("--scale", default="paper", help="paper (default), mid, lite or smoke")
     parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))
-    parser.add_argument("--out", type=Path, default=Path("results/tables"))
+    parser.add_argument("--out", type=Path, default=Path("results"))
     options = parser.parse_args(arguments)
     try:
-        claims = read_claims()
-        verdicts = judge(claims, read_runs(options.runs_dir, scale=options.scale), options.scale)
-        texts = files(verdicts, options.scale, claims)
-        folder = options.out / options.scale
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            write(folder / name, text.encode())
+        claims, runs = read_claims(), read_runs(options.runs_dir, scale=options.scale)
+        verdicts = judge(claims, runs, options.scale)
+        print(write_verdicts(verdicts, options.scale, claims, runs, options.out))
     except (ClaimError, WriteError) as error:
         sys.exit(f"error: {error}")
-    print(texts["verdicts.md"])
 
 
 if __name__ == "__main__":

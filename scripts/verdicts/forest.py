@@ -1,0 +1,156 @@
+"""The forest plot: every claim of a scale with its interval, what it is held against, its verdict.
+
+Narrow, with words above lines, so that a phone shows it; told apart by word, sign and colour.
+"""
+
+from __future__ import annotations
+
+import math
+import textwrap
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from scripts.figures.style import STYLE, canvas
+from scripts.verdicts.claims import Pair
+from scripts.verdicts.judge import (
+    AGAINST,
+    CONTRADICTED,
+    EXCLUDED,
+    FOR,
+    MIXED,
+    NO_EFFECT,
+    NOT_COMPARABLE,
+    NOT_RUN,
+    SMALLER,
+    SUPPORTED,
+    UNDECIDED,
+    Tested,
+    Verdict,
+)
+from scripts.verdicts.text import seeds_of, word
+
+WIDTH, ROW, HEAD = 5.6, 0.47, 0.6  # inches: of the figure, of a claim, of a family
+_GREY = "#767676"
+# Sign, colour and marker of a verdict: Okabe and Ito's colours, darkened where they are text
+SIGNS = {
+    SUPPORTED: ("✓", "#00735a", "o"),
+    SMALLER: ("✓", "#00735a", "o"),
+    CONTRADICTED: ("✗", "#b34700", "X"),
+    NO_EFFECT: ("=", "#005c94", "s"),
+    EXCLUDED: ("<", "#8a3a73", "D"),
+    UNDECIDED: ("?", _GREY, "o"),
+    NOT_COMPARABLE: ("–", _GREY, "^"),
+    FOR: ("↑", _GREY, "o"),
+    AGAINST: ("↓", _GREY, "o"),
+    MIXED: ("↔", _GREY, "o"),
+}
+_HOLLOW = (UNDECIDED, NOT_COMPARABLE, FOR, AGAINST, MIXED)
+
+
+def draw(verdicts: list[Verdict]) -> Figure | None:
+    """Takes the verdicts of a scale, returns the plot of those that were run; None if none was."""
+    families: dict[tuple[str, str], list[Verdict]] = {}
+    for verdict in verdicts:
+        if verdict.verdict != NOT_RUN:
+            key = verdict.claim.family, verdict.claim.comparisons[0].statistic
+            families.setdefault(key, []).append(verdict)
+    if not families:
+        return None
+    heights = [HEAD + ROW * sum(map(_rows, members)) for members in families.values()]
+    with mpl.rc_context({**STYLE, "axes.spines.left": False}):
+        figure = canvas(sum(heights) + 0.75, WIDTH)
+        figure.get_layout_engine().set(hspace=0.0, h_pad=0.04)  # type: ignore[union-attr]
+        grid = figure.subplots(len(families), squeeze=False, height_ratios=heights)
+        for axes, ((name, _), members) in zip(grid[:, 0], families.items(), strict=True):
+            _family(axes, name, members)
+        figure.legend(handles=_legend(), loc="outside upper left", ncols=2, frameon=False)
+    return figure
+
+
+def _rows(verdict: Verdict) -> float:
+    """The height of a claim, in rows: of several comparisons the lines lie closer."""
+    return max(1.0, 0.66 + 0.15 * len(verdict.tested))
+
+
+def _family(axes: Axes, name: str, members: list[Verdict]) -> None:
+    tests = [test for verdict in members for test in verdict.tested if _shown(test)]
+    reach = max((abs(value) for test in tests for value in _values(test)), default=1.0) * 1.15
+    axes.set_xlim(-reach, reach)
+    axes.set_ylim(sum(map(_rows, members)), 0)
+    pair = members[0].claim.comparisons[0]
+    unit = "epochs" if pair.statistic.startswith("reach:") else pair.column.label
+    axes.set_title(f"{name}: difference in {unit}", loc="left", fontweight="bold")
+    axes.set_yticks([])
+    axes.tick_params(axis="x", length=2)
+    axes.axvline(0, color="0.25", linewidth=0.8, zorder=1)
+    top = 0.0
+    for verdict in members:
+        _claim(axes, verdict, top)
+        top += _rows(verdict)
+
+
+def _claim(axes: Axes, verdict: Verdict, top: float) -> None:
+    sign, colour, marker = SIGNS[verdict.verdict]
+    text = verdict.claim.text + (" †" if verdict.late else "")
+    wide = axes.get_yaxis_transform()
+    decided = f"{sign} {word(verdict)}, n = {seeds_of(verdict)}"
+    style = {"transform": wide, "fontsize": 7, "va": "center", "zorder": 5}
+    axes.text(0, top + 0.18, decided, color=colour, fontweight="bold", **style)
+    axes.text(0, top + 0.45, textwrap.shorten(text, 100, placeholder=" …"), **style)
+    for number, test in enumerate(verdict.tested):
+        if _shown(test):
+            face = "white" if verdict.verdict in _HOLLOW else colour
+            _interval(axes, test, top + 0.76 + 0.15 * number, colour, face, marker)
+
+
+def _interval(
+    axes: Axes, test: Tested, height: float, colour: str, face: str, marker: str
+) -> None:
+    """A comparison: margin, published gain, both intervals and the mean; arrows where cut off."""
+    result, limit = test.result, axes.get_xlim()[1]
+    if isinstance(test.pair, Pair) and test.pair.margin is not None:
+        left = test.pair.bound - test.pair.margin
+        box = (left, height - 0.08), 2 * test.pair.margin, 0.16
+        axes.add_patch(mpl.patches.Rectangle(*box, color="0.9", zorder=0))
+    if test.gain is not None:
+        axes.plot([test.gain] * 2, [height - 0.13, height + 0.13], color="black", linewidth=2)
+    if not math.isnan(result.low):
+        low, high = max(result.low, -limit), min(result.high, limit)
+        axes.plot([low, high], [height] * 2, color=colour, linewidth=0.9, zorder=3)
+        for end, cut, arrow in ((low, result.low, "<"), (high, result.high, ">")):
+            shape = arrow if abs(cut) > limit else "|"
+            axes.plot(end, height, shape, color=colour, markersize=4, zorder=3, clip_on=False)
+        ends = max(result.student_low, -limit), min(result.student_high, limit)
+        axes.plot(ends, [height] * 2, color=colour, linewidth=2.6, zorder=3, solid_capstyle="butt")
+    axes.plot(
+        result.mean, height, marker, color=colour, markerfacecolor=face, markersize=4.5, zorder=4
+    )
+
+
+def _shown(test: Tested) -> bool:
+    return bool(test.measured.seeds) and "collapsed" not in test.unlike
+
+
+def _values(test: Tested) -> list[float]:
+    """What must be in sight: the mean, Student's interval, the margin and the published gain."""
+    result, pair = test.result, test.pair
+    values = [result.mean, test.gain]
+    if len(test.measured.seeds) > 2:
+        values += [result.student_low, result.student_high]
+    if isinstance(pair, Pair):
+        values += [pair.bound - (pair.margin or 0), pair.bound + (pair.margin or 0)]
+    return [value for value in values if value is not None and not math.isnan(value)]
+
+
+def _legend() -> list[Line2D | Patch]:
+    return [
+        Line2D([], [], color="black", linewidth=0.9, marker="|", label="interval that decides"),
+        Line2D([], [], color="black", linewidth=2.6, label="Student's interval"),
+        Line2D([], [], color="black", linestyle="", marker="|", markeredgewidth=2, markersize=8,
+               label="published gain"),
+        Patch(color="0.9", label="margin: differences that do not matter"),
+    ]  # fmt: skip

@@ -1,0 +1,114 @@
+"""What no claim asks: how much of LRD's change the base at LRD's mean step reproduces.
+
+For every optimizer that was run as the base, with LRD at p, and as the base at p times the rate.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from experiments.record.reader import Run, Runs
+from scripts.gather import Experiment, gather
+from scripts.tables.formats import MISSING, Table
+from scripts.titles import title
+from scripts.verdicts.claims import Pair
+from scripts.verdicts.compare import measure
+from scripts.verdicts.intervals import paired
+from scripts.verdicts.text import interval
+
+GOAL = 99.9  # percent of training accuracy, whose first epoch is counted
+_STATISTICS = {
+    "training accuracy over all epochs (%)": ("train_accuracy", 3),
+    f"epochs to {GOAL} % training accuracy": ("", 1),
+    "test loss, last epoch": ("test_loss", 4),
+    "test accuracy, last epoch (%)": ("test_accuracy", 2),
+}
+_HEADER = ["Data", "Of", "Optimizer", "n", "Base", "LRD − base", "Smaller step − base", "Share"]
+_HEADER += ["LRD − smaller step"]
+
+
+def rows_of(runs: Runs, scale: str) -> list[dict[str, Any]]:
+    """A row for each experiment, optimizer and statistic, of the seeds that all three arms have."""
+    rows = []
+    names = {(run.experiment, run.arm) for run in runs.runs if run.config["task"] == "classification"}
+    for name, arm in sorted(names):
+        if not (found := re.search(r"\+lrd([\d.]+)", arm)):
+            continue
+        base, smaller = arm.replace(found[0], ""), arm.replace(found[0], f"+lr{found[1]}")
+        experiment = gather(runs, name, (base, arm, smaller))
+        if len(experiment.arms) == 3:
+            rows += _of_arms(experiment, (base, arm, smaller), scale)
+    return rows
+
+
+def _of_arms(experiment: Experiment, arms: tuple[str, str, str], scale: str) -> list[dict[str, Any]]:
+    base, masked, smaller = arms
+    column = experiment.task.COLUMNS["test_accuracy"]
+    all_three = Pair(experiment.name, "last:test_accuracy", column, 1, (masked, smaller), (base,))
+    seeds = measure(all_three, experiment).runs
+    rows = []
+    for label, (name, digits) in _STATISTICS.items():
+        values = np.array([[_value(run, name) for run in of_seed] for of_seed in seeds])
+        values = values[~np.isnan(values).any(1)] if len(values) else values.reshape(0, 3)
+        if not len(values):
+            continue
+        with_mask, with_step, plain = values.T
+        mask, step, rest = map(paired, (with_mask - plain, with_step - plain, with_mask - with_step))
+        changed = len(values) > 2 and (mask.student_low > 0 or mask.student_high < 0)
+        rows.append(
+            {
+                "scale": scale,
+                "experiment": experiment.name,
+                "statistic": label,
+                "digits": digits,
+                "optimizer": base,
+                "n": len(values),
+                "base": float(plain.mean()),
+                **{f"mask_{key}": value for key, value in mask._asdict().items()},
+                **{f"step_{key}": value for key, value in step._asdict().items()},
+                **{f"rest_{key}": value for key, value in rest._asdict().items()},
+                "share": 100 * step.mean / mask.mean if changed else math.nan,
+            }
+        )
+    return rows
+
+
+def _value(run: Run, column: str) -> float:
+    curve = run.metrics[column or "train_accuracy"]
+    if column == "train_accuracy":
+        return float(curve.mean())
+    if column:
+        return float(curve.iloc[-1])
+    reached = curve >= GOAL
+    return float(run.metrics["epoch"][reached].iloc[0]) if reached.any() else math.nan
+
+
+def table(rows: list[dict[str, Any]], scale: str) -> tuple[Table, pd.DataFrame]:
+    """The rows as text and as numbers."""
+    lines = []
+    for row in rows:
+        digits = row["digits"]
+        mask, step, rest = (
+            interval(*(row[f"{side}_{end}"] for end in ("mean", "low", "high")), digits)
+            for side in ("mask", "step", "rest")
+        )
+        share = MISSING if math.isnan(row["share"]) else f"{row['share']:.0f} %"
+        base = f"{row['base']:.{digits}f}"
+        lines.append(
+            [title(row["experiment"]), row["statistic"], row["optimizer"], str(row["n"])]
+            + [base, mask, step, share, rest]
+        )
+    notes = [
+        "Smaller step: the base at p times the learning rate, which has LRD's mean step. Share: of "
+        "LRD's mean change, what the smaller step changes; a dash for fewer than three seeds, or where Student's interval of "
+        "LRD's change holds 0. In brackets: the interval that stays valid when seeds are added.",
+        "Seeds at which all three arms ran on processors of one type.",
+    ]
+    caption = f"How much of what LRD changes a smaller step changes too, scale {scale}."
+    frame = pd.DataFrame(rows).drop(columns="digits", errors="ignore")
+    return Table("share", caption, _HEADER, lines, notes), frame
