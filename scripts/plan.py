@@ -71,12 +71,22 @@ class Planned(NamedTuple):
         return f"{self.name}: about {plain(self.hours)} h, {self.note}"
 
 
-def configurations(sweep: str, overrides: list[str]) -> list[Config]:
-    """What `experiments.run +sweep=<sweep> <overrides>` would run, by the sweep's own file."""
+def configurations(sweep: str | None, overrides: list[str]) -> list[Config]:
+    """The configurations of a sweep's jobs."""
+    return [*jobs(sweep, overrides).values()]
+
+
+def jobs(sweep: str | None, overrides: list[str]) -> dict[tuple[str, ...], Config]:
+    """What `experiments.run +sweep=<sweep> <overrides>` would run, by the words of each run.
+
+    Without a sweep it is what the overrides alone would run.
+    """
     parser = OverridesParser.create()
     with initialize_config_dir(str(CONF), version_base="1.3"):
-        whole = compose("config", [f"+sweep={sweep}"], return_hydra_config=True)
-        words = [f"{key}={value}" for key, value in whole.hydra.sweeper.params.items()]
+        words = []
+        if sweep is not None:
+            whole = compose("config", [f"+sweep={sweep}"], return_hydra_config=True)
+            words = [f"{key}={value}" for key, value in whole.hydra.sweeper.params.items()]
         choices: dict[str, list[str]] = {}  # as Hydra's own sweeper: later ones replace
         for override in parser.parse_overrides([*words, *overrides]):
             key = override.get_key_element()
@@ -86,10 +96,10 @@ def configurations(sweep: str, overrides: list[str]) -> list[Config]:
                 else [override.get_value_element_as_str()]
             )
             choices[key] = [f"{key}={value}" for value in values]
-        return [
-            OmegaConf.to_container(compose("config", list(words)), resolve=True)  # type: ignore
+        return {
+            words: OmegaConf.to_container(compose("config", list(words)), resolve=True)  # type: ignore
             for words in product(*choices.values())
-        ]
+        }
 
 
 def net_kind(config: Config) -> str:
@@ -166,7 +176,9 @@ def measure(configs: list[Config], download: bool = False) -> Cost | str:
     return answer if isinstance(answer, str) else Cost(*answer)
 
 
-def states(sweep: str, scale: str, seeds: str, overrides: list[str]) -> list[tuple[Config, bool]]:
+def states(
+    sweep: str | None, scale: str, seeds: str, overrides: list[str]
+) -> list[tuple[Config, bool]]:
     """Takes a sweep as its command has it, returns its configurations and which are done.
 
     Raises PlanError for what the command would refuse.
@@ -182,7 +194,7 @@ def states(sweep: str, scale: str, seeds: str, overrides: list[str]) -> list[tup
 
 
 def runs_of(
-    sweep: str, scale: str, seeds: str, overrides: list[str], download: bool = False
+    sweep: str | None, scale: str, seeds: str, overrides: list[str], download: bool = False
 ) -> Iterator[Planned]:
     """Takes a sweep as its command has it, returns its runs in their order. Raises PlanError."""
     runs = states(sweep, scale, seeds, overrides)

@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     except PlanError as error:
         sys.exit(f"error: {error}")
     if options.item == "all":
-        status = _run("scripts.report") or status
+        status = run_module("scripts.report") or status
     sys.exit(status)
 
 
@@ -123,20 +123,24 @@ def _narrowed(item: Item) -> list[str]:
 def _make(item: Item, scale: str, options: argparse.Namespace) -> int:
     """Run an item's sweep, make its table and figures, and return the exit status."""
     if not item.experiments:
-        return _run("scripts.figures", *item.figures)
+        return run_module("scripts.figures", *item.figures)
     sweep = [f"+sweep={item.sweep}", *_narrowed(item), f"seed={options.seeds}", f"scale={scale}"]
-    sweep.append(f"hydra/launcher={options.launcher}")
-    if options.launcher in AT_A_TIME:
-        sweep.append(f"{AT_A_TIME[options.launcher]}={options.jobs}")
-    swept = _run("experiments.run", *sweep)
+    sweep += launcher_words(options.launcher, options.jobs)
+    swept = run_module("experiments.run", *sweep)
     how = ["--scale", scale]
     how += ["--experiment", *item.experiments] if _narrowed(item) else []
-    made = _run("scripts.tables", item.sweep, *how) if item.caption else 0
-    made = made or _run("scripts.figures", item.sweep, *how)
+    made = run_module("scripts.tables", item.sweep, *how) if item.caption else 0
+    made = made or run_module("scripts.figures", item.sweep, *how)
     if swept == 0 and (lacking := _lacking(item, scale, options.seeds)):
         print(f"error: not made: {', '.join(lacking)}", file=sys.stderr)
         return 1
     return swept or made
+
+
+def launcher_words(launcher: str, jobs: int) -> list[str]:
+    """How a sweep is told its launcher, and how many runs may go on at a time."""
+    words = [f"hydra/launcher={launcher}"]
+    return words + ([f"{AT_A_TIME[launcher]}={jobs}"] if launcher in AT_A_TIME else [])
 
 
 def _lacking(item: Item, scale: str, seeds: str) -> list[str]:
@@ -145,7 +149,7 @@ def _lacking(item: Item, scale: str, seeds: str) -> list[str]:
     return [run_name(config) for config, done in runs if not done]
 
 
-def _run(module: str, *words: str) -> int:
+def run_module(module: str, *words: str) -> int:
     """Run a module of the suite, show its command, and return its exit status.
 
     Signals are the module's, which may have a checkpoint to write: one that they have ended ends

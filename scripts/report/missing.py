@@ -45,14 +45,18 @@ def command_of(claim: Claim, scale: str) -> str:
     """What makes the runs of a claim: its sweep, or else the runner itself."""
     if claim.sweep is not None:
         return command(ITEMS[claim.sweep], claim.experiment, scale)
+    seeds = ",".join(map(str, SEEDS))
+    words = [*own_words(claim), f"scale={scale}", f"seed={seeds}"]
+    return f"python -m experiments.run -m {' '.join(words)}"
+
+
+def own_words(claim: Claim) -> list[str]:
+    """What the runner is told of a claim without a sweep: its optimizers, and LRD at its p."""
     optimizers = dict.fromkeys(arm.partition("+")[0] for arm in claim.arms)
     words = {word for arm in claim.arms for word in arm.split("+")[1:]}
     masks = sorted(word.removeprefix("lrd") for word in words if word.startswith("lrd"))
-    lrd = f" lrd.enabled=false,true lrd.p={','.join(masks)}" if masks else ""
-    return (
-        f"python -m experiments.run -m experiment={claim.experiment} "
-        f"optimizer={','.join(optimizers)}{lrd} scale={scale} seed={','.join(map(str, SEEDS))}"
-    )
+    lrd = ["lrd.enabled=false,true", f"lrd.p={','.join(masks)}"] if masks else []
+    return [f"experiment={claim.experiment}", f"optimizer={','.join(optimizers)}", *lrd]
 
 
 def _rows(item: Item, experiment: str, results: Results, whole: str) -> Iterator[list[str]]:

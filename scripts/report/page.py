@@ -6,6 +6,7 @@ The text is data: of HTML in it, only folded lists are kept, and no picture from
 from __future__ import annotations
 
 import base64
+import io
 import re
 from collections.abc import Sequence
 from html import escape, unescape
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from PIL import Image
 
 from scripts.verdicts.forest import SIGNS
 from scripts.verdicts.judge import (
@@ -31,6 +33,7 @@ _CLASSES = {
     SUPPORTED: "supported", SMALLER: "supported", CONTRADICTED: "contradicted",
     NO_EFFECT: "no-effect", EXCLUDED: "excluded",
 }  # fmt: skip
+_LARGEST = (960, 8000)  # pixels, wide and high
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _SUMMARY = "<summary>", "</summary>"
 
@@ -92,11 +95,20 @@ def _picture(token: Token, folders: Sequence[Path]) -> str:
     for folder in folders:
         path = (folder / source).resolve()
         if path.is_relative_to(folder.resolve()) and path.suffix == ".png" and path.is_file():
-            content = base64.b64encode(path.read_bytes()).decode()
-            image = f'<img src="data:image/png;base64,{content}" alt="{text}">'
+            content = base64.b64encode(_small(path)).decode()
+            image = f'<img src="data:image/webp;base64,{content}" alt="{text}">'
             caption = f"<figcaption>{text}</figcaption>" if token.meta.get("caption") else ""
             return image + caption
     return f"<em>{text}: there is no picture {escape(source)} beside the report</em>"
+
+
+def _small(path: Path) -> bytes:
+    """A picture as WebP, of a few dozen kilobytes, so that the page can be sent by mail."""
+    content = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.thumbnail(_LARGEST)
+        picture.convert("RGB").save(content, "WEBP", quality=40, method=6)
+    return content.getvalue()
 
 
 def _line(line: str) -> str:

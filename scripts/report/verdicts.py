@@ -153,5 +153,5 @@ def _cost_row(results: Results, cost: Cost) -> list[str]:
     rounds, ratio = MISSING, "`make benchmark`"
     if result.n:
         rounds = f"{result.n} rounds"
-        ratio = f"ratio {result.mean:.3f} [{result.low:.3f}, {result.high:.3f}]"
+        ratio = f"ratio {result.mean:.3f} [{result.student_low:.3f}, {result.student_high:.3f}]"
     return [cost.text, cost.source, verdict, MISSING, rounds, ratio, *[MISSING] * 3]

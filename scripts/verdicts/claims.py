@@ -223,7 +223,9 @@ def _time(text: str, value: Any) -> str:
     try:
         datetime.fromisoformat(str(value))
     except ValueError as error:
-        raise ClaimError(f"{text!r}: stated must be as 2026-11-25 or 2026-11-25T14:30Z, got {value!r}") from error
+        raise ClaimError(
+            f"{text!r}: stated must be as 2026-11-25 or 2026-11-25T14:30Z, got {value!r}"
+        ) from error
     return str(value)
 
 

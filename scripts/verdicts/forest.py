@@ -107,9 +107,7 @@ def _claim(axes: Axes, verdict: Verdict, top: float) -> None:
             _interval(axes, test, top + 0.76 + 0.15 * number, colour, face, marker)
 
 
-def _interval(
-    axes: Axes, test: Tested, height: float, colour: str, face: str, marker: str
-) -> None:
+def _interval(axes: Axes, test: Tested, height: float, colour: str, face: str, marker: str) -> None:
     """A comparison: margin, published gain, both intervals and the mean; arrows where cut off."""
     result, limit = test.result, axes.get_xlim()[1]
     if isinstance(test.pair, Pair) and test.pair.margin is not None:

@@ -68,7 +68,7 @@ class Verdict(NamedTuple):
     verdict: str
     p: float  # of the claim, of either direction
     adjusted: float  # for the other claims of its family, or among the exploratory ones
-    alone: str = ""  # of one that is not comparable: what follows against the base of this suite
+    alone: str = ""  # what would follow but for a gate: the scale, or a base unlike the paper's
     negligible: bool = False  # all of the interval is within the margin, and it excludes 0
     late: bool = False  # the claim was written after the first of its runs
 
@@ -243,8 +243,6 @@ def _verdict(
         default="9",
     )
     late = first < claim.stated
-    if scale not in JUDGED_SCALES:
-        return Verdict(claim, tested, _direction(claim, run), p, adjusted, late=late)
     level = claims.false_findings if claim.exploratory else claims.level
     counted = [test for test in tested if test.counts]
     if not counted:
@@ -252,6 +250,8 @@ def _verdict(
         alone = "" if void else decide(claim, run, 0.0, level, claims.level)[0]
         return Verdict(claim, tested, NOT_COMPARABLE, p, adjusted, alone, late=late)
     word, negligible = decide(claim, counted, adjusted, level, claims.level)
+    if scale not in JUDGED_SCALES:
+        return Verdict(claim, tested, _direction(claim, run), p, adjusted, word, late=late)
     late |= (word == NO_EFFECT or negligible) and first < claims.margins_stated
     return Verdict(claim, tested, word, p, adjusted, "", negligible, late)
 
@@ -308,6 +308,7 @@ def judge_cost(cost: Cost, benchmark: Path, level: float) -> tuple[Paired, str]:
         raise ResultError(f"{benchmark} has no row {cost.row!r}: run `make benchmark` again")
     ratios = [float(word) for word in str(rows["ratios"].iloc[0]).split()]
     result = paired(ratios, level)
-    if math.isnan(result.low) or result.low <= cost.bound <= result.high:
+    low, high = result.student_low, result.student_high  # rounds are as many as were planned
+    if math.isnan(low) or low <= cost.bound <= high:
         return result, UNDECIDED
     return result, SUPPORTED if result.mean < cost.bound else CONTRADICTED

@@ -35,7 +35,9 @@ _HEADER += ["LRD − smaller step"]
 def rows_of(runs: Runs, scale: str) -> list[dict[str, Any]]:
     """A row for each experiment, optimizer and statistic, of the seeds that all three arms have."""
     rows = []
-    names = {(run.experiment, run.arm) for run in runs.runs if run.config["task"] == "classification"}
+    names = {
+        (run.experiment, run.arm) for run in runs.runs if run.config["task"] == "classification"
+    }
     for name, arm in sorted(names):
         if not (found := re.search(r"\+lrd([\d.]+)", arm)):
             continue
@@ -46,7 +48,9 @@ def rows_of(runs: Runs, scale: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _of_arms(experiment: Experiment, arms: tuple[str, str, str], scale: str) -> list[dict[str, Any]]:
+def _of_arms(
+    experiment: Experiment, arms: tuple[str, str, str], scale: str
+) -> list[dict[str, Any]]:
     base, masked, smaller = arms
     column = experiment.task.COLUMNS["test_accuracy"]
     all_three = Pair(experiment.name, "last:test_accuracy", column, 1, (masked, smaller), (base,))
@@ -58,7 +62,9 @@ def _of_arms(experiment: Experiment, arms: tuple[str, str, str], scale: str) -> 
         if not len(values):
             continue
         with_mask, with_step, plain = values.T
-        mask, step, rest = map(paired, (with_mask - plain, with_step - plain, with_mask - with_step))
+        mask, step, rest = map(
+            paired, (with_mask - plain, with_step - plain, with_mask - with_step)
+        )
         changed = len(values) > 2 and (mask.student_low > 0 or mask.student_high < 0)
         rows.append(
             {

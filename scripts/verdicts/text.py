@@ -50,7 +50,7 @@ def _claim_row(verdict: Verdict) -> dict[str, Any]:
         "stated": claim.stated,
         "exploratory": claim.exploratory,
         "verdict": verdict.verdict,
-        "here": verdict.alone,
+        "here": verdict.alone if verdict.verdict == NOT_COMPARABLE else "",
         "negligible": verdict.negligible,
         "written_after_runs": verdict.late,
         "p": verdict.p,
@@ -133,7 +133,9 @@ def evidence(verdict: Verdict) -> str:
     means = [test.result.mean for test in tested if test.result.n]
     if not means:
         return MISSING
-    toward = sum((mean - _bound(test)) * test.pair.sign > 0 for mean, test in zip(means, tested, strict=True))
+    toward = sum(
+        (mean - _bound(test)) * test.pair.sign > 0 for mean, test in zip(means, tested, strict=True)
+    )
     return (
         f"{toward} of {len(means)} as claimed; means {min(means):+.{digits}f} to "
         f"{max(means):+.{digits}f}{unit}"
@@ -216,5 +218,3 @@ def reasons(verdicts: Iterable[Verdict]) -> list[str]:
             if test.unlike and not verdict.claim.omnibus:
                 lines.setdefault(verdict.claim.experiment, {})[test.unlike] = None
     return [f"Not comparable in {name}: {'; '.join(words)}." for name, words in lines.items()]
-
-

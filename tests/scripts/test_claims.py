@@ -31,8 +31,12 @@ def test_a_claim_that_stands_twice_is_refused(tmp_path):
         ("[[adam+lrd0.5, adam, 0.27]]", "[[adam]]", r"a pair is \[arm, arm\]"),
         ("pairs: [[adam+lrd0.5, adam, 0.27]]", "at_least: 2, pairs: [[a, b]]", "at_least must be"),
         ("source:", "sweeps: table1\n    source:", "unknown keys sweeps"),
+        ("stated: 2026-11-20", "stated: yesterday", "stated must be as 2026-11-25 or"),
+        ("    stated: 2026-11-20\n", "", "lacks stated"),
+        ("{pairs: [[adam+lrd0.5, adam, 0.27]]}", "{above: 1}", "either pairs or a trend"),
+        ("pairs: [[adam+lrd0.5, adam, 0.27]]", "trend: [[adam, sgdm]]", "of three arms or more"),
         ("experiment: mnist", "experiment: mnits", "must be one of .*mnist.*, got 'mnits': add a"),
-        ("test_accuracy", "accuracy", r"of mnist \(.*test_accuracy\).*, got 'last:accuracy'"),
+        ("test_accuracy", "accuracy", r"of mnist \(.*test_accuracy, .*\).*, got 'last:accuracy'"),
         (
             "adam+lrd0.5",
             "adm+lrd0.5",
@@ -66,8 +70,8 @@ def test_published_differences_are_those_of_the_papers_tables():
             numbers[row.experiment, f"last:{row.metric}", row.arm] = row.value
     checked = 0
     for claim in read_claims().claims:
-        for pair in claim.pairs:
-            if pair.published is None:
+        for pair in claim.comparisons:
+            if getattr(pair, "published", None) is None:
                 continue
             sides = [
                 sum(numbers[pair.experiment, pair.statistic, arm] for arm in arms) / len(arms)

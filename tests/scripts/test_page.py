@@ -1,9 +1,12 @@
 """The report's page: what it holds, what it refuses, and how it opens in a browser."""
 
+import base64
+import io
 import re
 import shutil
 
 import pytest
+from PIL import Image
 
 from helpers.synthetic import ROOT
 from scripts.report.page import page
@@ -12,11 +15,12 @@ RESULTS = ROOT / "results"
 
 
 def test_the_page_holds_its_pictures_and_needs_nothing_else(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"\x89PNG")
+    Image.new("RGB", (3000, 20), "red").save(tmp_path / "a.png")
     text = "# Title & more\n\n![A picture](a.png)\n\n| a | b |\n| --- | --- |\n| x | supported |\n"
     html = page(text, tmp_path)
     assert "<title>Title &amp; more</title>" in html
-    assert 'src="data:image/png;base64,iVBORw==' in html
+    (picture,) = re.findall('src="data:image/webp;base64,([^"]*)"', html)
+    assert Image.open(io.BytesIO(base64.b64decode(picture))).width == 960
     assert '<td class="verdict supported">' in html
     assert "<figcaption>A picture</figcaption>" in html
     assert not re.search(r"<script|<link|src=\"(?!data:)|url\(|@import", html)

@@ -1,0 +1,236 @@
+"""Add seeds until claims are decided: `python -m scripts.decide --claims mnist --hours 3`.
+
+Seed by seed, all arms of the claims that are not decided are run on this machine, and the claims
+are judged again. It stops when all are decided, when the hours would not hold another seed, or at
+the greatest number of seeds; repeated, it goes on. `--plan` runs nothing and says what it expects.
+At scales that show directions only, it stops by the same rule, and the report shows no verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from statistics import fmean
+from typing import NamedTuple
+
+from experiments import processes
+from experiments.identity import arm_name
+from experiments.record.machine import environment
+from experiments.record.reader import Run, read_runs
+from scripts.plan import PlanError, jobs, plain, runs_of
+from scripts.report.missing import own_words
+from scripts.reproduce import launcher_words, run_module
+from scripts.tables.formats import MISSING
+from scripts.verdicts.claims import LEAST_SEEDS, Claim, ClaimError, Claims, Pair, read_claims
+from scripts.verdicts.intervals import expected_seeds
+from scripts.verdicts.judge import DECIDED, Verdict, judge
+from scripts.verdicts.text import evidence, seeds_of, word
+
+
+class Batch(NamedTuple):
+    """The runs of one seed: a sweep, or none, and the arms of it that are wanted."""
+
+    sweep: str | None
+    experiment: str
+    arms: tuple[str, ...]
+    words: tuple[str, ...]  # of the runner's command line, without scale and seed
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = _options(arguments)
+    begin = time.monotonic()
+    try:
+        claims = read_claims()
+        chosen = choose(claims, options.claim, options.claims)
+        while True:
+            verdicts = _judged(claims, chosen, options)
+            print(*map(line, verdicts), sep="\n", flush=True)
+            left = [verdict.claim for verdict in verdicts if not decided(verdict)]
+            if options.plan:
+                _print_plan(claims, verdicts, options)
+                return
+            if not left:
+                print("all decided")
+                return
+            made = read_runs(options.runs_dir, scale=options.scale).runs
+            batches = {batch: next_seed(batch, made) for batch in batches_of(left)}
+            took = sum(_hours(batch, made, options) for batch in batches) / options.jobs_at_once
+            spent = (time.monotonic() - begin) / 3600
+            if spent + took > options.hours or max(batches.values()) >= options.most:
+                limit = f"{options.most} seeds" if spent + took <= options.hours else "the hours"
+                print(f"stopped at {limit}, not decided: {'; '.join(c.text for c in left)}")
+                _print_plan(claims, verdicts, options)
+                return
+            for batch, seed in batches.items():
+                _run(batch, seed, options)
+    except (ClaimError, PlanError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--claim", help="the text of one claim of conf/claims.yaml")
+    which.add_argument("--claims", help="all of an experiment or a family: mnist, toy, …")
+    parser.add_argument("--hours", type=float, default=1.0, help="of this command (default 1)")
+    parser.add_argument("--scale", default="paper", help="paper (default), mid, lite or smoke")
+    parser.add_argument("--most", type=int, default=60, help="seeds at the most (default 60)")
+    parser.add_argument("--launcher", default="basic", help="of Hydra: joblib, ray, …")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time, but with basic")
+    parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))
+    parser.add_argument("--plan", action="store_true", help="run nothing, say what it would take")
+    options = parser.parse_args(arguments)
+    if not 0 < options.hours < float("inf"):
+        parser.error(f"--hours must be a positive number, got {options.hours:g}")
+    options.jobs_at_once = 1 if options.launcher == "basic" else max(1, options.jobs)
+    return options
+
+
+def choose(claims: Claims, text: str | None, group: str | None) -> list[Claim]:
+    """The claim of a text, or those of an experiment or family. Raises ClaimError for none."""
+    chosen = [
+        claim
+        for claim in claims.claims
+        if claim.text == text or group in (claim.experiment, claim.family)
+    ]
+    if not chosen:
+        known = {claim.experiment for claim in claims.claims} | {c.family for c in claims.claims}
+        what = f"no claim reads {text!r}" if text else f"no experiment or family is {group!r}"
+        raise ClaimError(f"{what}: conf/claims.yaml has them, of {', '.join(sorted(known))}")
+    return chosen
+
+
+def _judged(claims: Claims, chosen: list[Claim], options: argparse.Namespace) -> list[Verdict]:
+    """All claims are judged, since a family is corrected together; the chosen ones are returned."""
+    verdicts = judge(claims, read_runs(options.runs_dir, scale=options.scale), options.scale)
+    return [verdict for verdict in verdicts if verdict.claim in chosen]
+
+
+def decided(verdict: Verdict) -> bool:
+    """Whether more seeds are not needed, though a gate may keep it from being a verdict."""
+    return verdict.verdict in DECIDED or verdict.alone in DECIDED
+
+
+def line(verdict: Verdict) -> str:
+    """`LRD improves …: undecided, n = 5, -0.04 [-0.26, +0.17] points`."""
+    n = seeds_of(verdict) if verdict.tested else 0
+    gated = verdict.alone and "here:" not in word(verdict)
+    alone = f" (by its interval {verdict.alone})" if gated else ""
+    return f"{verdict.claim.text}: {word(verdict)}{alone}, n = {n}, {evidence(verdict)}"
+
+
+def batches_of(claims: list[Claim]) -> list[Batch]:
+    """What to run for claims: one batch for each sweep and experiment, with no more values than
+    the wanted arms have."""
+    wanted: dict[tuple[str | None, str, tuple[str, ...]], list[str]] = {}
+    for claim in claims:
+        own = () if claim.sweep else tuple(own_words(claim))
+        wanted.setdefault((claim.sweep, claim.experiment, own), []).extend(claim.arms)
+    batches = []
+    for (sweep, experiment, own), arms in wanted.items():
+        needed: dict[str, dict[str, None]] = {}
+        made = set()
+        for words, config in jobs(sweep, [*(own or [f"experiment={experiment}"])]).items():
+            if (arm := arm_name(config)) in arms:
+                made.add(arm)
+                for word_ in words:
+                    key, _, value = word_.partition("=")
+                    needed.setdefault(key, {})[value] = None
+        if missing := set(arms) - made:
+            raise ClaimError(
+                f"no sweep is known that runs {', '.join(sorted(missing))} of {experiment}: give "
+                "the claim a sweep"
+            )
+        words = tuple(f"{key}={','.join(values)}" for key, values in needed.items())
+        batches.append(Batch(sweep, experiment, tuple(dict.fromkeys(arms)), words))
+    return batches
+
+
+def next_seed(batch: Batch, runs: list[Run]) -> int:
+    """The first seed of which an arm lacks its result, and no run is of another processor."""
+    here = environment(processes.device("auto"))
+    machine = here["cpu"] if here["device"] == "cpu" else here["device"]
+    seed = 0
+    while True:
+        made = [
+            run
+            for run in runs
+            if (run.experiment, run.seed) == (batch.experiment, seed) and run.arm in batch.arms
+        ]
+        finished = [run for run in made if run.status in ("done", "diverged")]
+        elsewhere = any(machine not in (run.info["cpu"], run.info["device"]) for run in finished)
+        if len(finished) < len(batch.arms) and not elsewhere:
+            return seed
+        seed += 1
+
+
+def _hours(batch: Batch, runs: list[Run], options: argparse.Namespace) -> float:
+    """What one seed of a batch takes, by the finished runs of its experiment, or else a plan."""
+    of_experiment = [run for run in runs if run.experiment == batch.experiment]
+    seconds = [run.info["seconds"] for run in of_experiment if run.status == "done"]
+    if seconds:
+        return fmean(seconds) * len(batch.arms) / 3600
+    planned = runs_of(batch.sweep, options.scale, "0", [*batch.words])
+    return sum(run.hours or 0.0 for run in planned)
+
+
+def _run(batch: Batch, seed: int, options: argparse.Namespace) -> None:
+    """Run a seed's arms. Ends the command with their exit status if one has no result."""
+    sweep = [f"+sweep={batch.sweep}"] if batch.sweep else ["-m"]
+    words = [*sweep, *batch.words, f"seed={seed}", f"scale={options.scale}"]
+    words += [f"runs_dir={options.runs_dir}", *launcher_words(options.launcher, options.jobs)]
+    status = run_module("experiments.run", *words)
+    if status:
+        sys.exit(status)
+    runs = read_runs(options.runs_dir, scale=options.scale, experiment=batch.experiment).runs
+    done = {run.arm for run in runs if run.seed == seed and run.status in ("done", "diverged")}
+    if missing := set(batch.arms) - done:
+        sys.exit(f"error: not made: {', '.join(sorted(missing))} at seed {seed}")
+
+
+def _print_plan(claims: Claims, verdicts: list[Verdict], options: argparse.Namespace) -> None:
+    """The seeds and hours that the undecided ones are expected to take from here on."""
+    made = read_runs(options.runs_dir, scale=options.scale).runs
+    for verdict in verdicts:
+        if decided(verdict):
+            continue
+        (batch,) = batches_of([verdict.claim])
+        seeds = expected(verdict.claim, claims)
+        counts = [len(test.measured.seeds) for test in verdict.tested] or [0]
+        more = max(1, seeds - min(counts)) if seeds else None
+        hours = "" if more is None else plain(more * _hours(batch, made, options))
+        what = (
+            f"about {seeds:g} seeds in all, {more:g} more, {hours} hours one run after another"
+            if more is not None
+            else f"{MISSING}, no planning_spread or neither a published gain nor a margin"
+        )
+        print(f"expected for {verdict.claim.text}: {what}")
+
+
+def expected(claim: Claim, claims: Claims) -> float | None:
+    """The seeds at which a claim is expected to be decided: of its pairs the greatest number.
+
+    From the planning spread, and the published gain or else the margin, whichever is wider; a
+    spread of the seeds themselves would be noise while they are few.
+    """
+    spread = claims.planning_spread.get(claim.experiment)
+    counts = []
+    for pair in claim.comparisons:
+        if not isinstance(pair, Pair):
+            counts.append(float(pair.seeds))
+            continue
+        gain = abs((pair.published or pair.bound) - pair.bound)
+        distance = max(gain, pair.margin or 0.0)
+        if spread is None or not distance or not pair.statistic.endswith(RESULTS):
+            return None
+        counts.append(max(LEAST_SEEDS, expected_seeds(distance / spread)))
+    return max(counts)
+
+
+RESULTS = ("test_accuracy", "global_share")  # that a planning spread is of
+
+
+if __name__ == "__main__":
+    main()

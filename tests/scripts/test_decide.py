@@ -1,0 +1,60 @@
+"""Seeds are added until claims are decided, or the hours are spent; real runs of digits."""
+
+import pytest
+
+from experiments.record.reader import read_runs
+from scripts import decide
+from scripts.verdicts.claims import read_claims
+from tests.scripts.test_verdicts import HEAD, family
+
+LARGE = """
+      Adam is above a coin: {pairs: [[adam, 5]]}"""
+NONE = """
+      LRD is above itself: {margin: 0, pairs: [[adam+lrd0.5, adam+lrd0.5]]}"""
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capfd):
+    """Runs the command on claims about digits at smoke; returns what it printed."""
+
+    def run(claims, *words):
+        path = tmp_path / "claims.yaml"
+        path.write_text(HEAD + family(claims, experiment="digits"))
+        monkeypatch.setattr(decide, "read_claims", lambda: read_claims(path))
+        decide.main(["--scale", "smoke", "--runs-dir", str(tmp_path / "runs"), *words])
+        return capfd.readouterr().out
+
+    run.runs = lambda: read_runs(tmp_path / "runs", scale="smoke").runs
+    return run
+
+
+@pytest.mark.slow
+def test_a_large_effect_is_decided_in_few_seeds_and_is_not_run_again(command):
+    out = command(LARGE, "--claim", "Adam is above a coin")
+    assert out.splitlines()[-1] == "all decided"
+    seeds = [run.seed for run in command.runs()]
+    assert seeds == [*range(len(seeds))]
+    assert 4 <= len(seeds) <= 6
+    assert command(LARGE, "--claims", "digits").splitlines()[-1] == "all decided"
+    assert len(command.runs()) == len(seeds)
+
+
+@pytest.mark.slow
+def test_without_an_effect_it_stops_at_its_limit_and_says_what_is_left(command):
+    claim = "LRD is above itself"
+    out = command(NONE, "--claim", claim, "--most", "2")
+    assert f"stopped at 2 seeds, not decided: {claim}" in out
+    out = command(NONE, "--claim", claim, "--hours", "1e-6")  # the next seed would take longer
+    assert f"stopped at the hours, not decided: {claim}" in out
+    assert {run.seed for run in command.runs()} == {0, 1}
+
+
+def test_a_plan_runs_nothing(command):
+    out = command(LARGE, "--claims", "digits", "--plan")
+    assert "expected for Adam is above a coin: about 4 seeds in all, 4 more" in out
+    assert command.runs() == []
+
+
+def test_a_claim_that_is_not_there_is_refused(command):
+    with pytest.raises(SystemExit, match="no claim reads 'LRD is magic'"):
+        command(LARGE, "--claim", "LRD is magic")
