@@ -10,10 +10,13 @@ SEEDS ?= 0,1,2
 LAUNCHER ?= basic
 JOBS ?= 2
 EXPERIMENT ?=
+CLAIM ?=
+CLAIMS ?=
+HOURS ?= 1
 YES ?=
 
 # A misspelled variable would be a run of something else
-KNOWN = SCALE SEEDS LAUNCHER JOBS EXPERIMENT YES VENV PYTHON
+KNOWN = SCALE SEEDS LAUNCHER JOBS EXPERIMENT CLAIM CLAIMS HOURS YES VENV PYTHON
 UNKNOWN := $(strip $(foreach word,$(filter-out $(addsuffix =%,$(KNOWN)),$(MAKEOVERRIDES)),\
 	$(if $(findstring =,$(word)),$(word))))
 $(if $(UNKNOWN),$(error unknown variable: $(UNKNOWN); known are $(KNOWN)))
@@ -41,6 +44,11 @@ HOW = --scale $(call quoted,SCALE) --seeds $(call quoted,SEEDS) \
 	$(if $(value EXPERIMENT),--experiment $(call quoted,EXPERIMENT)) $(if $(value YES),--yes)
 reproduce = @$(RUN) scripts.reproduce $(1) $(HOW)
 
+# Claims, and the seeds that decide them
+decide = $(RUN) scripts.decide --scale $(call quoted,SCALE) --hours $(call quoted,HOURS) \
+	--launcher $(call quoted,LAUNCHER) --jobs $(call quoted,JOBS) \
+	$(if $(value CLAIM),--claim $(call quoted,CLAIM)) $(if $(value CLAIMS),--claims $(call quoted,CLAIMS))
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all lint data \
 	reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 \
@@ -48,13 +56,13 @@ reproduce = @$(RUN) scripts.reproduce $(1) $(HOW)
 	reproduce-figure5 reproduce-figure6 reproduce-figure7 reproduce-figure8 reproduce-figure9 \
 	reproduce-figure10 reproduce-figure11 reproduce-figure12 reproduce-figure13 \
 	reproduce-controls reproduce-authors reproduce-settings \
-	reproduce report verify benchmark clean
+	reproduce decide plan-decide report verify benchmark clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9%-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@printf '  %s=%s%s' SCALE $(call quoted,SCALE) ' (paper, lite, smoke)' SEEDS $(call quoted,SEEDS) '' \
-		EXPERIMENT $(call quoted,EXPERIMENT) ' (empty: all)' YES $(call quoted,YES) ''; echo
+		EXPERIMENT $(call quoted,EXPERIMENT) ' (empty: all)' HOURS $(call quoted,HOURS) '' YES $(call quoted,YES) ''; echo
 	@printf '  %s=%s%s' LAUNCHER $(call quoted,LAUNCHER) ' (basic, joblib, ray, submitit_slurm, ...)' \
 		JOBS $(call quoted,JOBS) ' (tests, and runs but with basic, at a time)' \
 		VENV $(call quoted,VENV) '' PYTHON $(call quoted,PYTHON) ''; echo
@@ -157,6 +165,12 @@ reproduce-settings: $(STAMP)  ## Not in the paper: settings that it leaves open,
 
 reproduce: $(STAMP)  ## Everything at SCALE, and then the report
 	$(call reproduce,all)
+
+decide: $(STAMP)  ## Add seeds until claims are decided: CLAIM="…" or CLAIMS=mnist, HOURS=3
+	$(decide)
+
+plan-decide: $(STAMP)  ## The seeds and hours that this is expected to take
+	$(decide) --plan
 
 report: $(STAMP)  ## What holds: verdicts, tables, figures and what is missing, from the runs
 	$(RUN) scripts.report

@@ -24,9 +24,9 @@ from experiments.methods import active, declared, masked
 # The keys that change no number: paths, names, the machine, and how data is held in memory. The
 # optimizer's classes must be those of its file, and `methods` only names modules.
 _NOT_HASHED = {
-    "experiment", "scale", "device", "checkpoint_minutes", "clean_train", "predictions", "runs_dir", "wandb",
-    "resources", "methods", "data.name", "data.root", "data.cache", "data.workers", "model.name",
-    "model.weights_file", "optimizer.base", "optimizer.lrd",
+    "experiment", "scale", "device", "checkpoint_minutes", "clean_train", "predictions",
+    "runs_dir", "wandb", "resources", "methods", "data.name", "data.root", "data.cache",
+    "data.workers", "model.name", "model.weights_file", "optimizer.base", "optimizer.lrd",
 }  # fmt: skip
 # Values at which a key is left out of the hash, so that a key that is added later does not orphan
 # the runs that were made before it; methods are left out where they are neutral.

@@ -23,7 +23,8 @@ from scripts.plan import PlanError, jobs, plain, runs_of
 from scripts.report.missing import own_words
 from scripts.reproduce import launcher_words, run_module
 from scripts.tables.formats import MISSING
-from scripts.verdicts.claims import LEAST_SEEDS, Claim, ClaimError, Claims, Pair, read_claims
+from scripts.verdicts.claim import LEAST_SEEDS, Claim, Claims, Pair
+from scripts.verdicts.claims import ClaimError, read_claims
 from scripts.verdicts.intervals import expected_seeds
 from scripts.verdicts.judge import DECIDED, Verdict, judge
 from scripts.verdicts.text import evidence, seeds_of, word

@@ -124,7 +124,7 @@ class Record:
         return bool(self._rows) and not all(map(math.isfinite, self._rows[-1].values()))
 
     def save_file(self, name: str, content: Any) -> None:
-        """Write what a task keeps: rows as <name>.csv, bytes as they are, else as torch saves it."""
+        """Write what a task keeps: rows as <name>.csv, bytes as they are, others as torch does."""
         if name.endswith(".csv"):
             self._write(name, _csv(content).encode())
             return

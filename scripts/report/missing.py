@@ -10,7 +10,7 @@ from experiments.record.reader import Run
 from scripts.catalogue import ITEMS, Item
 from scripts.report.results import Results
 from scripts.tables.formats import pipes
-from scripts.verdicts.claims import Claim
+from scripts.verdicts.claim import Claim
 
 SEEDS = (0, 1, 2)  # that the make targets run unless told otherwise
 _HEADER = ["Item", "Scale", "Runs missing", "Arms", "Cost", "Command"]

@@ -65,7 +65,7 @@ def page(text: str, *folders: Path) -> str:
 
 
 def _mark(tokens: Sequence[Token]) -> None:
-    """Give headings their names, cells with a verdict its sign and class, lone pictures a figure."""
+    """Give headings their names, verdicts' cells a sign and class, lone pictures a figure."""
     for before, token, after in zip(tokens, tokens[1:], tokens[2:], strict=False):
         children = token.children or []
         if before.type == "heading_open":

@@ -10,7 +10,8 @@ from experiments.record.faults import FINISHED
 from experiments.record.reader import LeftOut, Run, Runs, read_runs
 from scripts.catalogue import ITEMS, Item, own_items
 from scripts.gather import ResultError, with_other_data
-from scripts.verdicts.claims import Claims, read_claims
+from scripts.verdicts.claim import Claims
+from scripts.verdicts.claims import read_claims
 from scripts.verdicts.judge import Verdict, judge
 
 SCALES = ("paper", "mid", "lite")  # in the order of preference; smoke runs are no evidence

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from scripts.report.missing import command_of
 from scripts.report.results import SCALES, Results
 from scripts.tables.formats import MISSING, pipes
-from scripts.verdicts.claims import Cost
+from scripts.verdicts.claim import Cost
+from scripts.verdicts.cost import judge_cost
 from scripts.verdicts.intervals import Paired
 from scripts.verdicts.judge import (
     DECIDED,
@@ -18,7 +19,6 @@ from scripts.verdicts.judge import (
     NOT_RUN,
     VERDICTS,
     Verdict,
-    judge_cost,
 )
 from scripts.verdicts.text import HEADER, evidence, notes, reasons, row, word
 

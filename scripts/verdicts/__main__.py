@@ -17,7 +17,8 @@ from experiments.record.reader import Runs, read_runs
 from scripts.figures.style import save
 from scripts.tables.formats import write_table
 from scripts.verdicts import forest, share
-from scripts.verdicts.claims import ClaimError, Claims, read_claims
+from scripts.verdicts.claim import Claims
+from scripts.verdicts.claims import ClaimError, read_claims
 from scripts.verdicts.judge import JUDGED_SCALES, Verdict, judge
 from scripts.verdicts.text import files
 

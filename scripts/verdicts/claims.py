@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import yaml
 from omegaconf import OmegaConf
@@ -14,9 +13,9 @@ from omegaconf import OmegaConf
 from experiments.configuration import CONF
 from experiments.tasks import Column, task_module
 from scripts.catalogue import ITEMS
+from scripts.verdicts.claim import LEAST_SEEDS, Claim, Claims, Cost, Pair, Trend, mean_pair
 
 CLAIMS = CONF / "claims.yaml"
-LEAST_SEEDS = 4  # with fewer, nothing is decided
 STATISTICS = ("last", "last10", "mean", "reach")
 _SIDES = {"above", "below"}
 _NEEDED = {"experiment", "source", "statistic", "stated"}
@@ -27,112 +26,6 @@ _COST = {"source", "row", "below"}
 
 class ClaimError(ValueError):
     """A claim that cannot be tested as it is written; the message says where and why."""
-
-
-class Pair(NamedTuple):
-    """One comparison: the mean of some arms' statistic less that of others, seed by seed."""
-
-    experiment: str
-    statistic: str
-    column: Column  # what the statistic is of
-    sign: int  # 1: claimed to be above the bound, -1: below
-    arms: tuple[str, ...]
-    than: tuple[str, ...]  # empty: a number is compared with
-    number: float = 0.0  # that is subtracted
-    bound: float = 0.0
-    published: float | None = None  # the paper's own difference
-    margin: float | None = None  # differences within it of the bound are no effect
-
-    @property
-    def label(self) -> str:
-        """`adam+lrd0.5 − adam`."""
-        first, second = (
-            names[0] if len(names) == 1 else f"mean of {', '.join(names)}"
-            for names in (self.arms, self.than or (f"{self.number:g}",))
-        )
-        return f"{first} − {second}"
-
-    @property
-    def seeds(self) -> int:
-        """The seeds that it is decided with, at the least."""
-        return LEAST_SEEDS
-
-
-class Trend(NamedTuple):
-    """One comparison of an order: a statistic rises (falls) along a list of arms at every seed."""
-
-    experiment: str
-    statistic: str
-    column: Column
-    sign: int  # 1: claimed to rise, -1: to fall
-    arms: tuple[str, ...]
-    seeds: int  # its test is made once, with so many
-
-    @property
-    def label(self) -> str:
-        """`adam+lrd0.9 < adam+lrd0.5 < adam+lrd0.1`."""
-        return (" < " if self.sign > 0 else " > ").join(self.arms)
-
-    @property
-    def than(self) -> tuple[str, ...]:
-        return ()
-
-
-class Claim(NamedTuple):
-    """A sentence, where it stands, and the comparisons of which `at_least` so many must hold."""
-
-    text: str
-    family: str
-    source: str
-    stated: str  # when it was written, in UTC as run.json has it
-    sweep: str | None  # that makes its runs; None: they are runs of the user's own
-    comparisons: tuple[Pair | Trend, ...]
-    at_least: int
-    exploratory: bool  # a question of the suite's own
-    omnibus: bool = False  # about its family's mean, and tested before the others
-
-    @property
-    def experiment(self) -> str:
-        return self.comparisons[0].experiment
-
-    @property
-    def arms(self) -> list[str]:
-        """The arms that it compares."""
-        pairs = self.comparisons
-        return [*dict.fromkeys(arm for pair in pairs for arm in (*pair.arms, *pair.than))]
-
-    @property
-    def digits(self) -> int:
-        """Decimals of the statistic's differences."""
-        pair = self.comparisons[0]
-        return 1 if pair.statistic.startswith("reach:") else pair.column.digits
-
-    @property
-    def unit(self) -> str:
-        """What the statistic's differences are counted in; nothing for fractions and losses."""
-        pair = self.comparisons[0]
-        return " epochs" if pair.statistic.startswith("reach:") else pair.column.unit
-
-
-class Cost(NamedTuple):
-    """A claim about a row of the benchmark: its ratio is below a bound."""
-
-    text: str
-    source: str
-    row: str  # its name, in which a * stands for anything
-    bound: float
-
-
-class Claims(NamedTuple):
-    """All claims, the level of their tests, and how far a base may be from the paper's."""
-
-    level: float
-    false_findings: float  # the share of the exploratory ones that may be
-    margins_stated: str
-    planning_spread: dict[str, float]  # by experiment, as the next: see conf/claims.yaml
-    another_base: dict[str, float]
-    claims: list[Claim]
-    costs: list[Cost]
 
 
 def read_claims(path: Path = CLAIMS) -> Claims:
@@ -206,16 +99,6 @@ def _omnibus(text: str | None, members: list[Claim]) -> list[Claim]:
         return []
     pairs = [pair for claim in members for pair in claim.comparisons]
     return [members[0]._replace(text=text, comparisons=(mean_pair(pairs),), omnibus=True)]
-
-
-def mean_pair(pairs: Sequence[Any]) -> Pair:
-    """Takes pairs of one arm each, returns that of their means; published is the mean as well."""
-    gains = [pair.published for pair in pairs]
-    return pairs[0]._replace(
-        arms=tuple(pair.arms[0] for pair in pairs),
-        than=tuple(pair.than[0] for pair in pairs),
-        published=None if None in gains else sum(gains) / len(gains),
-    )
 
 
 def _time(text: str, value: Any) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from experiments.record.reader import Run
 from scripts.gather import Arm, Experiment, published
 from scripts.tables.cells import STATISTICS
-from scripts.verdicts.claims import Pair, Trend
+from scripts.verdicts.claim import Pair, Trend
 
 PUBLISHED = ("table1", "table2", "table3", "table4", "figure8")  # in results/paper
 MAIN_METRICS = ("test_accuracy", "mean_iou")

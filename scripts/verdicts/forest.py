@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from scripts.figures.style import STYLE, canvas
-from scripts.verdicts.claims import Pair
+from scripts.verdicts.claim import Pair
 from scripts.verdicts.judge import (
     AGAINST,
     CONTRADICTED,

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from fnmatch import fnmatchcase
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from scipy import stats
 
 from experiments.record.reader import Runs
-from scripts.gather import Experiment, ResultError, gather
-from scripts.verdicts.claims import LEAST_SEEDS, Claim, Claims, Cost, Pair, Trend, mean_pair
+from scripts.gather import Experiment, gather
+from scripts.verdicts.claim import LEAST_SEEDS, Claim, Claims, Pair, Trend, mean_pair
 from scripts.verdicts.compare import (
     Measured,
     collapsed,
@@ -193,7 +190,7 @@ def _gain(pair: Pair, measured: Measured, scale: str) -> float | None:
     if pair.published is None or scale == "paper":
         return pair.published
     bases = [published_values().get((pair.experiment, arm)) for arm in pair.than]
-    if None in bases or not pair.column.unit.strip() == "points":
+    if None in bases or pair.column.unit.strip() != "points":
         return None
     error = 100 - float(np.mean([base for base in bases if base is not None]))
     return pair.published / error * (100 - measured.second)
@@ -226,7 +223,7 @@ def _adjusted(claims: Claims, raw: dict[str, float]) -> dict[str, float]:
         correct = holm if name else benjamini_hochberg
         gate = max((raw[text] for text in first if not math.isnan(raw[text])), default=0.0)
         adjusted |= {text: raw[text] for text in first}
-        adjusted |= {text: math.nan for text in rest}
+        adjusted |= dict.fromkeys(rest, math.nan)
         corrected = correct([raw[text] for text in made])
         adjusted |= {text: max(gate, p) for text, p in zip(made, corrected, strict=True)}
     return adjusted
@@ -292,23 +289,3 @@ def _direction(claim: Claim, tested: list[Tested]) -> str:
     if sides.count(1) >= min(claim.at_least, len(tested)):
         return FOR
     return AGAINST if sides.count(-1) > len(tested) - claim.at_least else MIXED
-
-
-def judge_cost(cost: Cost, benchmark: Path, level: float) -> tuple[Paired, str]:
-    """A claim about the benchmark: the rounds' ratios of its row, tested against its bound.
-
-    Not run: there is no benchmark, or one from before the rounds' ratios were kept. Raises
-    ResultError if the benchmark has no such row.
-    """
-    table = pd.read_csv(benchmark) if benchmark.exists() else pd.DataFrame()
-    if "ratios" not in table:
-        return paired([]), NOT_RUN
-    rows = table[[fnmatchcase(what, cost.row) for what in table["what"]]]
-    if len(rows) != 1:
-        raise ResultError(f"{benchmark} has no row {cost.row!r}: run `make benchmark` again")
-    ratios = [float(word) for word in str(rows["ratios"].iloc[0]).split()]
-    result = paired(ratios, level)
-    low, high = result.student_low, result.student_high  # rounds are as many as were planned
-    if math.isnan(low) or low <= cost.bound <= high:
-        return result, UNDECIDED
-    return result, SUPPORTED if result.mean < cost.bound else CONTRADICTED

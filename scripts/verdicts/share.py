@@ -16,7 +16,7 @@ from experiments.record.reader import Run, Runs
 from scripts.gather import Experiment, gather
 from scripts.tables.formats import MISSING, Table
 from scripts.titles import title
-from scripts.verdicts.claims import Pair
+from scripts.verdicts.claim import Pair
 from scripts.verdicts.compare import measure
 from scripts.verdicts.intervals import paired
 from scripts.verdicts.text import interval
@@ -105,14 +105,13 @@ def table(rows: list[dict[str, Any]], scale: str) -> tuple[Table, pd.DataFrame]:
         )
         share = MISSING if math.isnan(row["share"]) else f"{row['share']:.0f} %"
         base = f"{row['base']:.{digits}f}"
-        lines.append(
-            [title(row["experiment"]), row["statistic"], row["optimizer"], str(row["n"])]
-            + [base, mask, step, share, rest]
-        )
+        names = title(row["experiment"]), row["statistic"], row["optimizer"], str(row["n"])
+        lines.append([*names, base, mask, step, share, rest])
     notes = [
         "Smaller step: the base at p times the learning rate, which has LRD's mean step. Share: of "
-        "LRD's mean change, what the smaller step changes; a dash for fewer than three seeds, or where Student's interval of "
-        "LRD's change holds 0. In brackets: the interval that stays valid when seeds are added.",
+        "LRD's mean change, what the smaller step changes; a dash for fewer than three seeds, or "
+        "where Student's interval of LRD's change holds 0. In brackets: the interval that stays "
+        "valid when seeds are added.",
         "Seeds at which all three arms ran on processors of one type.",
     ]
     caption = f"How much of what LRD changes a smaller step changes too, scale {scale}."

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from scripts.tables.formats import MISSING, pipes
-from scripts.verdicts.claims import Claims, Pair
+from scripts.verdicts.claim import Claims, Pair
 from scripts.verdicts.compare import image_interval
 from scripts.verdicts.intervals import Paired
 from scripts.verdicts.judge import (

@@ -5,8 +5,9 @@ import pytest
 
 from helpers.synthetic import ROOT
 from scripts.gather import ResultError
-from scripts.verdicts.claims import Cost, read_claims
-from scripts.verdicts.judge import judge_cost
+from scripts.verdicts.claim import Cost
+from scripts.verdicts.claims import read_claims
+from scripts.verdicts.cost import judge_cost
 
 
 @pytest.mark.parametrize(
