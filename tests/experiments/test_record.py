@@ -119,7 +119,8 @@ def test_a_run_leaves_its_record(make):
     status, folder = make("lrd.enabled=true", "lrd.p=0.3")
     assert status == "done"
     assert sorted(path.name for path in folder.iterdir()) == [
-        ".lock", "checkpoint.pt", "config.yaml", "metrics.csv", "run.json", "timing.csv",
+        ".lock", "checkpoint.pt", "config.yaml", "correct.bin", "metrics.csv", "run.json",
+        "timing.csv",
     ]  # fmt: skip
     table = rows(folder)
     assert list(table[0]) == [

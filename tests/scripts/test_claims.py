@@ -2,9 +2,9 @@
 
 import pytest
 
+from helpers.claims import HEAD, ONE
 from scripts.gather import published
 from scripts.verdicts.claims import ClaimError, read_claims
-from tests.scripts.test_verdicts import HEAD, ONE
 
 
 def read(folder, text):

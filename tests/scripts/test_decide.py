@@ -3,12 +3,12 @@
 import pytest
 
 from experiments.record.reader import read_runs
+from helpers.claims import HEAD, family
 from scripts import decide
 from scripts.verdicts.claims import read_claims
-from tests.scripts.test_verdicts import HEAD, family
 
 LARGE = """
-      Adam is above a coin: {pairs: [[adam, 5]]}"""
+      Adam is above a coin: {margin: 10, pairs: [[adam, 5]]}"""
 NONE = """
       LRD is above itself: {margin: 0, pairs: [[adam+lrd0.5, adam+lrd0.5]]}"""
 
