@@ -8,6 +8,7 @@ Each draws from a random stream of its own, so that turning one on changes nothi
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from inspect import signature
@@ -16,17 +17,19 @@ from typing import Any
 import torch
 from hydra.utils import get_method
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 import lrd
 from experiments import streams
 from experiments.configuration import Config, ConfigError
 
 NOISE_DECAY = 0.55  # γ of noisy gradient
+MASKS = ("element", "row", "tensor")  # of which each is updated, or not, as a whole
 
 
 @dataclass(frozen=True)
 class Method:
-    """One number of the configuration that arms differ by, and what it does.
+    """One value of the configuration that arms differ by, and what it does.
 
     gradients(gradients, value, seed, step) changes a list of gradients in place, before momentum
     and second moments see them. labels(labels (N,), value, classes, generator) returns an epoch's
@@ -37,7 +40,7 @@ class Method:
 
     key: str  # in the configuration, dotted
     suffix: str  # of the arm's name, before the number; the whole word of a switch
-    neutral: float | bool  # the value that turns it off
+    neutral: float | bool | str  # the value that turns it off
     valid: Callable[[Any], bool]
     expected: str  # what `valid` asks for, in words
     control: bool = False  # two controls in one arm would have no meaning
@@ -57,8 +60,10 @@ class Method:
         return node
 
     def word(self, value: Any) -> str:
-        """Its part of the arm's name: `sd0.9`, `rescale`."""
-        return self.suffix if isinstance(value, bool) else f"{self.suffix}{value:g}"
+        """Its part of the arm's name: `sd0.9`, `rescale`, `tensor`."""
+        if isinstance(value, bool):
+            return self.suffix
+        return f"{self.suffix}{value if isinstance(value, str) else format(value, 'g')}"
 
 
 def masked(config: Config) -> bool:
@@ -158,50 +163,11 @@ def drop_gradients(gradients: Iterable[Tensor], keep_prob: float, seed: int, ste
         gradient.mul_(lrd.keep_mask(gradient.shape, keep_prob, **where))
 
 
-class AuthorsRMSprop(torch.optim.Optimizer):
-    """RMSprop with learning rate dropout as the paper's authors released it.
-
-    V = α V + (1 − α) (G + λ W)², but W ← W − lr · D ∘ G / (√V + ε): the update is made of the raw
-    gradient, so weight decay λ reaches the second moment alone. Kept apart to be measured.
-    """
-
-    def __init__(
-        self,
-        params: Any,
-        lr: float,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        keep_prob: float,
-        seed: int,
-        compile: object = False,
-    ) -> None:
-        """`compile` is accepted as lrd's optimizers take it; there is no kernel."""
-        del compile
-        hyper = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, {**hyper, "keep_prob": keep_prob, "seed": seed})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        index = 0
-        for group in self.param_groups:
-            for W in group["params"]:
-                if W.grad is not None:
-                    self._update(W, group, index)
-                index += 1
-
-    def _update(self, W: Tensor, group: dict[str, Any], index: int) -> None:
-        state = self.state[W]
-        if not state:
-            state["step"], state["square_avg"] = torch.zeros(()), torch.zeros_like(W)
-        V, decayed = state["square_avg"], W.grad + group["weight_decay"] * W
-        V.mul_(group["alpha"]).addcmul_(decayed, decayed, value=1 - group["alpha"])
-        step = int(state["step"])
-        where = {"seed": group["seed"], "step": step, "index": index, "device": W.device}
-        D = lrd.keep_mask(W.shape, group["keep_prob"], **where)
-        W.addcdiv_(W.grad * D, V.sqrt() + group["eps"], value=-group["lr"])
-        state["step"] += 1
+def clip(gradients: list[Tensor], greatest: float, seed: int, step: int) -> None:
+    """Scale all gradients by one number, so that their norm is at most `greatest`."""
+    factor = (greatest / get_total_norm(gradients)).clamp(max=1)
+    for gradient in gradients:
+        gradient.mul_(factor)
 
 
 def is_number(value: Any) -> bool:
@@ -243,12 +209,16 @@ def _not_classification(config: Config) -> str:
 METHODS = (
     Method("lrd.p", "lrd", 1.0, _is_share, "a number in (0, 1], the share of updates kept"),
     Method(
+        "lrd.mask", "", "element", lambda mask: mask in MASKS, f"one of {', '.join(MASKS)}",
+        optimizer=lambda node, mask, _: {**node, "mask": mask},
+    ),
+    Method(
         "lrd.rescale", "rescale", False, _is_switch, "true or false", control=True,
         optimizer=lambda node, _, config: {**node, "lr": node["lr"] / config["lrd"]["p"]},
     ),
     Method(
         "lrd.authors", "authors", False, _is_switch, "true or false", control=True,
-        optimizer=lambda node, *_: {**node, "_target_": f"{__name__}.AuthorsRMSprop"},
+        optimizer=lambda node, *_: {**node, "_target_": "experiments.optimizers.AuthorsRMSprop"},
         obstacle=_not_rmsprop,
     ),
     Method(
@@ -273,6 +243,10 @@ METHODS = (
     Method(
         "regularizer.dropout_gradient", "dg", 1.0, _is_share,
         "a number in (0, 1], the share of gradients kept", gradients=drop_gradients,
+    ),
+    Method(
+        "regularizer.clip", "clip", math.inf, lambda norm: is_number(norm) and norm > 0,
+        "a positive number, the greatest norm of all gradients", gradients=clip,
     ),
     Method(
         "data.standardised", "standardised=false", True, _is_switch, "true or false",

@@ -132,7 +132,10 @@ def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
             f"{int(expected.sum())}: an arm without learning rate dropout moves all, one with it "
             "those of lrd.keep_mask, as lrd.LearningRateDropout around an optimizer does"
         )
-    return build(node, model.parameters())
+    groups = getattr(
+        model, "parameter_groups", model.parameters
+    )  # a net may have groups of its own
+    return build(node, groups())
 
 
 def wrapped(
@@ -144,13 +147,19 @@ def wrapped(
     )
 
 
+def measures_steps(config: Config) -> bool:
+    """Whether the task records the mean step, for which the base's own update must be seen."""
+    return "mean_step" in task_module(config["task"]).COLUMNS
+
+
 def _optimizer(config: Config) -> Config:
     """The optimizer's class and arguments, with those of the methods that change it."""
     settings = config["optimizer"]
     node = {key: value for key, value in settings.items() if key not in ("name", "base", "lrd")}
     if masked(config):
         mask = config["lrd"]
-        node |= settings.get("lrd") or {"_target_": f"{__name__}.wrapped", "base": settings["base"]}
+        own = None if measures_steps(config) else settings.get("lrd")
+        node |= own or {"_target_": f"{__name__}.wrapped", "base": settings["base"]}
         node |= {"keep_prob": mask["p"], "compile": mask["compile"]}
         node["seed"] = streams.derive(config["seed"], "mask")
     else:
