@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from inspect import signature
@@ -24,6 +25,7 @@ from experiments import streams
 from experiments.configuration import Config, ConfigError
 
 NOISE_DECAY = 0.55  # γ of noisy gradient
+STEP_OF = "step_of_"  # and a method of an arm's name: the base at that arm's mean step
 MASKS = ("element", "row", "tensor")  # of which each is updated, or not, as a whole
 
 
@@ -183,6 +185,11 @@ def _is_switch(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+def _is_choice(how: Any) -> bool:
+    """Whether it is a word that experiments/choice.py makes a learning rate of."""
+    return how in ("", "best") or bool(re.fullmatch(rf"{STEP_OF}\w[\w.]*", str(how)))
+
+
 def _lacks(group: str, argument: str, meaning: str) -> Callable[[Config], str]:
     """The obstacle of a method that needs an argument of the group's function."""
 
@@ -252,4 +259,5 @@ METHODS = (
         "data.standardised", "standardised=false", True, _is_switch, "true or false",
         obstacle=_lacks("data", "standardised", "cannot leave pixels in [0, 1], mnist can"),
     ),
+    Method("rate", "", "", _is_choice, f"best, or {STEP_OF} and a method of an arm's name"),
 )  # fmt: skip

@@ -20,6 +20,7 @@ COLUMNS = {
     "test_loss": Column("test loss (nats)", falls=True),
 }
 RESULT = "test_loss"
+CHOICE = "val_loss"  # learning rates are chosen by it
 
 
 def loss(model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
