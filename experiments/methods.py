@@ -23,10 +23,10 @@ from torch.nn.utils import get_total_norm
 import lrd
 from experiments import streams
 from experiments.configuration import Config, ConfigError
+from lrd.mask import MASKS
 
 NOISE_DECAY = 0.55  # γ of noisy gradient
 STEP_OF = "step_of_"  # and a method of an arm's name: the base at that arm's mean step
-MASKS = ("element", "row", "tensor")  # of which each is updated, or not, as a whole
 
 
 @dataclass(frozen=True)
@@ -190,6 +190,11 @@ def _is_choice(how: Any) -> bool:
     return how in ("", "best") or bool(re.fullmatch(rf"{STEP_OF}\w[\w.]*", str(how)))
 
 
+def _rescaled(node: Config, _: Any, config: Config) -> Config:
+    """Of the kernels by the rate, as the runs are recorded: `rescale` would show another."""
+    return node | ({"rescale": True} if "base" in node else {"lr": node["lr"] / config["lrd"]["p"]})
+
+
 def _lacks(group: str, argument: str, meaning: str) -> Callable[[Config], str]:
     """The obstacle of a method that needs an argument of the group's function."""
 
@@ -219,10 +224,8 @@ METHODS = (
         "lrd.mask", "", "element", lambda mask: mask in MASKS, f"one of {', '.join(MASKS)}",
         optimizer=lambda node, mask, _: {**node, "mask": mask},
     ),
-    Method(
-        "lrd.rescale", "rescale", False, _is_switch, "true or false", control=True,
-        optimizer=lambda node, _, config: {**node, "lr": node["lr"] / config["lrd"]["p"]},
-    ),
+    Method("lrd.rescale", "rescale", False, _is_switch, "true or false", control=True,
+           optimizer=_rescaled),
     Method(
         "lrd.authors", "authors", False, _is_switch, "true or false", control=True,
         optimizer=lambda node, *_: {**node, "_target_": "experiments.optimizers.AuthorsRMSprop"},

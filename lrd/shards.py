@@ -167,13 +167,15 @@ def local_mask(W: Tensor, part: Part | None, draw: Draw) -> Tensor:
 
 def _scattered_mask(part: Part, draw: Draw, device: torch.device) -> Tensor:
     """The flat mask of a box whose elements are not all neighbours."""
-    mask = torch.empty(part.numel, dtype=torch.bool, device=device)
+    dtype = torch.int32 if draw.limit is None else torch.bool
+    mask = torch.empty(part.numel, dtype=dtype, device=device)
     step0, step1 = step_words(draw.step)
     chunk = _CHUNK if device.type == "cpu" else _CHUNK_ON_GPU
     for low in range(0, part.numel, chunk):
         high = min(low + chunk, part.numel)
-        element, piece = part.elements(low, high, device), mask[low:high]
-        for block in range(part.element(low) // BLOCK, part.element(high - 1) // BLOCK + 1):
+        element, piece = part.elements(low, high, device) // draw.unit, mask[low:high]
+        first, last = (part.element(end) // draw.unit for end in (low, high - 1))
+        for block in range(first // BLOCK, last // BLOCK + 1):
             word0, word1 = parameter_words(draw.seed, draw.index, block)
             within = (element - block * BLOCK).int()
             D = kept(within, word0 ^ step0, word1 ^ step1, draw.limit)

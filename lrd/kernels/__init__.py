@@ -63,8 +63,10 @@ def kernel_available(device: torch.device | str = "cpu") -> bool:
     return True
 
 
-def walk(W: Tensor, part: Part | None, required: bool) -> list[Span] | None:
+def walk(W: Tensor, part: Part | None, required: bool, unit: int = 1) -> list[Span] | None:
     """How a kernel is to walk through weights on a CPU; None if that is left to the eager step.
+
+    `unit` elements share a draw.
 
     `required` asks for a kernel: CompilationError on a device for which there is none.
     """
@@ -75,5 +77,5 @@ def walk(W: Tensor, part: Part | None, required: bool) -> list[Span] | None:
     if type(W) not in _TYPES or W.dtype not in _DTYPES:
         return None  # a subclass may keep its elements anywhere
     if part is None and W.is_contiguous():
-        return line(W.numel())
-    return spans(W.shape, W.stride(), part)
+        return line(W.numel(), unit)
+    return spans(W.shape, W.stride(), part, unit)

@@ -104,6 +104,7 @@ struct tensor {
     int64_t count;        /* elements */
     int64_t first;        /* index of the first in its block of the whole tensor */
     int64_t key0, key1, limit;
+    int64_t unit;    /* elements, one after the other in the whole tensor, that share a draw */
     int64_t scalars; /* place of its row among the scalars */
     int64_t layout;  /* place of its layout among the layouts */
     float *counter;  /* of updates; NULL where none are counted */
@@ -133,6 +134,7 @@ static inline int kept(uint32_t element, uint32_t key0, uint32_t key1, int32_t l
 }
 #endif
 
+/* `element` is the number of the first one's draw; a run that shares it has stride 0. */
 static void update_line(const struct tensor *tensor, const real *h, int64_t begin, int count,
                         uint32_t element, uint32_t stride)
 {
@@ -187,7 +189,17 @@ static void update(const struct job *job, const struct tensor *tensor, int64_t b
             element += line % layout->size_and_stride[2 * i] * layout->size_and_stride[2 * i + 1];
             line /= layout->size_and_stride[2 * i];
         }
-        update_line(tensor, h, begin, count, element, layout->stride);
+        int64_t stride = layout->stride, unit = tensor->unit;
+        if (unit > 1) {
+            if (stride % unit) { /* else the next element has another draw already */
+                int64_t shared = (unit - element % unit + stride - 1) / stride;
+                if (count > shared) count = shared;
+                stride = 0;
+            }
+            element /= unit;
+            stride /= unit;
+        }
+        update_line(tensor, h, begin, count, element, stride);
         begin += count;
     }
 }
