@@ -1,7 +1,7 @@
 """The learning rate at which arms are compared best against best.
 
-Runs of a grid of rates, at seeds below FRESH, choose by validation; `rate: best` takes the chosen
-one for a seed from FRESH on, so that no seed that has chosen is compared.
+Runs of a grid of rates, at seeds below FRESH, choose by validation; `best_rate: true` takes the
+chosen one for a seed from FRESH on, so that no seed that has chosen is compared.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import numpy as np
 
 from experiments.configuration import Config, ConfigError
 from experiments.identity import arm_name, reference
-from experiments.methods import STEP_OF
 from experiments.record.reader import Run, read_runs
 from experiments.record.schema import FINISHED
 from experiments.tasks import task_module
@@ -71,28 +70,30 @@ def stem(arm: str) -> str:
 
 
 def with_chosen_rate(config: Config) -> Config:
-    """The configuration with the learning rate that its `rate` asks for; itself if for none.
+    """Takes a configuration with best_rate=true, returns it with the learning rate that is chosen.
 
-    `best` is the best of the arm, `step_of_magma0.5` that at which the base's mean step is that of
-    +magma0.5 at its best rate. Raises NoChoice without runs to choose by, ConfigError for a seed
-    that is not fresh, another rate besides, and a task without CHOICE.
+    With `step_of` it is the rate at which the mean step is that of the arm of this name at its
+    own best rate. Raises NoChoice without runs to choose by, ConfigError for a seed that is not
+    fresh, another rate besides, and a task without CHOICE.
     """
-    how = config["rate"]
     if config["seed"] < FRESH:
         raise ConfigError(
-            f"seed must be at least {FRESH} with rate={how}, got {config['seed']}: those below "
+            f"seed must be at least {FRESH} with best_rate=true, got {config['seed']}: those below "
             "choose the rate, and are not to be compared"
         )
     if config["optimizer"]["lr"] != reference(config)["optimizer"]["lr"]:
-        raise ConfigError(f"rate={how} chooses optimizer.lr: leave one of them out")
+        raise ConfigError("best_rate=true chooses optimizer.lr: leave one of them out")
     column = getattr(task_module(config["task"]), "CHOICE", None)
     if column is None:
-        raise ConfigError(f"rate={how}: task {config['task']} has no CHOICE, a column to choose by")
-    arm = arm_name({**config, "rate": ""})
-    if how.startswith(STEP_OF):
-        arm = f"{arm}+{how.removeprefix(STEP_OF)}"
+        raise ConfigError(
+            f"best_rate=true: task {config['task']} has no CHOICE, the column to choose by"
+        )
+    arm = "+".join([arm_name({**config, "best_rate": False, "step_of": ""}), *_of(config)])
     place = {"scale": config["scale"], "experiment": config["experiment"]}
-    runs = read_runs(config["runs_dir"], **place, arm=f"{escape(arm)}*").runs
-    choice = choose(runs, arm, column)
-    rate = choice.rate * (choice.mean_step if how.startswith(STEP_OF) else 1)
+    choice = choose(read_runs(config["runs_dir"], **place, arm=f"{escape(arm)}*").runs, arm, column)
+    rate = choice.rate * (choice.mean_step if _of(config) else 1)
     return {**config, "optimizer": {**config["optimizer"], "lr": float(f"{rate:.4g}")}}
+
+
+def _of(config: Config) -> list[str]:
+    return [config["step_of"]] if config["step_of"] else []

@@ -115,7 +115,7 @@ def arm_name(config: Config) -> str:
     values = [(method, method.value(config), method.value(plain)) for method in declared(config)]
     words += [method.word(value) for method, value, usual in values if value != usual]
     named = _IN_NO_NAME | {method.key for method in declared(config)}
-    named |= {"optimizer.lr"} if config.get("rate") else set()  # which chooses it
+    named |= {"optimizer.lr"} if config.get("best_rate") else set()  # which chooses it
     before, after = hashed_part(plain), hashed_part(config)
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key) and key not in named and not key.startswith("lrd."):

@@ -26,7 +26,6 @@ from experiments.configuration import Config, ConfigError
 from lrd.mask import MASKS
 
 NOISE_DECAY = 0.55  # γ of noisy gradient
-STEP_OF = "step_of_"  # and a method of an arm's name: the base at that arm's mean step
 
 
 @dataclass(frozen=True)
@@ -185,9 +184,20 @@ def _is_switch(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def _is_choice(how: Any) -> bool:
-    """Whether it is a word that experiments/choice.py makes a learning rate of."""
-    return how in ("", "best") or bool(re.fullmatch(rf"{STEP_OF}\w[\w.]*", str(how)))
+def _ruled(rule: str, exempt: str = "", **arguments: Callable[[float], float]) -> Any:
+    """What builds an optimizer with a rule of lrd's, whose arguments are functions of the value."""
+
+    def optimizer(node: Config, value: Any, config: Config) -> Config:
+        given = {"_target_": f"lrd.{rule}"} | {name: of(value) for name, of in arguments.items()}
+        seed = streams.derive(config["seed"], "mask")
+        target = {"_target_": "experiments.setting.ruled", "exempt": exempt}
+        return target | {"base": node, "rule": given, "seed": seed}
+
+    return optimizer
+
+
+def _beside_lrd(config: Config) -> str:
+    return "it is instead of learning rate dropout: lrd.enabled=false" if masked(config) else ""
 
 
 def _rescaled(node: Config, _: Any, config: Config) -> Config:
@@ -237,6 +247,25 @@ METHODS = (
         optimizer=lambda node, scale, _: {**node, "lr": node["lr"] * scale},
     ),
     Method(
+        "update.magma", "magma", 0.0, lambda p: p == 0 or _is_share(p),
+        "a number in [0, 1], the share of tensors kept",
+        optimizer=_ruled("Magma", exempt="embedding", keep_prob=float), obstacle=_beside_lrd,
+    ),
+    Method(
+        "update.cautious", "cautious", False, _is_switch, "true or false",
+        optimizer=_ruled("Cautious"), obstacle=_beside_lrd,
+    ),
+    Method(
+        "update.cautious_decay", "cautious_decay", False, _is_switch, "true or false",
+        optimizer=_ruled("CautiousDecay"), obstacle=_beside_lrd,
+    ),
+    Method(
+        "update.noise", "noise", 0.0, lambda p: p == 0 or _is_share(p),
+        "a number in [0, 1], the p of the mask",
+        optimizer=_ruled("Noise", mean=float, std=lambda p: math.sqrt(p * (1 - p))),
+        obstacle=_beside_lrd,
+    ),
+    Method(
         "regularizer.p_sd", "sd", 1.0, _is_share, "a number in (0, 1], the share of units kept",
         net=lambda node, p_sd: {**node, "p_sd": p_sd},
         obstacle=_lacks("model", "p_sd", "has no standard dropout, resnet34 has"),
@@ -262,5 +291,10 @@ METHODS = (
         "data.standardised", "standardised=false", True, _is_switch, "true or false",
         obstacle=_lacks("data", "standardised", "cannot leave pixels in [0, 1], mnist can"),
     ),
-    Method("rate", "", "", _is_choice, f"best, or {STEP_OF} and a method of an arm's name"),
+    Method(
+        "step_of", "step_of_", "", lambda word: bool(re.fullmatch(r"(\w[\w.]*)?", str(word))),
+        "a method of an arm's name, as magma0.5", control=True,
+        obstacle=lambda config: "" if config["best_rate"] else "it needs best_rate=true",
+    ),
+    Method("best_rate", "best", False, _is_switch, "true or false"),
 )  # fmt: skip

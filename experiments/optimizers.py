@@ -71,7 +71,8 @@ class MuonAdamW(torch.optim.Optimizer):
         weight_decay: float = 0.1,
         betas: Sequence[float] = (0.9, 0.99),
     ) -> None:
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+        hyper = {"lr": lr, "weight_decay": weight_decay, "decoupled_weight_decay": True}
+        super().__init__(params, hyper)
         hidden, others = self._kinds()  # the parts complete these groups with their own defaults
         self._parts = [
             torch.optim.Muon(hidden, adjust_lr_fn="match_rms_adamw") if hidden else None,

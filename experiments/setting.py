@@ -124,8 +124,9 @@ def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
         build(node, [probe]).step()
     moved, expected = probe.detach() != 0, torch.ones(16, 16, dtype=torch.bool)
     if masked(config):
-        expected = lrd.keep_mask((16, 16), node["keep_prob"], seed=node["seed"], step=0, index=0)
-    if not torch.equal(moved, expected):
+        how = {"seed": node["seed"], "step": 0, "index": 0, "mask": config["lrd"]["mask"]}
+        expected = lrd.keep_mask((16, 16), node["keep_prob"], **how)
+    if "rule" not in node and not torch.equal(moved, expected):
         raise ConfigError(
             f"{node['_target_']} moved {int(moved.sum())} of 256 parameters in a first step, "
             f"where {'its mask keeps' if masked(config) else 'the base arm moves'} "
@@ -139,12 +140,28 @@ def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
 
 
 def wrapped(
-    params: Any, base: Config, keep_prob: float, seed: int, compile: bool | str, **hyper: Any
-) -> lrd.LearningRateDropout:
+    params: Any,
+    base: Config,
+    keep_prob: float,
+    seed: int,
+    compile: bool | str,
+    mask: str = "element",
+    rescale: bool = False,
+    **hyper: Any,
+) -> lrd.MaskedUpdate:
     """Learning rate dropout around the optimizer of a file that has no `lrd:` of its own."""
-    return lrd.LearningRateDropout(
-        build({**base, **hyper}, params), keep_prob, seed, compile=compile
+    rule = lrd.Bernoulli(keep_prob, mask, rescale)
+    return lrd.MaskedUpdate(build({**base, **hyper}, params), rule, seed, compile=compile)
+
+
+def ruled(params: Any, base: Config, rule: Config, seed: int, exempt: str = "") -> lrd.MaskedUpdate:
+    """The optimizer `base` with a rule of the family, eagerly; `exempt` names groups without it."""
+    groups = (
+        [{**each, "masked": False} if exempt in each else each for each in params]
+        if exempt
+        else params
     )
+    return lrd.MaskedUpdate(build(base, groups), build(rule), seed, compile=False)
 
 
 def measures_steps(config: Config) -> bool:

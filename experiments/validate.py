@@ -27,7 +27,7 @@ def resolve(config: Config) -> Config:
 
     Raises NoChoice where there are no runs to choose the rate by.
     """
-    if config.get("rate"):
+    if config.get("best_rate"):
         check(config)
         config = with_chosen_rate(config)
     mask = config.get("lrd")

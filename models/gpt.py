@@ -64,7 +64,7 @@ class GPT(nn.Module):
         norms = [weight for weight in self.parameters() if weight.ndim == 1]
         return [
             {"params": hidden, "hidden": True},
-            {"params": [self.tokens.weight, self.places.weight]},
+            {"params": [self.tokens.weight, self.places.weight], "embedding": True},
             {"params": norms, "weight_decay": 0.0},
         ]
 

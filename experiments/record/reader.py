@@ -108,7 +108,8 @@ def read_runs(
 ) -> Runs:
     """Takes the root of run folders, returns those of a scale, each read and checked once.
 
-    `arm` is a pattern of names. In the order of experiment, arm and seed. A folder that is not a whole record is left out.
+    `arm` is a pattern of names. In the order of experiment, arm and seed. A folder that is not a
+    whole record is left out.
     """
     runs, left_out = [], []
     for path in (Path(runs_dir) / scale).glob(f"{experiment or '*'}/{arm}/seed*/run.json"):
