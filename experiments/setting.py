@@ -156,11 +156,11 @@ def wrapped(
 
 def ruled(params: Any, base: Config, rule: Config, seed: int, exempt: str = "") -> lrd.MaskedUpdate:
     """The optimizer `base` with a rule of the family, eagerly; `exempt` names groups without it."""
-    groups = (
-        [{**each, "masked": False} if exempt in each else each for each in params]
-        if exempt
-        else params
-    )
+
+    def group(each: Any) -> Any:
+        return {**each, "masked": False} if isinstance(each, dict) and exempt in each else each
+
+    groups = [group(each) for each in params]
     return lrd.MaskedUpdate(build(base, groups), build(rule), seed, compile=False)
 
 
