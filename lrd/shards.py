@@ -79,9 +79,18 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if _is_sharded(tensor) else tensor
 
 
-def local_gradient(param: Tensor) -> Tensor:
+def total(param: Tensor, sums: Tensor) -> Tensor:
+    """The sum, over the processes that hold parts of a parameter, of each one's `sums`."""
+    if not _is_sharded(param):
+        return sums
+    from torch.distributed.tensor import DTensor, Partial, Replicate
+
+    placements = [p if type(p) is Replicate else Partial() for p in param.placements]
+    return DTensor.from_local(sums, param.device_mesh, placements).full_tensor()
+
+
+def local_gradient(param: Tensor, grad: Tensor) -> Tensor:
     """The gradient of what this process holds of a parameter that is a DTensor."""
-    grad = param.grad
     if not _is_sharded(grad):
         raise RuntimeError(
             "the gradient of a parameter that is a DTensor must be one too, got a plain tensor of "

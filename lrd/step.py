@@ -53,7 +53,7 @@ def rows_of(
                 h = shared[step] = scalars(rule, group, int(step) + 1)
             W = param
             if part is not None:
-                W, grad = local(param), local_gradient(param)
+                W, grad = local(param), local_gradient(param, grad)
                 state = [local(tensor) for tensor in state]
             draw = Draw(limit, seed, place, int(step), unit_of(mask, param.shape))
             yield Row(W, grad, state, own["step"], rule, part, draw, h)

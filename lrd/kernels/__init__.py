@@ -44,8 +44,8 @@ def rule_kernel(rule: Rule, dtype: torch.dtype) -> Callable[..., Any]:
 
 @functools.cache
 def copy_kernel(name: str, dtype: torch.dtype) -> Callable[..., Any]:
-    """The kernel KEEP_COPY or PUT_BACK; CompilationError if it cannot be built."""
-    return kernel((name, _type(dtype)))
+    """The kernel `keep_copy` or of a formula's name; CompilationError if it cannot be built."""
+    return kernel((name.upper(), _type(dtype)))
 
 
 def _type(dtype: torch.dtype) -> str:
@@ -57,7 +57,7 @@ def kernel_available(device: torch.device | str = "cpu") -> bool:
     if torch.device(device).type != "cpu":
         return False
     try:
-        copy_kernel("PUT_BACK", torch.float32)
+        copy_kernel("put_back", torch.float32)
     except CompilationError:
         return False
     return True
