@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,6 +17,7 @@ from scripts.gather import Experiment, conditions
 from scripts.rates import WITHIN, curve
 
 _SHOWN = 0.4  # nats above the best, that a panel shows
+_MARKERS = "os^Dv<P>"
 _BY = {"rate": "learning rate", "step": "mean step: rate × |applied update| / |base update|"}
 
 
@@ -26,37 +29,45 @@ def rate_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
     figure, grid = panels(len(item.optimizers), 2, 2.1 * len(item.optimizers) + 1.6, sharey="row")
     for row, optimizer in zip(grid, item.optimizers, strict=True):
         curves = [curve(item, experiment, optimizer + suffix) for suffix in item.methods.values()]
-        losses = pd.concat(curves)["validation"]
-        losses = losses[np.isfinite(losses)]
-        for axes, by in zip(row, _BY, strict=True):
+        means = pd.concat([runs.groupby("rate")["validation"].mean() for runs in curves])
+        seeds = sorted({int(seed) for runs in curves for seed in runs["seed"]})
+        count = f"n = {len(seeds)}" if seeds else "not run"
+        for axes, (by, label) in zip(row, _BY.items(), strict=True):
             for number, runs in enumerate(curves):
-                _draw(axes, runs, by, line(number))
-            axes.set_xscale("log", base=2)
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
-            axes.xaxis.set_minor_locator(NullLocator())
-            axes.grid(color="0.9", linewidth=0.5)
-            if len(losses):
-                best = losses.min()
-                axes.axhspan(best, best + WITHIN, color="0.93", zorder=0)
-                axes.set_ylim(best - 0.02, best + _SHOWN)
-        row[0].set_xticks(item.rates)
+                _draw(axes, runs, by, _style(number))
+            _scale(axes, item.rates, means[np.isfinite(means)].min())
+            axes.set_title(f"{OPTIMIZERS[optimizer]}, by {label.partition(':')[0]}, {count}")
+            axes.set_xlabel(label if row is grid[-1] else "")
         row[0].set_ylabel("validation loss (nats)")
-        seeds = sorted({seed for runs in curves for seed in runs["seed"]})
-        row[0].set_title(f"{OPTIMIZERS[optimizer]}, n = {len(seeds)}" if seeds else "not run")
-    for axes, label in zip(grid[-1], _BY.values(), strict=True):
-        axes.set_xlabel(label)
     handles = [
-        Line2D([], [], label=method, marker="o", markersize=3, **line(number))
-        for number, method in enumerate(item.methods)
+        Line2D([], [], label=method, **_style(number)) for number, method in enumerate(item.methods)
     ]
     legend(figure, handles, 4, handlelength=4)
     text = (
         f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "
-        f"seed; grey: within {WITHIN:g} of the base's best arm. Losses more than {_SHOWN:g} above "
-        f"it, and runs that diverged, are not shown. {conditions(experiment)}."
+        f"seed; grey: within {WITHIN:g} of the base's best. Losses more than {_SHOWN:g} above it, "
+        f"and runs that diverged, are not shown. {conditions(experiment)}."
     )
     caption(figure, text)
     return figure
+
+
+def _style(number: int) -> dict:
+    return {**line(number), "marker": _MARKERS[number % len(_MARKERS)], "markersize": 3.5}
+
+
+def _scale(axes: Axes, rates: Sequence[float], best: float) -> None:
+    """Ticks at the rates and, as mean steps are smaller, below them; a grey band at the best."""
+    axes.set_xscale("log", base=2)
+    low = axes.get_xlim()[0]
+    ticks = [rates[0] / 4, rates[0] / 2, *rates]
+    axes.set_xticks([tick for tick in ticks if tick >= low], minor=False)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(color="0.9", linewidth=0.5)
+    if np.isfinite(best):
+        axes.axhspan(best, best + WITHIN, color="0.93", zorder=0)
+        axes.set_ylim(best - 0.05, best + _SHOWN)
 
 
 def _draw(axes: Axes, runs: pd.DataFrame, by: str, style: dict) -> None:
@@ -65,5 +76,5 @@ def _draw(axes: Axes, runs: pd.DataFrame, by: str, style: dict) -> None:
     if not len(of_rate):
         return
     x, y = of_rate[by].mean(), of_rate["validation"]
-    axes.plot(x, y.mean(), marker="o", markersize=2.5, **style)
+    axes.plot(x, y.mean(), **style)
     axes.fill_between(x, y.min(), y.max(), color=style["color"], alpha=0.15, lw=0)

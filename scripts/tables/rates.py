@@ -59,7 +59,8 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
     notes += [
         f"Rates: {', '.join(f'{rate:g}' for rate in item.rates)}; chosen by the mean validation "
         "loss over seeds, which are used for nothing else.",
-        "Mean step: the mean of |applied update| / |base update| at the chosen rate.",
+        "Mean step: the mean of |applied update| / |base update| at the chosen rate; noise steps "
+        "back as well, which counts as a step.",
         f"Octaves: how far the rates, or mean steps, reach around each seed's best at which its "
         f"validation loss is within {WITHIN:g} of it; ≥: as far as the grid.",
     ]
