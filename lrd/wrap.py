@@ -272,10 +272,8 @@ class MaskedUpdate(torch.optim.Optimizer):
             index += len(group["params"])
 
 
-for _name in (
-    *("keep_prob", "mask", "rescale", "hold", "mean", "std", "tau", "smoothing"),
-    *("mask_seed", "index_offset"),
-):
+_RULES = ("keep_prob", "mask", "rescale", "hold", "mean", "std", "tau", "smoothing")
+for _name in (*_RULES, "mask_seed", "index_offset"):
     setattr(MaskedUpdate, _name, kept_in_groups(_name))
 
 
