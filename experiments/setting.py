@@ -133,10 +133,8 @@ def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
             f"{int(expected.sum())}: an arm without learning rate dropout moves all, one with it "
             "those of lrd.keep_mask, as lrd.LearningRateDropout around an optimizer does"
         )
-    groups = getattr(
-        model, "parameter_groups", model.parameters
-    )  # a net may have groups of its own
-    return build(node, groups())
+    params = getattr(model, "parameter_groups", model.parameters)  # a net may have its own groups
+    return build(node, params())
 
 
 def wrapped(
