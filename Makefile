@@ -55,7 +55,7 @@ decide = $(RUN) scripts.decide --scale $(call quoted,SCALE) --hours $(call quote
 	reproduce-figure1 reproduce-figure2 reproduce-figure3 reproduce-figure4 \
 	reproduce-figure5 reproduce-figure6 reproduce-figure7 reproduce-figure8 reproduce-figure9 \
 	reproduce-figure10 reproduce-figure11 reproduce-figure12 reproduce-figure13 \
-	reproduce-controls reproduce-authors reproduce-settings \
+	reproduce-controls reproduce-authors reproduce-settings reproduce-family \
 	reproduce decide plan-decide report verify benchmark clean
 
 help:  ## Show this list
@@ -162,6 +162,9 @@ reproduce-authors: $(STAMP)  ## Not in the paper: RMSprop with LRD as the author
 
 reproduce-settings: $(STAMP)  ## Not in the paper: settings that it leaves open, on MNIST
 	$(call reproduce,settings)
+
+reproduce-family: $(STAMP)  ## Not in the paper: masked updates on a language model, by rate and best
+	$(call reproduce,family)
 
 reproduce: $(STAMP)  ## Everything at SCALE, and then the report
 	$(call reproduce,all)

@@ -19,7 +19,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from experiments.configuration import CONF, Config, ConfigError, flatten
-from experiments.methods import active, declared, masked
+from experiments.methods import declared, masked
 
 # The keys that change no number: paths, names, the machine, and how data is held in memory. The
 # optimizer's classes must be those of its file, and `methods` only names modules.
@@ -112,8 +112,10 @@ def arm_name(config: Config) -> str:
     plain = reference(config)
     _check_classes(config, plain)
     words = [config["optimizer"]["name"]]
-    words += [method.word(value) for method, value in active(config)]
+    values = [(method, method.value(config), method.value(plain)) for method in declared(config)]
+    words += [method.word(value) for method, value, usual in values if value != usual]
     named = _IN_NO_NAME | {method.key for method in declared(config)}
+    named |= {"optimizer.lr"} if config.get("best_rate") else set()  # which chooses it
     before, after = hashed_part(plain), hashed_part(config)
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key) and key not in named and not key.startswith("lrd."):

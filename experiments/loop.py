@@ -12,8 +12,9 @@ from torch import Tensor
 
 from experiments import processes, streams
 from experiments.configuration import Config
+from experiments.mean_step import MeanStep
 from experiments.methods import gradient_change, label_change
-from experiments.setting import Setting
+from experiments.setting import Setting, measures_steps
 
 Step = Callable[[Any, int, int], dict[str, Tensor]]
 Pause = Callable[..., None]
@@ -32,6 +33,7 @@ def make_step(config: Config, setting: Setting) -> Step:
     # torch's own for all devices takes a millisecond where there is no GPU
     seed = torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed
     change = gradient_change(config)
+    measured = MeanStep(optimizer) if measures_steps(config) else None
     if config["channels_last"]:
         model.register_forward_pre_hook(_channels_last)
     if config["compile_model"]:
@@ -51,6 +53,8 @@ def make_step(config: Config, setting: Setting) -> Step:
             change([p.grad for p in parameters if p.grad is not None], number)
         optimizer.step()
         schedule.step()
+        if measured is not None:
+            sums["mean_step"] = measured.ratio() * count
         return sums
 
     return step

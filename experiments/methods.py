@@ -8,6 +8,8 @@ Each draws from a random stream of its own, so that turning one on changes nothi
 from __future__ import annotations
 
 import importlib
+import math
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from inspect import signature
@@ -16,17 +18,19 @@ from typing import Any
 import torch
 from hydra.utils import get_method
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 import lrd
 from experiments import streams
 from experiments.configuration import Config, ConfigError
+from lrd.mask import MASKS
 
 NOISE_DECAY = 0.55  # γ of noisy gradient
 
 
 @dataclass(frozen=True)
 class Method:
-    """One number of the configuration that arms differ by, and what it does.
+    """One value of the configuration that arms differ by, and what it does.
 
     gradients(gradients, value, seed, step) changes a list of gradients in place, before momentum
     and second moments see them. labels(labels (N,), value, classes, generator) returns an epoch's
@@ -37,7 +41,7 @@ class Method:
 
     key: str  # in the configuration, dotted
     suffix: str  # of the arm's name, before the number; the whole word of a switch
-    neutral: float | bool  # the value that turns it off
+    neutral: float | bool | str  # the value that turns it off
     valid: Callable[[Any], bool]
     expected: str  # what `valid` asks for, in words
     control: bool = False  # two controls in one arm would have no meaning
@@ -57,8 +61,10 @@ class Method:
         return node
 
     def word(self, value: Any) -> str:
-        """Its part of the arm's name: `sd0.9`, `rescale`."""
-        return self.suffix if isinstance(value, bool) else f"{self.suffix}{value:g}"
+        """Its part of the arm's name: `sd0.9`, `rescale`, `tensor`."""
+        if isinstance(value, bool):
+            return self.suffix
+        return f"{self.suffix}{value if isinstance(value, str) else format(value, 'g')}"
 
 
 def masked(config: Config) -> bool:
@@ -158,50 +164,11 @@ def drop_gradients(gradients: Iterable[Tensor], keep_prob: float, seed: int, ste
         gradient.mul_(lrd.keep_mask(gradient.shape, keep_prob, **where))
 
 
-class AuthorsRMSprop(torch.optim.Optimizer):
-    """RMSprop with learning rate dropout as the paper's authors released it.
-
-    V = α V + (1 − α) (G + λ W)², but W ← W − lr · D ∘ G / (√V + ε): the update is made of the raw
-    gradient, so weight decay λ reaches the second moment alone. Kept apart to be measured.
-    """
-
-    def __init__(
-        self,
-        params: Any,
-        lr: float,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        *,
-        keep_prob: float,
-        seed: int,
-        compile: object = False,
-    ) -> None:
-        """`compile` is accepted as lrd's optimizers take it; there is no kernel."""
-        del compile
-        hyper = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, {**hyper, "keep_prob": keep_prob, "seed": seed})
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:
-        index = 0
-        for group in self.param_groups:
-            for W in group["params"]:
-                if W.grad is not None:
-                    self._update(W, group, index)
-                index += 1
-
-    def _update(self, W: Tensor, group: dict[str, Any], index: int) -> None:
-        state = self.state[W]
-        if not state:
-            state["step"], state["square_avg"] = torch.zeros(()), torch.zeros_like(W)
-        V, decayed = state["square_avg"], W.grad + group["weight_decay"] * W
-        V.mul_(group["alpha"]).addcmul_(decayed, decayed, value=1 - group["alpha"])
-        step = int(state["step"])
-        where = {"seed": group["seed"], "step": step, "index": index, "device": W.device}
-        D = lrd.keep_mask(W.shape, group["keep_prob"], **where)
-        W.addcdiv_(W.grad * D, V.sqrt() + group["eps"], value=-group["lr"])
-        state["step"] += 1
+def clip(gradients: list[Tensor], greatest: float, seed: int, step: int) -> None:
+    """Scale all gradients by one number, so that their norm is at most `greatest`."""
+    factor = (greatest / get_total_norm(gradients)).clamp(max=1)
+    for gradient in gradients:
+        gradient.mul_(factor)
 
 
 def is_number(value: Any) -> bool:
@@ -215,6 +182,27 @@ def _is_share(value: Any) -> bool:
 
 def _is_switch(value: Any) -> bool:
     return isinstance(value, bool)
+
+
+def _ruled(rule: str, exempt: str = "", **arguments: Callable[[float], float]) -> Any:
+    """What builds an optimizer with a rule of lrd's, whose arguments are functions of the value."""
+
+    def optimizer(node: Config, value: Any, config: Config) -> Config:
+        given = {"_target_": f"lrd.{rule}"} | {name: of(value) for name, of in arguments.items()}
+        seed = streams.derive(config["seed"], "mask")
+        target = {"_target_": "experiments.setting.ruled", "exempt": exempt}
+        return target | {"base": node, "rule": given, "seed": seed}
+
+    return optimizer
+
+
+def _beside_lrd(config: Config) -> str:
+    return "it is instead of learning rate dropout: lrd.enabled=false" if masked(config) else ""
+
+
+def _rescaled(node: Config, _: Any, config: Config) -> Config:
+    """Of the kernels by the rate, as the runs are recorded: `rescale` would show another."""
+    return node | ({"rescale": True} if "base" in node else {"lr": node["lr"] / config["lrd"]["p"]})
 
 
 def _lacks(group: str, argument: str, meaning: str) -> Callable[[Config], str]:
@@ -243,18 +231,39 @@ def _not_classification(config: Config) -> str:
 METHODS = (
     Method("lrd.p", "lrd", 1.0, _is_share, "a number in (0, 1], the share of updates kept"),
     Method(
-        "lrd.rescale", "rescale", False, _is_switch, "true or false", control=True,
-        optimizer=lambda node, _, config: {**node, "lr": node["lr"] / config["lrd"]["p"]},
+        "lrd.mask", "", "element", lambda mask: mask in MASKS, f"one of {', '.join(MASKS)}",
+        optimizer=lambda node, mask, _: {**node, "mask": mask},
     ),
+    Method("lrd.rescale", "rescale", False, _is_switch, "true or false", control=True,
+           optimizer=_rescaled),
     Method(
         "lrd.authors", "authors", False, _is_switch, "true or false", control=True,
-        optimizer=lambda node, *_: {**node, "_target_": f"{__name__}.AuthorsRMSprop"},
+        optimizer=lambda node, *_: {**node, "_target_": "experiments.optimizers.AuthorsRMSprop"},
         obstacle=_not_rmsprop,
     ),
     Method(
         "lr_scale", "lr", 1.0, lambda scale: is_number(scale) and scale > 0, "a positive number",
         control=True,
         optimizer=lambda node, scale, _: {**node, "lr": node["lr"] * scale},
+    ),
+    Method(
+        "update.magma", "magma", 0.0, lambda p: p == 0 or _is_share(p),
+        "a number in [0, 1], the share of tensors kept",
+        optimizer=_ruled("Magma", exempt="embedding", keep_prob=float), obstacle=_beside_lrd,
+    ),
+    Method(
+        "update.cautious", "cautious", False, _is_switch, "true or false",
+        optimizer=_ruled("Cautious"), obstacle=_beside_lrd,
+    ),
+    Method(
+        "update.cautious_decay", "cautious_decay", False, _is_switch, "true or false",
+        optimizer=_ruled("CautiousDecay"), obstacle=_beside_lrd,
+    ),
+    Method(
+        "update.noise", "noise", 0.0, lambda p: p == 0 or _is_share(p),
+        "a number in [0, 1], the p of the mask",
+        optimizer=_ruled("Noise", mean=float, std=lambda p: math.sqrt(p * (1 - p))),
+        obstacle=_beside_lrd,
     ),
     Method(
         "regularizer.p_sd", "sd", 1.0, _is_share, "a number in (0, 1], the share of units kept",
@@ -275,7 +284,17 @@ METHODS = (
         "a number in (0, 1], the share of gradients kept", gradients=drop_gradients,
     ),
     Method(
+        "regularizer.clip", "clip", math.inf, lambda norm: is_number(norm) and norm > 0,
+        "a positive number, the greatest norm of all gradients", gradients=clip,
+    ),
+    Method(
         "data.standardised", "standardised=false", True, _is_switch, "true or false",
         obstacle=_lacks("data", "standardised", "cannot leave pixels in [0, 1], mnist can"),
     ),
+    Method(
+        "step_of", "step_of_", "", lambda word: bool(re.fullmatch(r"(\w[\w.]*)?", str(word))),
+        "a method of an arm's name, as magma0.5", control=True,
+        obstacle=lambda config: "" if config["best_rate"] else "it needs best_rate=true",
+    ),
+    Method("best_rate", "best", False, _is_switch, "true or false"),
 )  # fmt: skip

@@ -124,24 +124,47 @@ def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
         build(node, [probe]).step()
     moved, expected = probe.detach() != 0, torch.ones(16, 16, dtype=torch.bool)
     if masked(config):
-        expected = lrd.keep_mask((16, 16), node["keep_prob"], seed=node["seed"], step=0, index=0)
-    if not torch.equal(moved, expected):
+        how = {"seed": node["seed"], "step": 0, "index": 0, "mask": config["lrd"]["mask"]}
+        expected = lrd.keep_mask((16, 16), node["keep_prob"], **how)
+    if "rule" not in node and not torch.equal(moved, expected):
         raise ConfigError(
             f"{node['_target_']} moved {int(moved.sum())} of 256 parameters in a first step, "
             f"where {'its mask keeps' if masked(config) else 'the base arm moves'} "
             f"{int(expected.sum())}: an arm without learning rate dropout moves all, one with it "
             "those of lrd.keep_mask, as lrd.LearningRateDropout around an optimizer does"
         )
-    return build(node, model.parameters())
+    params = getattr(model, "parameter_groups", model.parameters)  # a net may have its own groups
+    return build(node, params())
 
 
 def wrapped(
-    params: Any, base: Config, keep_prob: float, seed: int, compile: bool | str, **hyper: Any
-) -> lrd.LearningRateDropout:
+    params: Any,
+    base: Config,
+    keep_prob: float,
+    seed: int,
+    compile: bool | str,
+    mask: str = "element",
+    rescale: bool = False,
+    **hyper: Any,
+) -> lrd.MaskedUpdate:
     """Learning rate dropout around the optimizer of a file that has no `lrd:` of its own."""
-    return lrd.LearningRateDropout(
-        build({**base, **hyper}, params), keep_prob, seed, compile=compile
-    )
+    rule = lrd.Bernoulli(keep_prob, mask, rescale)
+    return lrd.MaskedUpdate(build({**base, **hyper}, params), rule, seed, compile=compile)
+
+
+def ruled(params: Any, base: Config, rule: Config, seed: int, exempt: str = "") -> lrd.MaskedUpdate:
+    """The optimizer `base` with a rule of the family, eagerly; `exempt` names groups without it."""
+
+    def group(each: Any) -> Any:
+        return {**each, "masked": False} if isinstance(each, dict) and exempt in each else each
+
+    groups = [group(each) for each in params]
+    return lrd.MaskedUpdate(build(base, groups), build(rule), seed, compile=False)
+
+
+def measures_steps(config: Config) -> bool:
+    """Whether the task records the mean step, for which the base's own update must be seen."""
+    return "mean_step" in task_module(config["task"]).COLUMNS
 
 
 def _optimizer(config: Config) -> Config:
@@ -150,7 +173,8 @@ def _optimizer(config: Config) -> Config:
     node = {key: value for key, value in settings.items() if key not in ("name", "base", "lrd")}
     if masked(config):
         mask = config["lrd"]
-        node |= settings.get("lrd") or {"_target_": f"{__name__}.wrapped", "base": settings["base"]}
+        own = None if measures_steps(config) else settings.get("lrd")
+        node |= own or {"_target_": f"{__name__}.wrapped", "base": settings["base"]}
         node |= {"keep_prob": mask["p"], "compile": mask["compile"]}
         node["seed"] = streams.derive(config["seed"], "mask")
     else:

@@ -9,6 +9,7 @@ import torch
 from hydra.utils import get_method
 
 import lrd
+from experiments.choice import with_chosen_rate
 from experiments.configuration import CONF, Config, ConfigError, flatten
 from experiments.identity import reference, run_folder
 from experiments.methods import active, declared, is_number, masked
@@ -22,7 +23,13 @@ _OPEN = ("data", "model", "optimizer", "schedule")  # groups whose keys a functi
 
 
 def resolve(config: Config) -> Config:
-    """The configuration with what `auto` means here, to be only read from now on."""
+    """The configuration with what `auto` and a chosen rate mean here, to be only read from now on.
+
+    Raises NoChoice where there are no runs to choose the rate by.
+    """
+    if config.get("best_rate"):
+        check(config)
+        config = with_chosen_rate(config)
     mask = config.get("lrd")
     if not isinstance(mask, dict) or mask.get("compile") != "auto":
         return config

@@ -8,70 +8,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from experiments.configuration import Config
 from experiments.record.faults import FINISHED
 from experiments.record.reader import Run
 from experiments.tasks import required_columns
+from scripts.item import KEEP_PROBS, OPTIMIZERS, RATES, TOY_RATES, Item, toy_arm
 from scripts.titles import title
-
-OPTIMIZERS = {
-    "sgdm": "SGDM",
-    "rmsprop": "RMSprop",
-    "adam": "Adam",
-    "amsgrad": "AMSGrad",
-    "radam": "RAdam",
-}
-TOY_RATES = (0.01, 0.05, 0.1)  # the first is the experiment's own
-KEEP_PROBS = (0.1, 0.3, 0.5, 0.7, 0.9, 1)  # p; at 1 it is the base optimizer
-
-
-@dataclass(frozen=True)
-class Item:
-    """A table with its figures: methods by optimizers, on some experiments."""
-
-    name: str  # of the table's files, of the sweep, and of `make reproduce-<name>`
-    heading: str  # of its section in the report
-    caption: str = ""  # of its table; {result} is the column that it shows. Empty: no table
-    experiments: tuple[str, ...] = ()
-    optimizers: tuple[str, ...] = ()
-    methods: dict[str, str] = field(default_factory=dict)  # label: suffix of the arm's name
-    figures: dict[str, str] = field(default_factory=dict)  # figure: the experiment that it shows
-    columns: tuple[str, ...] = ()  # of metrics.csv, that its curves show
-    optimizers_across: bool = False  # optimizers side by side and columns below one another
-    layout: str = "optimizers"  # or "metrics", "toy"; "drawing" has no runs
-    published: str | None = None  # the file of results/paper with numbers of some of its arms
-    in_report: bool = True
-
-    @property
-    def sweep(self) -> str:
-        """The sweep that makes its runs: `table1` also for `table1-digits`."""
-        return self.name.partition("-")[0]
-
-    def arms(self) -> list[str]:
-        """The names of all its arms."""
-        return [name + suffix for name in self.optimizers for suffix in self.methods.values()]
-
-    def of_experiment(self, experiment: str) -> Item:
-        """Takes an experiment, returns the item of that one alone.
-
-        An experiment that is not the item's has files of its own: `table1-digits`. So has the
-        figure of one that the item draws none of: `controls-mnist`.
-        """
-        figures = {name: of for name, of in self.figures.items() if of == experiment}
-        return replace(
-            self,
-            name=self.name if experiment in self.experiments else f"{self.name}-{experiment}",
-            experiments=(experiment,),
-            figures=figures or {f"{name}-{experiment}": experiment for name in [*self.figures][:1]},
-        )
-
-
-def toy_arm(rate: float, keep_prob: float) -> str:
-    """Takes a learning rate and p, returns the name of the toy's arm."""
-    mask = "" if keep_prob == 1 else f"+lrd{keep_prob:g}"
-    return f"adam{mask}" if rate == TOY_RATES[0] else f"adam{mask}+lr={rate:g}"
 
 
 def _drawing(name: str, heading: str) -> Item:
@@ -82,13 +26,25 @@ _LRD = {"base": "", "LRD": "+lrd0.5"}
 _ADAM_SGDM = ("adam", "sgdm")
 _ACCURACIES = ("train_accuracy", "test_accuracy")
 _LOSS_AND_ACCURACIES = ("train_loss", *_ACCURACIES)
+_BASES = ("rmsprop", "adamw")
+_FAMILY = {
+    "base": "",
+    "SkipUpdate, element": "+lrd0.5+rescale",
+    "SkipUpdate, row": "+lrd0.5+row+rescale",
+    "SkipUpdate, tensor": "+lrd0.5+tensor+rescale",
+    "Magma": "+magma0.5",
+    "Magma's scale alone": "+magma1",
+    "Cautious": "+cautious",
+    "noise": "+noise0.5",
+}
+_STEPS = {"Magma": "magma0.5", "Magma's scale": "magma1", "Cautious": "cautious"}
 _ROWS = (
     Item(
         name="table1",
         heading="Table 1 and Figures 5 to 7: learning rate dropout and five optimizers",
         caption="{result} without (base) and with learning rate dropout (LRD, p = 0.5)",
         experiments=("mnist", "cifar10", "cifar100"),
-        optimizers=tuple(OPTIMIZERS),
+        optimizers=("sgdm", "rmsprop", "adam", "amsgrad", "radam"),
         methods=_LRD,
         figures={"figure5": "mnist", "figure6": "cifar10", "figure7": "cifar100"},
         columns=_LOSS_AND_ACCURACIES,
@@ -229,6 +185,44 @@ _ROWS = (
         figures={"figure4": "toy", "figure4-basins": "toy"},
         layout="toy",
     ),
+    Item(
+        name="family_rates",
+        heading="Not in the paper: the family of masked updates, by learning rate",
+        caption="The family of masked updates on a small language model, by learning rate",
+        experiments=("language",),
+        optimizers=_BASES,
+        methods=_FAMILY,
+        rates=RATES,
+        seeds=(0, 1),
+        figures={"family_rates": "language"},
+        layout="rates",
+    ),
+    Item(
+        name="family_decay",
+        heading="Not in the paper: cautious weight decay, by learning rate",
+        caption="Weight decay only where it goes along with the update, by learning rate",
+        experiments=("language",),
+        optimizers=("adamw",),
+        methods={"base": "", "cautious decay": "+cautious_decay"},
+        rates=RATES,
+        seeds=(0, 1),
+        figures={"family_decay": "language"},
+        layout="rates",
+    ),
+    Item(
+        name="family_best",
+        heading="Not in the paper: the family of masked updates, each at its best rate",
+        caption="{result} of the family of masked updates, each at its best learning rate by "
+        "validation, with seeds that have chosen none; and of the base at the rate at which its "
+        "mean step is an arm's",
+        experiments=("language",),
+        optimizers=_BASES,
+        methods={
+            **{label: f"{suffix}+best" for label, suffix in _FAMILY.items()},
+            **{f"base, {name}'s step": f"+step_of_{word}+best" for name, word in _STEPS.items()},
+        },
+        seeds=tuple(range(10, 18)),
+    ),
     _drawing("figure1", "Figure 1: a saddle point, without and with learning rate dropout"),
     _drawing(
         "figure2",
@@ -248,6 +242,13 @@ _SHOWN = {
     for experiment in item.experiments
     for arm in item.arms()
 }
+
+
+def items_named(name: str) -> list[Item]:
+    """Takes the name of an item or figure, or the target of several, returns the items."""
+    if name in ITEMS or name in FIGURES:
+        return [ITEMS[name] if name in ITEMS else figure_item(name)]
+    return [item for item in ITEMS.values() if item.target == name]
 
 
 def figure_item(figure: str) -> Item:

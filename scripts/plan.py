@@ -26,6 +26,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from data.batches import DataError
+from experiments.choice import NoChoice
 from experiments.configuration import CONF, Config, ConfigError, flatten
 from experiments.identity import run_folder
 from experiments.loop import autocast
@@ -34,6 +35,7 @@ from experiments.record.reader import RecordError
 from experiments.record.writer import is_finished
 from experiments.setting import make_optimizer, prepare
 from experiments.validate import check, resolve
+from scripts.catalogue import ITEMS
 
 _NET = (
     "model.", "task", "data.", "batch_size", "precision", "channels_last", "threads",
@@ -111,7 +113,8 @@ def net_kind(config: Config) -> str:
 
 def optimizer_kind(config: Config) -> str:
     """Runs of one kind have the same optimizer's step."""
-    return f"{config['optimizer']['name']}{'+lrd' if masked(config) else ''}"
+    rules = "".join(f"+{key}" for key, on in config["update"].items() if on)
+    return f"{config['optimizer']['name']}{'+lrd' if masked(config) else ''}{rules}"
 
 
 def calibrate(configs: list[Config]) -> Cost:
@@ -185,12 +188,19 @@ def states(
     """
     try:
         words = [f"scale={scale}", f"seed={seeds}", *overrides]
-        configs = [resolve(config) for config in configurations(sweep, words)]
-        for config in configs:
-            check(config)
-        return [(config, is_finished(config)) for config in configs]
+        return [_state(config) for config in configurations(sweep, words)]
     except (HydraException, ConfigError, RecordError) as error:
         raise PlanError(str(error)) from error
+
+
+def _state(config: Config) -> tuple[Config, bool]:
+    """A run's configuration and whether it is done, which needs its rate to have been chosen."""
+    try:
+        resolved = resolve(config)
+    except NoChoice:
+        return config | {"lrd": config["lrd"] | {"compile": False}}, False
+    check(resolved)
+    return resolved, is_finished(resolved)
 
 
 def runs_of(
@@ -235,6 +245,12 @@ def summary(runs: list[Planned]) -> str:
     )
 
 
+def _sweeps(name: str, seeds: str) -> list[tuple[str, str]]:
+    """Takes a sweep or what stands for several, returns each with its seeds, its own if it has."""
+    items = [item for item in ITEMS.values() if name in (item.name, item.target)]
+    return [(item.sweep, item.own_seeds or seeds) for item in items] or [(name, seeds)]
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sweep", nargs="?", help="a file of conf/sweep")
@@ -254,7 +270,11 @@ def main(arguments: list[str] | None = None) -> None:
         print("The plan is left out: it would be this machine's CPU's, and there is a GPU.")
         return
     try:
-        runs = [*runs_of(options.sweep, options.scale, options.seeds, options.overrides)]
+        runs = [
+            run
+            for sweep, seeds in _sweeps(options.sweep, options.seeds)
+            for run in runs_of(sweep, options.scale, seeds, options.overrides)
+        ]
     except PlanError as error:
         sys.exit(f"error: {error}")
     print(*runs, summary(runs), sep="\n")

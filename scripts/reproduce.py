@@ -17,7 +17,7 @@ import sys
 import torch
 
 from experiments.configuration import CONF
-from scripts.catalogue import FIGURES, ITEMS, Item, figure_item
+from scripts.catalogue import FIGURES, ITEMS, Item, items_named
 from scripts.plan import PlanError, Planned, run_name, runs_of, states, summary
 
 DAY = 24  # hours
@@ -51,8 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     """The command line, refused with a word before anything is made."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = [name for name in dict.fromkeys([*ITEMS, *FIGURES]) if "-" not in name]
-    names.append("all")
+    names = dict.fromkeys([*ITEMS, *FIGURES, *(item.target for item in ITEMS.values()), "all"])
+    names = [name for name in names if "-" not in name]
     parser.add_argument("item", choices=names, metavar="item", help=", ".join(names))
     parser.add_argument("--scale", default="paper", choices=_names("scale"))
     parser.add_argument("--seeds", default="0,1,2", help="separated by commas")
@@ -75,14 +75,14 @@ def _names(group: str) -> list[str]:
 
 
 def _items(name: str, experiment: str | None) -> list[Item]:
-    """Takes the name of an item or figure, or `all`, returns the items of one experiment or all.
+    """Takes an item's, a figure's or a target's name, or `all`, returns items of an experiment.
 
     Of an experiment that an item does not have, only what compares optimizers can be made.
     """
     if name == "all":
         items = [item for item in ITEMS.values() if item.in_report and item.experiments]
     else:
-        items = [ITEMS[name] if name in ITEMS else figure_item(name)]
+        items = items_named(name)
     if experiment is None:
         return items
     able = [
@@ -107,7 +107,8 @@ def _require_less_than_a_day(items: list[Item], seeds: str) -> None:
     runs: dict[str, Planned] = {}
     for item in items:
         if item.experiments:
-            planned = runs_of(item.sweep, "paper", seeds, _narrowed(item), download=True)
+            how = item.own_seeds or seeds, _narrowed(item)
+            planned = runs_of(item.sweep, "paper", *how, download=True)
             runs |= {run.name: run for run in planned}
     print(*runs.values(), summary([*runs.values()]), sep="\n", flush=True)
     if sum(run.hours or 0.0 for run in runs.values()) > DAY:
@@ -124,14 +125,16 @@ def _make(item: Item, scale: str, options: argparse.Namespace) -> int:
     """Run an item's sweep, make its table and figures, and return the exit status."""
     if not item.experiments:
         return run_module("scripts.figures", *item.figures)
-    sweep = [f"+sweep={item.sweep}", *_narrowed(item), f"seed={options.seeds}", f"scale={scale}"]
+    seeds = item.own_seeds or options.seeds
+    sweep = [f"+sweep={item.sweep}", *_narrowed(item), f"seed={seeds}", f"scale={scale}"]
     sweep += launcher_words(options.launcher, options.jobs)
     swept = run_module("experiments.run", *sweep)
     how = ["--scale", scale]
     how += ["--experiment", *item.experiments] if _narrowed(item) else []
     made = run_module("scripts.tables", item.sweep, *how) if item.caption else 0
-    made = made or run_module("scripts.figures", item.sweep, *how)
-    if swept == 0 and (lacking := _lacking(item, scale, options.seeds)):
+    if item.figures:
+        made = made or run_module("scripts.figures", item.sweep, *how)
+    if swept == 0 and (lacking := _lacking(item, scale, seeds)):
         print(f"error: not made: {', '.join(lacking)}", file=sys.stderr)
         return 1
     return swept or made

@@ -103,13 +103,16 @@ def read_run(folder: Path) -> Run:
     return Run(folder, scale, experiment, arm, number, *parts)
 
 
-def read_runs(runs_dir: str | Path, *, scale: str, experiment: str | None = None) -> Runs:
+def read_runs(
+    runs_dir: str | Path, *, scale: str, experiment: str | None = None, arm: str = "*"
+) -> Runs:
     """Takes the root of run folders, returns those of a scale, each read and checked once.
 
-    In the order of experiment, arm and seed. A folder that is not a whole record is left out.
+    `arm` is a pattern of names. In the order of experiment, arm and seed. A folder that is not a
+    whole record is left out.
     """
     runs, left_out = [], []
-    for path in (Path(runs_dir) / scale).glob(f"{experiment or '*'}/*/seed*/run.json"):
+    for path in (Path(runs_dir) / scale).glob(f"{experiment or '*'}/{arm}/seed*/run.json"):
         folder = path.parent
         if not re.fullmatch("seed[0-9]+", folder.name):  # one that was put aside
             continue

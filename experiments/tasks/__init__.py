@@ -3,6 +3,7 @@
 A module declares
 COLUMNS  its columns by name, in the order of metrics.csv, after `epoch` and `lr`
 RESULT   the column whose last value is a run's result: tables show it
+CHOICE   the column by whose last value a learning rate is chosen (best_rate), if there is one
 """
 
 from __future__ import annotations

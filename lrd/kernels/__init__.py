@@ -44,8 +44,8 @@ def rule_kernel(rule: Rule, dtype: torch.dtype) -> Callable[..., Any]:
 
 @functools.cache
 def copy_kernel(name: str, dtype: torch.dtype) -> Callable[..., Any]:
-    """The kernel KEEP_COPY or PUT_BACK; CompilationError if it cannot be built."""
-    return kernel((name, _type(dtype)))
+    """The kernel `keep_copy` or of a formula's name; CompilationError if it cannot be built."""
+    return kernel((name.upper(), _type(dtype)))
 
 
 def _type(dtype: torch.dtype) -> str:
@@ -57,14 +57,16 @@ def kernel_available(device: torch.device | str = "cpu") -> bool:
     if torch.device(device).type != "cpu":
         return False
     try:
-        copy_kernel("PUT_BACK", torch.float32)
+        copy_kernel("put_back", torch.float32)
     except CompilationError:
         return False
     return True
 
 
-def walk(W: Tensor, part: Part | None, required: bool) -> list[Span] | None:
+def walk(W: Tensor, part: Part | None, required: bool, unit: int = 1) -> list[Span] | None:
     """How a kernel is to walk through weights on a CPU; None if that is left to the eager step.
+
+    `unit` elements share a draw.
 
     `required` asks for a kernel: CompilationError on a device for which there is none.
     """
@@ -75,5 +77,5 @@ def walk(W: Tensor, part: Part | None, required: bool) -> list[Span] | None:
     if type(W) not in _TYPES or W.dtype not in _DTYPES:
         return None  # a subclass may keep its elements anywhere
     if part is None and W.is_contiguous():
-        return line(W.numel())
-    return spans(W.shape, W.stride(), part)
+        return line(W.numel(), unit)
+    return spans(W.shape, W.stride(), part, unit)

@@ -38,7 +38,7 @@ def missing(results: Results, whole: str) -> str:
 def command(item: Item, experiment: str, scale: str) -> str:
     """The make target that runs what an item lacks."""
     narrowed = f" EXPERIMENT={experiment}" if len(ITEMS[item.sweep].experiments) > 1 else ""
-    return f"make reproduce-{item.sweep} SCALE={scale}{narrowed} LAUNCHER=joblib"
+    return f"make reproduce-{item.target} SCALE={scale}{narrowed} LAUNCHER=joblib"
 
 
 def command_of(claim: Claim, scale: str) -> str:
@@ -61,7 +61,7 @@ def own_words(claim: Claim) -> list[str]:
 
 def _rows(item: Item, experiment: str, results: Results, whole: str) -> Iterator[list[str]]:
     """An item's rows, the `whole` scale last."""
-    wanted = [*product(item.arms(), SEEDS)]
+    wanted = [*product(item.arms(), item.seeds or SEEDS)]
     for scale in sorted({*results.runs, whole}, key=lambda scale: (scale == whole, scale)):
         runs = results.finished(scale) if scale in results.runs else []
         runs = [run for run in runs if run.experiment == experiment]
@@ -73,7 +73,7 @@ def _rows(item: Item, experiment: str, results: Results, whole: str) -> Iterator
                 scale,
                 f"{len(lacking)} of {len(wanted)}",
                 _arms(lacking),
-                _cost(runs, len(lacking), item.sweep),
+                _cost(runs, len(lacking), item.target),
                 f"`{command(item, experiment, scale)}`",
             ]
 
@@ -88,7 +88,7 @@ def _arms(lacking: Iterable[tuple[str, int]]) -> str:
     return ", ".join(words[:4]) + more
 
 
-def _cost(runs: list[Run], count: int, sweep: str) -> str:
+def _cost(runs: list[Run], count: int, target: str) -> str:
     if not runs:
-        return f"`make plan-{sweep}`"
+        return f"`make plan-{target}`"
     return f"{count * statistics.fmean(run.info['seconds'] for run in runs) / 3600:.1f} core-hours"

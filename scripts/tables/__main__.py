@@ -14,10 +14,10 @@ from experiments.record.atomic import WriteError
 from experiments.record.reader import Runs
 from scripts.catalogue import ITEMS, Item
 from scripts.gather import Experiment, ResultError, gather, read_item, require_runs
-from scripts.tables import metrics, optimizers, toy
+from scripts.tables import metrics, optimizers, rates, toy
 from scripts.tables.formats import Table, markdown, write_table
 
-LAYOUTS = {"optimizers": optimizers, "metrics": metrics, "toy": toy}
+LAYOUTS = {"optimizers": optimizers, "metrics": metrics, "rates": rates, "toy": toy}
 
 
 def table_of(item: Item, runs: Runs, scale: str) -> Table:

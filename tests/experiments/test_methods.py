@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import lrd
-from experiments import methods, streams
+from experiments import methods, optimizers, streams
 from experiments.loop import epoch_batches, make_step
 from experiments.schedule import factor_function, scheduler
 from experiments.setting import Setting, build, make_optimizer
@@ -154,7 +154,7 @@ def authors_step(W, G, V, D, lr=1e-3, alpha=0.99, eps=1e-8, decay=0.1):
 
 def test_the_authors_rmsprop_decays_its_second_moment_and_not_its_weights():
     parameter = torch.nn.Parameter(torch.randn(100, generator=generator(0)))
-    optimizer = methods.AuthorsRMSprop(
+    optimizer = optimizers.AuthorsRMSprop(
         [parameter], lr=1e-3, weight_decay=0.1, keep_prob=0.5, seed=7
     )
     W, V = parameter.detach().clone(), torch.zeros(100)
@@ -167,14 +167,14 @@ def test_the_authors_rmsprop_decays_its_second_moment_and_not_its_weights():
         torch.testing.assert_close(parameter.detach(), W)
     plain = torch.nn.Parameter(torch.ones(100))
     plain.grad = torch.zeros(100)
-    methods.AuthorsRMSprop([plain], lr=1e-3, weight_decay=0.1, keep_prob=1.0, seed=0).step()
+    optimizers.AuthorsRMSprop([plain], lr=1e-3, weight_decay=0.1, keep_prob=1.0, seed=0).step()
     assert torch.equal(plain.detach(), torch.ones(100))
 
 
 def test_the_authors_rmsprop_is_chosen_by_its_flag():
     words = ["optimizer=rmsprop", "lrd.enabled=true", "lrd.authors=true", "experiment=cifar10"]
     optimizer = make_optimizer(configure(*words, runs_dir="x"), torch.nn.Linear(2, 2))
-    assert type(optimizer) is methods.AuthorsRMSprop
+    assert type(optimizer) is optimizers.AuthorsRMSprop
     assert optimizer.param_groups[0]["weight_decay"] == 0.0005
 
 

@@ -14,7 +14,14 @@ from experiments.record.reader import read_runs
 from scripts.gather import Experiment, gather
 
 ROOT = Path(__file__).parents[2]
-RATES = {"sgdm": 0.1, "rmsprop": 0.001, "adam": 0.001, "amsgrad": 0.001, "radam": 0.03}
+RATES = {
+    "sgdm": 0.1,
+    "rmsprop": 0.001,
+    "adam": 0.001,
+    "amsgrad": 0.001,
+    "radam": 0.03,
+    "adamw": 0.001,
+}
 REGULARIZERS = {
     "sd": "p_sd", "ng": "noisy_gradient", "nl": "noisy_label", "dg": "dropout_gradient"
 }  # fmt: skip
@@ -31,9 +38,10 @@ def make_run(
     experiment: str = "mnist",
     status: str = "done",
     source: dict | None = None,
+    columns: dict[str, list[float]] | None = None,
     **changes,
 ) -> Path:
-    """Write a run folder as the runner does; losses fall as 1 / epoch."""
+    """Write a run folder as the runner does; losses fall as 1 / epoch, or columns are given."""
     optimizer, *methods = arm.split("+")
     config = deepcopy(
         reference({"experiment": experiment, "scale": scale, "optimizer": {"name": optimizer}})
@@ -46,8 +54,16 @@ def make_run(
             group = "data" if key == "standardised" else "optimizer"
             config[group][key] = yaml.safe_load(value)
             continue
-        kind, number = re.fullmatch(r"([a-z]+)([\d.]*)", method).groups()
-        if kind == "lrd":
+        kind, number = re.fullmatch(r"([a-z_]+)([\d.]*)", method).groups()
+        if kind == "step_of_magma":
+            config["step_of"] = method.removeprefix("step_of_")
+        elif kind in ("step_of_cautious", "best"):
+            config |= {"best_rate": True} if kind == "best" else {"step_of": "cautious"}
+        elif kind in ("row", "tensor"):
+            config["lrd"]["mask"] = kind
+        elif kind in config["update"]:
+            config["update"][kind] = float(number) if number else True
+        elif kind == "lrd":
             config["lrd"] |= {"enabled": True, "p": float(number)}
         elif kind in ("rescale", "authors"):
             config["lrd"][kind] = True
@@ -74,6 +90,8 @@ def make_run(
     metrics["train_accuracy"] = test_accuracy
     metrics["test_loss"] = metrics["train_loss"]
     metrics["test_accuracy"] = test_accuracy
+    if columns is not None:  # of a task that is no classification
+        metrics = metrics[["epoch", "lr"]].assign(**columns)
     folder = root / scale / experiment / arm / f"seed{seed}"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config | changes))

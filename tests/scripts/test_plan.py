@@ -5,6 +5,7 @@ import pytest
 from experiments.identity import run_folder
 from helpers.commands import ROOT, command, sweep_configurations
 from scripts import plan
+from scripts.catalogue import ITEMS
 
 
 def folders(configs):
@@ -47,6 +48,21 @@ def test_done_runs_take_no_time_and_nothing_is_written(make, tmp_path, capsys):
     assert lines[0].startswith("digits/adam/seed0: about ")
     assert lines[2].startswith("2 runs, 1 done.")
     assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+def test_several_sweeps_have_one_plan_each_with_its_own_seeds():
+    sweeps = plan._sweeps("family", "0,1,2")
+    assert [sweep for sweep, _ in sweeps] == ["family_rates", "family_decay", "family_best"]
+    assert [seeds.split(",")[0] for _, seeds in sweeps] == ["0", "0", "10"]
+    assert plan._sweeps("table1", "0,1,2") == [("table1", "0,1,2")]
+    assert plan._sweeps("own", "3") == [("own", "3")]  # a file of the user's, in no catalogue
+
+
+def test_runs_whose_rate_is_not_chosen_yet_are_planned(tmp_path):
+    states = plan.states("family_best", "smoke", "10,11", [f"runs_dir={tmp_path}"])
+    assert len(states) == 2 * len(ITEMS["family_best"].arms())
+    assert not any(done for _, done in states)
+    assert plan.run_name(states[0][0]) == "language/rmsprop+best/seed10"
 
 
 @pytest.mark.parametrize(("hours", "text"), [(0.0342, "0.034"), (7.94, "7.9"), (160.2, "160")])

@@ -62,6 +62,21 @@ def test_a_sweep_and_then_table_and_figures(run):
     )
 
 
+def test_the_family_is_its_rates_and_then_its_best_with_seeds_of_their_own(run):
+    status, commands = run("family", "--scale", "lite", "--seeds", "5")
+    sweeps = [command for command in commands if command.startswith("experiments.run")]
+    assert status == 0
+    assert [command.split()[1:3] for command in sweeps] == [
+        ["+sweep=family_rates", "seed=0,1"],
+        ["+sweep=family_decay", "seed=0,1"],
+        ["+sweep=family_best", "seed=10,11,12,13,14,15,16,17"],
+    ]
+    made = [command.split()[:2] for command in commands if command not in sweeps]
+    assert ["scripts.tables", "family_best"] in made
+    assert ["scripts.figures", "family_rates"] in made
+    assert ["scripts.figures", "family_best"] not in made  # it has none
+
+
 def test_defaults_are_the_papers_scale_and_three_seeds_one_by_one(run):
     _, commands = run("table2", "--yes")
     assert commands == [

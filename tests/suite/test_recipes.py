@@ -94,7 +94,7 @@ ARMS = {
     "A data set": ("fashion", ["adam", "adam+lrd0.5"]),
     "A net": ("digits_cnn", ["adam", "adam+lrd0.5"]),
     "A task": ("line", ["sgdm", "sgdm+lrd0.5", "adam", "adam+lrd0.5"]),
-    "A method": ("digits", ["sgdm", "sgdm+clip0.5"]),
+    "A method": ("digits", ["sgdm", "sgdm+clamp0.01"]),
     "A schedule": ("line", ["sgdm+schedule.every=2+schedule.name=halving.halving"]),
 }
 

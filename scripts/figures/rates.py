@@ -1,0 +1,80 @@
+"""Curves of loss by learning rate and by mean step, a row of panels for each base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, NullLocator
+
+from scripts.catalogue import OPTIMIZERS, Item
+from scripts.figures.style import caption, legend, line, panels
+from scripts.gather import Experiment, conditions
+from scripts.rates import WITHIN, curve
+
+_SHOWN = 0.4  # nats above the best, that a panel shows
+_MARKERS = "os^Dv<P>"
+_BY = {"rate": "learning rate", "step": "mean step: rate × |applied update| / |base update|"}
+
+
+def rate_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
+    """Takes an item with a grid of rates, returns its validation losses by rate and by mean step.
+
+    If only the step mattered, the curves of the right panels would lie on each other.
+    """
+    figure, grid = panels(len(item.optimizers), 2, 2.1 * len(item.optimizers) + 1.6, sharey="row")
+    for row, optimizer in zip(grid, item.optimizers, strict=True):
+        curves = [curve(item, experiment, optimizer + suffix) for suffix in item.methods.values()]
+        means = pd.concat([runs.groupby("rate")["validation"].mean() for runs in curves])
+        seeds = sorted({int(seed) for runs in curves for seed in runs["seed"]})
+        count = f"n = {len(seeds)}" if seeds else "not run"
+        for axes, (by, label) in zip(row, _BY.items(), strict=True):
+            for number, runs in enumerate(curves):
+                _draw(axes, runs, by, _style(number))
+            _scale(axes, item.rates, means[np.isfinite(means)].min())
+            axes.set_title(f"{OPTIMIZERS[optimizer]}, by {label.partition(':')[0]}, {count}")
+            axes.set_xlabel(label if row is grid[-1] else "")
+        row[0].set_ylabel("validation loss (nats)")
+    handles = [
+        Line2D([], [], label=method, **_style(number)) for number, method in enumerate(item.methods)
+    ]
+    legend(figure, handles, 4, handlelength=4)
+    text = (
+        f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "
+        f"seed; grey: within {WITHIN:g} of the base's best. Losses more than {_SHOWN:g} above it, "
+        f"and runs that diverged, are not shown. {conditions(experiment)}."
+    )
+    caption(figure, text)
+    return figure
+
+
+def _style(number: int) -> dict:
+    return {**line(number), "marker": _MARKERS[number % len(_MARKERS)], "markersize": 3.5}
+
+
+def _scale(axes: Axes, rates: Sequence[float], best: float) -> None:
+    """Ticks at the rates and, as mean steps are smaller, below them; a grey band at the best."""
+    axes.set_xscale("log", base=2)
+    low = axes.get_xlim()[0]
+    ticks = [rates[0] / 4, rates[0] / 2, *rates]
+    axes.set_xticks([tick for tick in ticks if tick >= low], minor=False)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.grid(color="0.9", linewidth=0.5)
+    if np.isfinite(best):
+        axes.axhspan(best, best + WITHIN, color="0.93", zorder=0)
+        axes.set_ylim(best - 0.05, best + _SHOWN)
+
+
+def _draw(axes: Axes, runs: pd.DataFrame, by: str, style: dict) -> None:
+    """An arm's mean over seeds, with a band from the least to the greatest."""
+    of_rate = runs[np.isfinite(runs["validation"])].groupby("rate")
+    if not len(of_rate):
+        return
+    x, y = of_rate[by].mean(), of_rate["validation"]
+    axes.plot(x, y.mean(), **style)
+    axes.fill_between(x, y.min(), y.max(), color=style["color"], alpha=0.15, lw=0)

@@ -1,0 +1,88 @@
+"""One item of the catalogue: a table with its figures, and the arms that they are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from itertools import product
+
+OPTIMIZERS = {
+    "sgdm": "SGDM",
+    "rmsprop": "RMSprop",
+    "adam": "Adam",
+    "amsgrad": "AMSGrad",
+    "radam": "RAdam",
+    "adamw": "AdamW",
+    "muon": "Muon",
+}
+TOY_RATES = (0.01, 0.05, 0.1)  # the first is the experiment's own
+RATES = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016)  # of the family's grid
+OWN_RATE = 0.001  # of its optimizers' files
+KEEP_PROBS = (0.1, 0.3, 0.5, 0.7, 0.9, 1)  # p; at 1 it is the base optimizer
+
+
+@dataclass(frozen=True)
+class Item:
+    """A table with its figures: methods by optimizers, on some experiments."""
+
+    name: str  # of the table's files, of the sweep, and of `make reproduce-<name>`
+    heading: str  # of its section in the report
+    caption: str = ""  # of its table; {result} is the column that it shows. Empty: no table
+    experiments: tuple[str, ...] = ()
+    optimizers: tuple[str, ...] = ()
+    methods: dict[str, str] = field(default_factory=dict)  # label: suffix of the arm's name
+    figures: dict[str, str] = field(default_factory=dict)  # figure: the experiment that it shows
+    columns: tuple[str, ...] = ()  # of metrics.csv, that its curves show
+    rates: tuple[float, ...] = ()  # at which each arm is run; empty: at the optimizer's own
+    seeds: tuple[int, ...] = ()  # its own, whatever Make's SEEDS are
+    optimizers_across: bool = False  # optimizers side by side and columns below one another
+    layout: str = "optimizers"  # or "metrics", "toy", "rates"; "drawing" has no runs
+    published: str | None = None  # the file of results/paper with numbers of some of its arms
+    in_report: bool = True
+
+    @property
+    def sweep(self) -> str:
+        """The sweep that makes its runs: `table1` also for `table1-digits`."""
+        return self.name.partition("-")[0]
+
+    @property
+    def target(self) -> str:
+        """What follows `make reproduce-` and `plan-`: `family` of all whose name begins so."""
+        return self.sweep.partition("_")[0]
+
+    @property
+    def own_seeds(self) -> str:
+        """Its seeds as a command line has them; "" if it has none of its own."""
+        return ",".join(map(str, self.seeds))
+
+    def arms(self) -> list[str]:
+        """The names of all its arms."""
+        return [
+            at_rate(name + suffix, rate)
+            for name, suffix in product(self.optimizers, self.methods.values())
+            for rate in self.rates or (OWN_RATE,)
+        ]
+
+    def of_experiment(self, experiment: str) -> Item:
+        """Takes an experiment, returns the item of that one alone.
+
+        An experiment that is not the item's has files of its own: `table1-digits`. So has the
+        figure of one that the item draws none of: `controls-mnist`.
+        """
+        figures = {name: of for name, of in self.figures.items() if of == experiment}
+        return replace(
+            self,
+            name=self.name if experiment in self.experiments else f"{self.name}-{experiment}",
+            experiments=(experiment,),
+            figures=figures or {f"{name}-{experiment}": experiment for name in [*self.figures][:1]},
+        )
+
+
+def at_rate(arm: str, rate: float) -> str:
+    """Takes an arm and a learning rate of the family's grid, returns the arm's name there."""
+    return arm if rate == OWN_RATE else f"{arm}+lr={rate:g}"
+
+
+def toy_arm(rate: float, keep_prob: float) -> str:
+    """Takes a learning rate and p, returns the name of the toy's arm."""
+    mask = "" if keep_prob == 1 else f"+lrd{keep_prob:g}"
+    return f"adam{mask}" if rate == TOY_RATES[0] else f"adam{mask}+lr={rate:g}"

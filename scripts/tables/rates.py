@@ -1,0 +1,76 @@
+"""Tables of arms by learning rate: the best rate, the mean step there, and how wide the best is."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from scripts.catalogue import OPTIMIZERS, Item
+from scripts.gather import Experiment, conditions
+from scripts.rates import WITHIN, chosen, curve, widths
+from scripts.tables.cells import mean_std, notes_on_runs, spread
+from scripts.tables.formats import MISSING, Table
+
+_BY = {"rate": "Octaves of rate", "step": "Octaves of mean step"}
+
+
+def frame(item: Item, experiments: list[Experiment], scale: str) -> pd.DataFrame:
+    """A row per optimizer, method and rate, with n = 0 where it was not run."""
+    (experiment,) = experiments
+    rows = []
+    for optimizer, (method, suffix) in product(item.optimizers, item.methods.items()):
+        arm = optimizer + suffix
+        runs, choice = curve(item, experiment, arm), chosen(experiment, arm)
+        names = {"scale": scale, "optimizer": optimizer, "method": method.lower(), "arm": arm}
+        wide = {f"octaves_by_{by}": mean_std(widths(runs, by)[0], "")["_mean"] for by in _BY}
+        for rate in item.rates:
+            of_rate = runs[runs["rate"] == rate]
+            row = {**names, "lr": rate, "n": len(of_rate), "mean_step": of_rate["ratio"].mean()}
+            row["chosen"] = choice is not None and choice.rate == rate
+            row["diverged"] = int(np.isinf(of_rate["validation"]).sum())
+            for name in ("validation", "test"):
+                done = of_rate[name][np.isfinite(of_rate[name])]
+                row |= mean_std(done.tolist(), name)
+            rows.append(row | wide)
+    return pd.DataFrame(rows)
+
+
+def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
+    """Of each arm the chosen rate, and there the mean step and the validation loss, as text."""
+    (experiment,) = experiments
+    rows, edges = [], []
+    for optimizer, (method, suffix) in product(item.optimizers, item.methods.items()):
+        runs = curve(item, experiment, optimizer + suffix)
+        choice = chosen(experiment, optimizer + suffix)
+        cells = [MISSING] * 3
+        if choice is not None:
+            best = runs[runs["rate"] == choice.rate]
+            losses = spread(best["validation"].tolist(), 3)
+            cells = [f"{choice.rate:g}", f"{choice.mean_step:.2f}", f"{losses} ({len(best)})"]
+            edges += [optimizer + suffix] if choice.at_edge else []
+        for by in _BY:
+            numbers, cut = widths(runs, by)
+            cells.append(f"{'≥ ' if cut else ''}{spread(numbers, 1)}")
+        group = OPTIMIZERS[optimizer] if suffix == next(iter(item.methods.values())) else ""
+        rows.append([group, method, *cells])
+    notes = [f"{conditions(experiment)}."] if experiment.runs else []
+    notes += [
+        f"Rates: {', '.join(f'{rate:g}' for rate in item.rates)}; chosen by the mean validation "
+        "loss over seeds, which are used for nothing else.",
+        "Mean step: the mean of |applied update| / |base update| at the chosen rate; noise steps "
+        "back as well, which counts as a step.",
+        f"Octaves: how far the rates, or mean steps, reach around each seed's best at which its "
+        f"validation loss is within {WITHIN:g} of it; ≥: as far as the grid.",
+    ]
+    if edges:
+        notes.append(f"The best rate is at the edge of the grid: {', '.join(edges)}.")
+    return Table(
+        item.name,
+        f"{item.caption}, scale {scale}: mean ± sample standard deviation over seeds (number of "
+        "seeds).",
+        ["Base", "Arm", "Best rate", "Mean step", "Validation loss", *_BY.values()],
+        rows,
+        [*notes, *notes_on_runs(item, experiments, scale)],
+    )

@@ -1,0 +1,167 @@
+"""Curves by rate and by mean step: how wide the best is, the table, the figure, the choice."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from experiments.choice import NoChoice, choose
+from experiments.record.reader import read_runs
+from helpers.synthetic import make_run, read_experiment
+from scripts.catalogue import ITEMS
+from scripts.figures.__main__ import make_figures
+from scripts.figures.rates import rate_curves
+from scripts.item import RATES, at_rate
+from scripts.rates import curve, octaves
+from scripts.tables import __main__ as tables
+from scripts.verdicts.claims import read_claims
+
+ITEM = ITEMS["family_rates"]
+BEST = 2  # the place of the best rate in most grids here
+
+
+def make_grid(root, arm, losses, seeds=(0, 1), ratio=1.0, rates=RATES, **more):
+    """Runs of an arm whose validation loss ends at `losses`, by rate; the test loss is 1 more."""
+    for rate, loss in zip(rates, losses, strict=True):
+        for seed in seeds:
+            add(root, at_rate(arm, rate), seed, loss + 0.01 * seed, ratio, **more)
+
+
+def add(root, arm, seed, loss, ratio=1.0, test=None, **more):
+    test = loss + 1 if test is None else test
+    columns = {"train_loss": [4, loss], "mean_step": [ratio, ratio]}
+    columns |= {"val_loss": [4, loss], "test_loss": [4, test]}
+    make_run(root, arm, seed, [0, 0], experiment="language", columns=columns, **more)
+
+
+@pytest.mark.parametrize(
+    ("losses", "width", "cut"),
+    [
+        ([2.0, 1.5, 1.0, 1.5, 2.0], 0.2, False),  # a tenth of an octave on each side
+        ([1.1, 1.05, 1.0, 1.025, 1.1], 1 + 1 + 1 / 3, False),
+        ([1.0, 1.0, 1.0, 1.0, 1.0], 4, True),
+        ([1.0, 1.02, 2.0, 1.0, 2.0], 1 + 0.05 / 1 - 0.02 * 0.05, None),
+        ([2.0, 1.0, 1.01, np.inf, np.inf], 1.05, None),  # what diverged is no part of it
+    ],
+)
+def test_octaves_reach_from_the_best_to_where_the_loss_has_risen(losses, width, cut):
+    found, at_edge = octaves([0.5, 1, 2, 4, 8], losses)
+    assert found == pytest.approx(width, abs=0.06)
+    if cut is not None:
+        assert at_edge is cut
+    shuffled = [4, 1, 3, 0, 2]
+    again = octaves([[0.5, 1, 2, 4, 8][k] for k in shuffled], [losses[k] for k in shuffled])
+    assert again[0] == pytest.approx(found)
+
+
+def test_validation_chooses_and_neither_test_nor_seeds_that_are_compared_do(tmp_path):
+    make_grid(tmp_path, "rmsprop", [2.0, 1.8, 1.6, 1.7, 1.9, 2.5])
+    for seed in (10, 11):  # would choose another rate, had they a say
+        add(tmp_path, "rmsprop+lr=0.016", seed, 0.1)
+    add(tmp_path, "rmsprop+best", 12, 0.01)
+    runs = read_runs(tmp_path, scale="paper").runs
+    assert choose(runs, "rmsprop", "val_loss")[:] == (0.002, 1.0, False)
+    assert choose([r for r in runs if r.seed > 9 or r.config["optimizer"]["lr"] > 0.001],
+                  "rmsprop", "val_loss").at_edge  # fmt: skip
+    with pytest.raises(NoChoice, match="all at the same seeds below 10"):
+        choose(
+            [r for r in runs if r.folder.parts[-2:] != ("rmsprop", "seed0")], "rmsprop", "val_loss"
+        )
+    with pytest.raises(NoChoice, match="finished are none"):
+        choose(runs, "adamw", "val_loss")
+
+
+def test_the_test_loss_does_not_choose(tmp_path):
+    make_grid(tmp_path, "rmsprop", [2.0, 1.8, 1.6, 1.7, 1.9, 2.5], test=3.0, seeds=(0,))
+    add(tmp_path, "rmsprop", 1, 1.8, test=0.1)
+    for rate in RATES:
+        if rate != 0.001:
+            add(tmp_path, f"rmsprop+lr={rate:g}", 1, 1.6 if rate == 0.002 else 2.2, test=3.0)
+    runs = read_runs(tmp_path, scale="paper").runs
+    assert choose(runs, "rmsprop", "val_loss").rate == 0.002
+    assert choose(runs, "rmsprop", "test_loss").rate == 0.001
+
+
+def test_a_rate_at_which_a_run_diverged_is_not_chosen(tmp_path):
+    make_grid(tmp_path, "rmsprop", [2.0, 1.8, 1.6], rates=RATES[:3], seeds=(0,))
+    make_grid(tmp_path, "rmsprop", [2.1, 1.9], rates=RATES[:2], seeds=(1,))
+    add(tmp_path, "rmsprop+lr=0.002", 1, np.nan, status="diverged")
+    assert choose(read_runs(tmp_path, scale="paper").runs, "rmsprop", "val_loss").rate == 0.001
+
+
+@pytest.fixture
+def grids(tmp_path):
+    make_grid(tmp_path, "rmsprop", [2.0, 1.8, 1.6, 1.7, 1.9, 2.5])
+    make_grid(tmp_path, "rmsprop+magma0.5", [2.2, 2.0, 1.8, 1.61, 1.6, 1.64], ratio=0.25)
+    make_grid(tmp_path, "adamw+lrd0.5+tensor+rescale", [2.2, 2.0, 1.8, 1.7, 1.6, 1.5])
+    add(tmp_path, "rmsprop+magma0.5+lr=0.008", 10, 0.5)  # a seed to compare with is not shown
+    return tmp_path
+
+
+def test_the_table_has_best_rate_mean_step_loss_and_widths(grids, tmp_path, capsys):
+    words = ["family_rates", "--runs-dir", str(grids), "--out", str(tmp_path / "tables")]
+    tables.main(words)
+    lines = capsys.readouterr().out.splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
+    rows = {(number < 10, row[1]): row[2:] for number, row in enumerate(rows)}  # RMSprop's or not
+    assert rows[True, "base"] == [
+        "0.002",
+        "1.00",
+        "1.605 ± 0.007 (2)",
+        "0.8 ± 0.0",
+        "0.8 ± 0.0",
+    ]
+    magma = rows[True, "Magma"]
+    assert magma[:3] == ["0.008", "0.25", "1.605 ± 0.007 (2)"]
+    assert magma[3] == magma[4] == "≥ 2.2 ± 0.0"
+    text = "\n".join(lines)
+    assert "at the edge of the grid: adamw+lrd0.5+tensor+rescale." in text
+    frame = pd.read_csv(tmp_path / "tables/paper/family_rates.csv").set_index(["arm", "lr"])
+    assert len(frame) == 2 * 8 * len(RATES)
+    best = frame.loc[("rmsprop+magma0.5", 0.008)]
+    assert (best["n"], best["mean_step"], best["chosen"]) == (2, 0.25, True)
+    assert best["test_mean"] == pytest.approx(2.605)
+    assert frame["chosen"].sum() == 3
+
+
+def test_the_figure_shows_each_arm_by_rate_and_by_mean_step(grids, tmp_path):
+    experiment = read_experiment(grids, "paper", "language", ITEM.arms())
+    figure = rate_curves(ITEM, experiment, "paper")
+    assert isinstance(figure, Figure)
+    by_rate, by_step = figure.axes[:2]
+    assert len(by_rate.lines) == len(by_step.lines) == 2
+    np.testing.assert_allclose(by_rate.lines[1].get_xdata(), RATES)
+    np.testing.assert_allclose(by_step.lines[1].get_xdata(), np.array(RATES) / 4)
+    np.testing.assert_allclose(by_rate.lines[0].get_ydata()[2], 1.605)
+    assert "by mean step" in by_step.get_title()
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == list(ITEM.methods)
+    written = make_figures("family_rates", grids, tmp_path / "out", "paper", None)
+    assert [path.name for path in written] == ["family_rates.png", "family_rates.pdf"]
+    assert all(path.stat().st_size > 1000 for path in written)
+
+
+def test_a_figure_of_few_or_diverged_runs_is_drawn_too(tmp_path):
+    add(tmp_path, "rmsprop", 0, np.nan, status="diverged")
+    experiment = read_experiment(tmp_path, "paper", "language", ITEM.arms())
+    figure = rate_curves(ITEM, experiment, "paper")
+    figure.canvas.draw()
+    assert np.isinf(curve(ITEM, experiment, "rmsprop")["validation"]).all()
+    assert not figure.axes[0].lines
+
+
+def test_best_against_best_has_a_table_with_the_bases_at_the_arms_steps(tmp_path, capsys):
+    for arm, loss in (("+best", 1.6), ("+magma0.5+best", 1.5), ("+step_of_magma0.5+best", 1.7)):
+        for seed in (10, 11):
+            add(tmp_path, f"rmsprop{arm}", seed, loss)
+    tables.main(["family_best", "--runs-dir", str(tmp_path), "--out", str(tmp_path / "tables")])
+    text = capsys.readouterr().out
+    for method, result in (("base", 2.6), ("Magma", 2.5), ("base, Magma's step", 2.7)):
+        assert f"| {method} | {result:.3f} ± 0.000 (2) | – |" in text
+
+
+def test_the_familys_claims_compare_arms_of_its_sweep_and_stand_for_every_base():
+    claims = [claim for claim in read_claims().claims if claim.experiment == "language"]
+    assert len(claims) == 12
+    arms = {arm for claim in claims for arm in claim.arms}
+    assert arms <= set(ITEMS["family_best"].arms())
+    assert all(arm.endswith("+best") for arm in arms)
