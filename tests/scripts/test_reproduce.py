@@ -22,7 +22,7 @@ def run(monkeypatch):
             commands.append(" ".join([module, *arguments]))
             return 3 if fails in commands[-1] else 0
 
-        monkeypatch.setattr(reproduce, "_run", note)
+        monkeypatch.setattr(reproduce, "run_module", note)
         monkeypatch.setattr(reproduce, "_lacking", lambda *_: [*lacking])
         with pytest.raises(SystemExit) as stop:
             reproduce.main([*words])
