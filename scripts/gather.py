@@ -159,6 +159,14 @@ def place_of(folder: Path) -> str:
     return "/".join(folder.parts[-3:])
 
 
+def left_out(experiment: Experiment) -> str:
+    """What a figure's caption says of the runs that it does not show; nothing if there are none."""
+    names = [place_of(run.folder) for run in experiment.left_out]
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    reasons = " (python -m scripts.verify says why)"
+    return f" Left out: {', '.join(names[:10])}{more}{reasons}." if names else ""
+
+
 def conditions(experiment: Experiment) -> str:
     """Net, epochs, seeds, data, device, threads and version of an experiment's finished runs."""
 
