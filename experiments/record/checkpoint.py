@@ -122,7 +122,7 @@ class Checkpoints:
         aside = self._lock.write_aside(CURRENT, content.getbuffer(), digest)
         if current.exists():
             os.replace(current, self._folder / PREVIOUS)
-        os.replace(aside, current)
+        self._lock.rename(aside, CURRENT)
 
     def _check_identity(self, path: Path, found: dict[str, Any]) -> None:
         differ = [
