@@ -147,6 +147,7 @@ def test_a_sweep_counts_what_another_process_makes_and_ends_with_1(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no signal stops a process here")
 def test_a_stopped_run_that_was_made_again_meanwhile_ends_with_a_word(tmp_path):
     """As when a laptop's lid was closed, and its run begun anew by another process."""
@@ -154,7 +155,7 @@ def test_a_stopped_run_that_was_made_again_meanwhile_ends_with_a_word(tmp_path):
     folder = run_folder(configure("epochs=300", runs_dir=tmp_path))
     first = start(*words)
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 250
         while not (folder / "metrics.csv").exists():
             assert first.poll() is None
             assert time.monotonic() < end
@@ -165,7 +166,7 @@ def test_a_stopped_run_that_was_made_again_meanwhile_ends_with_a_word(tmp_path):
         assert again.returncode == 0, again.stderr
         before = contents(folder)
         first.send_signal(signal.SIGCONT)
-        said, _ = first.communicate(timeout=120)
+        said, _ = first.communicate(timeout=250)
     finally:
         first.kill()
         first.wait(timeout=10)
