@@ -58,7 +58,12 @@ def hashed_part(config: Config) -> Config:
 
 def config_hash(config: Config) -> str:
     """Sixteen hex digits that are the same for configurations that give the same numbers."""
-    text = json.dumps(hashed_part(config), sort_keys=True)
+    return digest_of(hashed_part(config))
+
+
+def digest_of(hashed: Config) -> str:
+    """Takes the hashed part of a configuration, returns its hash."""
+    text = json.dumps(hashed, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

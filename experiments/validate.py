@@ -14,6 +14,7 @@ from experiments.configuration import CONF, Config, ConfigError, flatten
 from experiments.identity import reference, run_folder
 from experiments.methods import active, declared, is_number, masked
 from experiments.processes import together
+from experiments.record.schema import CONFIG, SWITCH, Field, count
 from experiments.schedule import factor_function
 from experiments.tasks import task_module
 from experiments.tracking import MODES
@@ -107,38 +108,28 @@ def _check_methods(config: Config, plain: Config) -> None:
 def _check_plain_values(config: Config) -> None:
     """Types and ranges of the keys that no function of a group takes."""
 
-    def integer(least: int) -> Any:
-        return lambda value: is_number(value) and isinstance(value, int) and value >= least
-
-    def positive(value: Any) -> bool:
-        return is_number(value) and value > 0
-
-    def switch(value: Any) -> bool:
-        return isinstance(value, bool)
-
+    positive = Field(lambda value: is_number(value) and value > 0, "a positive number")
+    subset = Field(lambda n: n is None or count(1).right(n), "null or a number")
     rules = {
-        "lrd.enabled": (switch, "true or false"),
-        "lrd.compile": (lambda c: isinstance(c, bool) or c == "auto", "true, false or auto"),
-        "epochs": (integer(1), "a positive integer"),
-        "batch_size": (integer(1), "a positive integer"),
-        "threads": (integer(1), "a positive integer"),
-        "seed": (integer(0), "an integer that is not negative"),
-        "optimizer.lr": (positive, "a positive number"),
-        "checkpoint_minutes": (positive, "a positive number"),
-        "clean_train": (
-            lambda n: integer(0)(n) and (n == 0 or config["task"] == "classification"),
+        **{key: CONFIG[key] for key in ("epochs", "batch_size", "seed", "lrd.enabled")},
+        "lrd.compile": Field(lambda c: isinstance(c, bool) or c == "auto", "true, false or auto"),
+        "threads": count(1),
+        "optimizer.lr": positive,
+        "checkpoint_minutes": positive,
+        "clean_train": Field(
+            lambda n: count(0).right(n) and (n == 0 or config["task"] == "classification"),
             "0, or a number of images where the task is classification",
         ),
-        "predictions": (integer(0), "a number of images"),
-        "wandb.mode": (lambda mode: mode in MODES, " or ".join(MODES)),
-        "precision": (lambda name: name in PRECISIONS, " or ".join(PRECISIONS)),
-        "channels_last": (switch, "true or false"),
-        "compile_model": (switch, "true or false"),
-        "data.subset": (lambda n: n is None or integer(1)(n), "null or a number"),
-        "data.test_subset": (lambda n: n is None or integer(1)(n), "null or a number"),
+        "predictions": count(0),
+        "wandb.mode": Field(lambda mode: mode in MODES, " or ".join(MODES)),
+        "precision": Field(lambda name: name in PRECISIONS, " or ".join(PRECISIONS)),
+        "channels_last": SWITCH,
+        "compile_model": SWITCH,
+        "data.subset": subset,
+        "data.test_subset": subset,
     }
     flat = flatten(config)
-    for key, (right, expected) in rules.items():
+    for key, (right, expected, _) in rules.items():
         if key in flat or not key.startswith("data."):
             _require(right(flat.get(key)), key, flat.get(key), expected)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from experiments.identity import hashed_part
 from experiments.record.faults import FINISHED
 from experiments.record.reader import LeftOut, Run, Runs, read_runs
 from experiments.tasks import Column, task_module
@@ -36,7 +34,11 @@ class Arm:
 
     def curves(self, column: str) -> pd.DataFrame:
         """A metric by epoch (rows) and seed (columns), of the runs that did not diverge."""
-        return pd.DataFrame({run.seed: run.metrics.set_index("epoch")[column] for run in self.done})
+        if not self.done:
+            return pd.DataFrame()
+        index = pd.Index(range(1, len(self.done[0].metrics) + 1), name="epoch")
+        numbers = [run.metrics[column].to_numpy() for run in self.done]
+        return pd.DataFrame(np.transpose(numbers), index, [run.seed for run in self.done])
 
     def divergence(self) -> str:
         """`diverged 1/3`, or nothing."""
@@ -102,63 +104,26 @@ def read_item(name: str, runs_dir: Path, scale: str, experiment: str | None) -> 
 
 
 def gather(runs: Runs, name: str, arms: Iterable[str]) -> Experiment:
-    """Takes the runs of a scale, returns the named arms of an experiment.
-
-    Runs that were made with other data than most of the experiment's are left out by name.
-    """
+    """Takes the runs of a scale, returns the named arms of an experiment."""
     wanted = set(arms)
     of_experiment = [run for run in runs.runs if run.experiment == name]
     finished = [run for run in of_experiment if run.status in FINISHED]
-    left_out = [*runs.left_out, *with_other_data(finished)]
-    odd = {run.folder for run in left_out}
     gathered: dict[str, Arm] = {}
     for run in finished:
-        if run.arm in wanted and run.folder not in odd:
+        if run.arm in wanted:
             arm = gathered.setdefault(run.arm, Arm())
             (arm.done if run.status == "done" else arm.diverged).append(run)
     return Experiment(
         name,
         gathered,
         [run for run in of_experiment if run.status not in FINISHED and run.arm in wanted],
-        [run for run in left_out if _is_of(run.folder, name, wanted)],
+        [run for run in runs.left_out if _is_of(run.folder, name, wanted)],
         own_arms(finished).get(name, []),
     )
 
 
 def _is_of(folder: Path, experiment: str, arms: set[str]) -> bool:
     return folder.parts[-3] == experiment and folder.parts[-2] in arms
-
-
-def with_other_data(runs: Iterable[Run]) -> Iterator[LeftOut]:
-    """Takes finished runs, yields those whose data or task are not those of most.
-
-    Runs of an experiment with the same data configuration are compared, by what run.json says of
-    their data, as far as it says it.
-    """
-    groups: dict[str, list[Run]] = defaultdict(list)
-    for run in runs:
-        keys = hashed_part(run.config).items()
-        data = [pair for pair in keys if pair[0].startswith("data.")]
-        groups[json.dumps([run.experiment, data])].append(run)
-    for group in groups.values():
-        counts: dict[str, Counter[str]] = defaultdict(Counter)
-        for run in group:
-            for key, value in _origin(run).items():
-                counts[key][value] += 1
-        usual = {key: values.most_common(1)[0][0] for key, values in counts.items()}
-        for run in group:
-            differ = [key for key, value in _origin(run).items() if value != usual[key]]
-            if differ:
-                yield LeftOut(
-                    run.folder,
-                    "made with other data than most of its experiment's runs "
-                    f"({', '.join(differ)} in run.json): make it again with theirs",
-                )
-
-
-def _origin(run: Run) -> dict[str, str]:
-    origin = {**run.info["data"], "task": run.config["task"]}
-    return {key: repr(value) for key, value in origin.items()}
 
 
 def of_one_seed(arms: dict[str, Arm]) -> dict[str, Run]:
@@ -192,6 +157,14 @@ def place(run: Run) -> str:
 def place_of(folder: Path) -> str:
     """A run folder's name in notes: `mnist/adam/seed1`."""
     return "/".join(folder.parts[-3:])
+
+
+def left_out(experiment: Experiment) -> str:
+    """What a figure's caption says of the runs that it does not show; nothing if there are none."""
+    names = [place_of(run.folder) for run in experiment.left_out]
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    reasons = " (python -m scripts.verify says why)"
+    return f" Left out: {', '.join(names[:10])}{more}{reasons}." if names else ""
 
 
 def conditions(experiment: Experiment) -> str:

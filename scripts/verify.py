@@ -12,10 +12,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from experiments.record.faults import FINISHED
 from experiments.record.reader import Runs, read_runs
 from scripts.catalogue import ITEMS, own_arms
-from scripts.gather import with_other_data
 
 _OUTSIDE = {
     (experiment, arm)
@@ -28,13 +26,10 @@ _OUTSIDE = {
 
 def report(scale: str, runs: Runs) -> int:
     """Print what is to be said of the runs of a scale; returns how many folders are left out."""
-    finished = [run for run in runs.runs if run.status in FINISHED]
-    left_out = [*runs.left_out, *with_other_data(finished)]
-    odd = {run.folder for run in left_out}
-    counts = Counter(run.status for run in runs.runs if run.folder not in odd)
-    counts["left out"] = len(left_out)
+    counts = Counter(run.status for run in runs.runs)
+    counts["left out"] = len(runs.left_out)
     words = [f"{count} {status}" for status, count in counts.items() if count]
-    for run in sorted(left_out):
+    for run in runs.left_out:
         print(f"{run.folder}: {run.reason}")
     print(f"{scale}: {', '.join(words) or 'no runs'}")
     outside = Counter(run.experiment for run in runs.runs if (run.experiment, run.arm) in _OUTSIDE)
@@ -42,7 +37,7 @@ def report(scale: str, runs: Runs) -> int:
         print(f"{scale}: outside the report, as the demo's: {count} of {experiment}")
     for experiment, arms in own_arms(runs.runs).items():
         print(f"{scale}: in no item of the paper: {', '.join(arms)} of {experiment}")
-    return len(left_out)
+    return len(runs.left_out)
 
 
 def main(arguments: list[str] | None = None) -> None:

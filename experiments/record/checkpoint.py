@@ -90,7 +90,8 @@ class Checkpoints:
                 continue
             self._check_identity(path, state["identity"])
             if "position" in state:  # or it is of a finished run, whose record was taken away
-                return state
+                _check_position(path, state["position"])
+                return {**state, "path": path}
         return None
 
     def restore(self) -> dict[str, Any] | None:
@@ -99,7 +100,10 @@ class Checkpoints:
         if state is None:
             return None
         for key, part in self._parts.items():
-            part.load_state_dict(state[key])
+            try:
+                part.load_state_dict(state[key])
+            except Exception as error:  # whatever its content makes of it
+                raise _wrong(state["path"], f"{key}: {error!r}") from error
         return state["position"]
 
     def keep_model(self) -> None:
@@ -118,7 +122,7 @@ class Checkpoints:
         aside = self._lock.write_aside(CURRENT, content.getbuffer(), digest)
         if current.exists():
             os.replace(current, self._folder / PREVIOUS)
-        os.replace(aside, current)
+        self._lock.rename(aside, CURRENT)
 
     def _check_identity(self, path: Path, found: dict[str, Any]) -> None:
         differ = [
@@ -139,4 +143,31 @@ def _read(path: Path) -> dict[str, Any] | None:
     state, digest = content[:-_DIGEST], content[-_DIGEST:]
     if hashlib.sha256(state).digest() != digest:
         return None
-    return torch.load(io.BytesIO(state), weights_only=True, map_location="cpu")
+    try:
+        content = torch.load(io.BytesIO(state), weights_only=True, map_location="cpu")
+    except Exception as error:  # of pickle, zip or torch
+        raise _wrong(path, repr(error)) from error
+    if not isinstance(content, dict) or not isinstance(content.get("identity"), dict):
+        raise _wrong(path, "it has no identity")
+    return content
+
+
+def _check_position(path: Path, position: Any) -> None:
+    """Whether rows, seconds and epoch of a checkpoint go together."""
+    lists = isinstance(position, dict) and all(
+        isinstance(position.get(key), list) for key in ("rows", "seconds", "processes")
+    )
+    if not lists or not {"epoch", "step", "epoch_seconds", "sums"} <= position.keys():
+        raise _wrong(path, "it has no position")
+    epochs = [row.get("epoch") if isinstance(row, dict) else None for row in position["rows"]]
+    whole = epochs == [*range(1, len(epochs) + 1)] and len(position["seconds"]) == len(epochs)
+    if not whole or position["epoch"] != len(epochs) + 1:
+        raise _wrong(path, f"it is in epoch {position['epoch']!r}, with rows of {epochs}")
+
+
+def _wrong(path: Path, reason: str) -> CheckpointError:
+    shown = " ".join(reason.split())[:300]
+    return CheckpointError(
+        f"{path} has the right checksum and is no checkpoint of this run ({shown}): delete its "
+        "folder to run it again"
+    )

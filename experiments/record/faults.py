@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import reprlib
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pandas.api.types import is_bool_dtype, is_numeric_dtype
+import pandas as pd
 
-from experiments.configuration import ConfigError
-from experiments.identity import arm_name, config_hash
+from experiments.configuration import Config, ConfigError
+from experiments.identity import arm_name, digest_of, hashed_part
 from experiments.methods import active
+from experiments.record.files import RecordError, read_table
 from experiments.record.schema import FINISHED
 from experiments.tasks import task_module
 
@@ -40,12 +42,7 @@ def faults(run: Run) -> list[str]:
     if run.info.get("digest") != record_digest(run.folder, run.info):
         return ["a file is not as the run left it (digest in run.json)"]
     try:
-        for method, value in active(run.config):
-            if not method.valid(value):
-                shown = reprlib.repr(value)
-                return [f"config.yaml: {method.key} must be {method.expected}, got {shown}"]
-        named = f"{run.config['scale']}/{run.config['experiment']}/{arm_name(run.config)}"
-        hashed = config_hash(run.config)
+        named, hashed = _identity(run.config)
     except ConfigError as error:
         return [str(error)]
     lines = []
@@ -54,7 +51,29 @@ def faults(run: Run) -> list[str]:
     folder = f"{run.scale}/{run.experiment}/{run.arm}"
     if not run.seed == run.config["seed"] == run.info["seed"] or folder != named:
         lines.append(f"config.yaml is of {named}/seed{run.config['seed']}, not of this folder")
-    return lines + _faults_of_metrics(run)
+    return lines + (_faults_of_metrics(run) or _faults_of_tables(run))
+
+
+_KNOWN: dict[str, tuple[str, Config]] = {}  # by configuration, whatever its seed
+
+
+def _identity(config: Config) -> tuple[str, str]:
+    """The <scale>/<experiment>/<arm> that a configuration is of, and its hash.
+
+    Raises ConfigError for one that no run has. Of runs that differ by the seed, it is quick.
+    """
+    form = json.dumps({**config, "seed": 0}, default=repr)
+    if form not in _KNOWN:
+        for method, value in active(config):
+            if not method.valid(value):
+                raise ConfigError(
+                    f"config.yaml: {method.key} must be {method.expected}, got "
+                    f"{reprlib.repr(value)}"
+                )
+        named = f"{config['scale']}/{config['experiment']}/{arm_name(config)}"
+        _KNOWN[form] = named, hashed_part(config)
+    named, hashed = _KNOWN[form]
+    return named, digest_of({**hashed, "seed": float(config["seed"])})
 
 
 def _faults_of_metrics(run: Run) -> list[str]:
@@ -65,20 +84,46 @@ def _faults_of_metrics(run: Run) -> list[str]:
         return [f"what task {run.config['task']!r} records is not known here: {error}"]
     shown = [name for name, column in columns.items() if name in metrics or not column.optional]
     expected = ["epoch", "lr", *shown]
-    if list(metrics.columns) != expected:
-        names = ", ".join(metrics.columns) or "none"
-        return [f"metrics.csv must have the columns {', '.join(expected)}, it has {names}"]
-    if not all(is_numeric_dtype(kind) and not is_bool_dtype(kind) for kind in metrics.dtypes):
-        return ["metrics.csv holds what is not a number"]
+    if lines := _faults_of_columns("metrics.csv", metrics, expected):
+        return lines
+    numbers = metrics.to_numpy(float)
     wanted = epochs if run.status == "done" else run.info.get("epochs")
-    if metrics["epoch"].tolist() != list(range(1, len(metrics) + 1)) or len(metrics) != wanted:
-        return [f"metrics.csv must have the epochs 1 … {wanted}, it has {len(metrics)} rows"]
-    whole = metrics if run.status == "done" else metrics.iloc[:-1]  # the last row diverged
-    lines = [
-        f"metrics.csv: {name} is not finite" for name in whole if not np.isfinite(whole[name]).all()
-    ]
-    for name in whole:
-        highest = columns[name].highest if name in columns else np.inf
-        if ((whole[name] < 0) | (whole[name] > highest)).any():
-            lines.append(f"metrics.csv: {name} is outside 0 … {highest}")
+    if numbers[:, 0].tolist() != list(range(1, len(numbers) + 1)) or len(numbers) != wanted:
+        return [f"metrics.csv must have the epochs 1 … {wanted}, it has {len(numbers)} rows"]
+    whole = numbers if run.status == "done" else numbers[:-1]  # the last row diverged
+    highest = [columns[name].highest if name in columns else np.inf for name in expected]
+    infinite = ~np.isfinite(whole).all(axis=0)
+    outside = ((whole < 0) | (whole > highest)).any(axis=0)
+    lines = [f"metrics.csv: {name} is not finite" for name in compress(expected, infinite)]
+    for name, most in compress(zip(expected, highest, strict=True), outside):
+        lines.append(f"metrics.csv: {name} is outside 0 … {most}")
     return lines
+
+
+def _faults_of_tables(run: Run) -> list[str]:
+    """Of timing.csv, and of the toy's paths.csv, which is drawn."""
+    try:
+        timing = read_table(run.folder / "timing.csv")
+        if lines := _faults_of_columns("timing.csv", timing, ["epoch", "seconds"]):
+            return lines
+        epochs, seconds = timing.to_numpy(float).T
+        if epochs.tolist() != list(range(1, len(run.metrics) + 1)):
+            return [f"timing.csv must have the epochs of metrics.csv, it has {len(epochs)} rows"]
+        if not (np.isfinite(seconds) & (seconds >= 0)).all():
+            return ["timing.csv: seconds must be finite, not negative"]
+        if run.config["task"] != "toy":
+            return []
+        paths = read_table(run.folder / "paths.csv")
+    except RecordError as error:
+        return [str(error)]
+    return _faults_of_columns("paths.csv", paths, ["start", "step", "x", "y", "f"])
+
+
+def _faults_of_columns(name: str, table: pd.DataFrame, expected: list[str]) -> list[str]:
+    """Of a table's columns: they must be those expected, of numbers."""
+    if list(table.columns) != expected:
+        names = ", ".join(map(str, table.columns)) or "none"
+        return [f"{name} must have the columns {', '.join(expected)}, it has {names}"]
+    if table.to_numpy().dtype.kind not in "iuf":
+        return [f"{name} holds what is not a number"]
+    return []

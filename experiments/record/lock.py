@@ -79,6 +79,14 @@ class Lock:
         self.check()
         return path
 
+    def rename(self, aside: Path, name: str) -> None:
+        """Give what was written aside its name. Raises RecordError if it was removed meanwhile."""
+        try:
+            os.replace(aside, self._folder / name)
+        except FileNotFoundError:
+            self.check()
+            raise
+
     def close(self) -> None:
         os.close(self._file)
 

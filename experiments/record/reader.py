@@ -4,60 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-import yaml
 
 from experiments.configuration import Config
-from experiments.identity import config_hash
+from experiments.identity import hashed_part
 from experiments.record.faults import faults
-from experiments.record.schema import check_config, check_info
-
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # tables read hundreds of files
-_LONGEST = 10_000  # letters of config.yaml; the loader's own recursion ends the process at 50,000
-
-
-class RecordError(RuntimeError):
-    """A run folder that cannot be read or must not be written to; the message says why."""
-
-
-def read_info(folder: Path) -> dict[str, Any]:
-    try:
-        info = json.loads((folder / "run.json").read_text())
-        check_info(info)
-    except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(folder / "run.json", error) from error
-    return info
-
-
-def read_config(folder: Path) -> Config:
-    try:
-        text = (folder / "config.yaml").read_text()
-        if len(text) > _LONGEST:
-            raise ValueError(f"it must have at most {_LONGEST} letters, it has {len(text)}")
-        config = yaml.load(text, Loader=_LOADER)
-        check_config(config)
-        config_hash(config)
-    except (OSError, ValueError, yaml.YAMLError, TypeError, ArithmeticError) as error:
-        raise _damaged(folder / "config.yaml", error) from error
-    return config
-
-
-def _read_metrics(folder: Path) -> pd.DataFrame:
-    try:
-        return pd.read_csv(folder / "metrics.csv")
-    except FileNotFoundError:
-        return pd.DataFrame()
-    except (ValueError, OSError) as error:
-        raise _damaged(folder / "metrics.csv", error) from error
-
-
-def _damaged(path: Path, error: Exception) -> RecordError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return RecordError(f"{path} is damaged ({reason}): delete its folder to run it again")
+from experiments.record.files import RecordError, read_config, read_info, read_table
+from experiments.record.schema import FINISHED
 
 
 @dataclass(frozen=True)
@@ -99,7 +58,7 @@ def read_run(folder: Path) -> Run:
     """
     scale, experiment, arm, seed = folder.parts[-4:]
     number = int(seed.removeprefix("seed"))
-    parts = read_config(folder), read_info(folder), _read_metrics(folder)
+    parts = read_config(folder), read_info(folder), read_table(folder / "metrics.csv")
     return Run(folder, scale, experiment, arm, number, *parts)
 
 
@@ -109,7 +68,8 @@ def read_runs(
     """Takes the root of run folders, returns those of a scale, each read and checked once.
 
     `arm` is a pattern of names. In the order of experiment, arm and seed. A folder that is not a
-    whole record is left out.
+    whole record is left out, and so is a run that was made with other data than most of its
+    experiment's.
     """
     runs, left_out = [], []
     for path in (Path(runs_dir) / scale).glob(f"{experiment or '*'}/{arm}/seed*/run.json"):
@@ -128,4 +88,40 @@ def read_runs(
             left_out.append(LeftOut(folder, "; ".join(lines)[:1000]))
         else:
             runs.append(run)
-    return Runs(sorted(runs, key=lambda run: (run.experiment, run.arm, run.seed)), sorted(left_out))
+    other_data = [*_with_other_data(run for run in runs if run.status in FINISHED)]
+    odd = {run.folder for run in other_data}
+    kept = [run for run in runs if run.folder not in odd]
+    order = sorted(kept, key=lambda run: (run.experiment, run.arm, run.seed))
+    return Runs(order, sorted([*left_out, *other_data]))
+
+
+def _with_other_data(runs: Iterable[Run]) -> Iterator[LeftOut]:
+    """Takes finished runs, yields those whose data or task are not those of most.
+
+    Runs of an experiment with the same data configuration are compared, by what run.json says of
+    their data, as far as it says it.
+    """
+    data_of: dict[tuple[str, str], str] = {}  # an arm's data are in its name
+    groups: dict[str, list[tuple[Run, dict[str, str]]]] = defaultdict(list)
+    for run in runs:
+        arm = run.experiment, run.arm
+        if arm not in data_of:
+            keys = hashed_part(run.config).items()
+            data_of[arm] = json.dumps([arm[0], [it for it in keys if it[0].startswith("data.")]])
+        origin = {**run.info["data"], "task": run.config["task"]}
+        origin = {key: repr(value) for key, value in origin.items()}
+        groups[data_of[arm]].append((run, origin))
+    for group in groups.values():
+        counts: dict[str, Counter[str]] = defaultdict(Counter)
+        for _, origin in group:
+            for key, value in origin.items():
+                counts[key][value] += 1
+        usual = {key: values.most_common(1)[0][0] for key, values in counts.items()}
+        for run, origin in group:
+            differ = [key for key, value in origin.items() if value != usual[key]]
+            if differ:
+                yield LeftOut(
+                    run.folder,
+                    "made with other data than most of its experiment's runs "
+                    f"({', '.join(differ)} in run.json): make it again with theirs",
+                )

@@ -8,21 +8,25 @@ import reprlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from experiments.methods import METHODS
+
 FINISHED = ("done", "diverged")
 STATUSES = (*FINISHED, "running", "failed")
 _MOST_VALUES, _DEEPEST = 10_000, 20  # of a file; aliases in YAML can stand for billions
 
 
-class _Field(NamedTuple):
+class Field(NamedTuple):
+    """What a value must be, as a function and in words; here and for experiments/validate.py."""
+
     right: Callable[[Any], bool]
     expected: str
     optional: bool = False
 
 
-def _count(least: int, optional: bool = False) -> _Field:
-    return _Field(
+def count(least: int, optional: bool = False) -> Field:
+    return Field(
         lambda value: type(value) is int and least <= value < 2**63,
-        f"an integer from {least} on",
+        "a positive integer" if least else "an integer that is not negative",
         optional,
     )
 
@@ -39,54 +43,54 @@ def _is_group(value: Any) -> bool:
     return isinstance(value, dict) and all(isinstance(key, str) for key in value)
 
 
-_TEXT = _Field(_text, "text of at most 1000 letters")
-_GROUP = _Field(_is_group, "a group of named values")
-_GROUP_OR_NONE = _Field(lambda value: value is None or _is_group(value), "a group or null", True)
-_SWITCH = _Field(lambda value: isinstance(value, bool), "true or false")
-_SECONDS = _Field(_amount, "a finite number of seconds, not negative")
+_TEXT = Field(_text, "text of at most 1000 letters")
+_GROUP = Field(_is_group, "a group of named values")
+_GROUP_OR_NONE = Field(lambda value: value is None or _is_group(value), "a group or null", True)
+SWITCH = Field(lambda value: isinstance(value, bool), "true or false")
+_SECONDS = Field(_amount, "a finite number of seconds, not negative")
 
 _INFO = {
-    "status": _Field(lambda value: value in STATUSES, f"one of {', '.join(STATUSES)}"),
-    "hash": _Field(
+    "status": Field(lambda value: value in STATUSES, f"one of {', '.join(STATUSES)}"),
+    "hash": Field(
         lambda value: isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{16}", value)),
         "sixteen hex digits",
     ),
     "arm": _TEXT._replace(optional=True),
-    "seed": _count(0),
-    "compile": _SWITCH._replace(optional=True),
-    "threads": _count(1),
+    "seed": count(0),
+    "compile": SWITCH._replace(optional=True),
+    "threads": count(1),
     "data": _GROUP,
     "data.name": _TEXT,
     "data.format": _TEXT,
-    "data.train": _count(0),
-    "data.test": _count(0),
-    "data.repaired": _Field(
+    "data.train": count(0),
+    "data.test": count(0),
+    "data.repaired": Field(
         lambda value: _is_group(value) and all(type(n) is int for n in value.values()),
         "a number for each kind of repair",
         optional=True,
     ),
     "device": _TEXT,
     "cpu": _TEXT,
-    "processes": _count(1, optional=True),
+    "processes": count(1, optional=True),
     "versions": _GROUP,
     "versions.torch": _TEXT,
     "versions.python": _TEXT._replace(optional=True),
-    "commit": _Field(lambda value: value is None or _text(value), "text or null", optional=True),
+    "commit": Field(lambda value: value is None or _text(value), "text or null", optional=True),
     "started": _TEXT._replace(optional=True),
     "checkpoint_seconds": _SECONDS._replace(optional=True),
 }
-_ONCE_FINISHED = {"seconds": _SECONDS, "digest": _TEXT, "epochs": _count(0, optional=True)}
-_CONFIG = {
+_ONCE_FINISHED = {"seconds": _SECONDS, "digest": _TEXT, "epochs": count(0, optional=True)}
+CONFIG = {
     "experiment": _TEXT,
     "scale": _TEXT,
     "task": _TEXT,
-    "epochs": _count(1),
-    "batch_size": _count(1),
-    "seed": _count(0),
+    "epochs": count(1),
+    "batch_size": count(1),
+    "seed": count(0),
     "lrd": _GROUP,
-    "lrd.enabled": _SWITCH,
-    "lrd.compile": _SWITCH,
-    "lrd.p": _Field(lambda p: _amount(p) and 0 < p <= 1, "a number in (0, 1]"),
+    "lrd.enabled": SWITCH,
+    "lrd.compile": SWITCH,
+    **{m.key: Field(m.valid, m.expected) for m in METHODS if m.key == "lrd.p"},
     "optimizer": _GROUP,
     "optimizer.name": _TEXT,
     "optimizer.base": _GROUP_OR_NONE,
@@ -100,7 +104,7 @@ _CONFIG = {
     "data.name": _TEXT._replace(optional=True),
     "data._target_": _TEXT._replace(optional=True),
 }
-_OF_TASK = {"toy": {"model.side": _count(1), "data.steps": _count(1)}}
+_OF_TASK = {"toy": {"model.side": count(1), "data.steps": count(1)}}
 
 
 def check_info(info: Any) -> None:
@@ -114,7 +118,7 @@ def check_info(info: Any) -> None:
 def check_config(config: Any) -> None:
     """Raise ValueError for the first field of config.yaml that is not as readers need it."""
     _check_size(config)
-    _check(config, _CONFIG)
+    _check(config, CONFIG)
     _check(config, _OF_TASK.get(config["task"], {}))
 
 
@@ -135,7 +139,7 @@ def _check_size(content: Any) -> None:
             )
 
 
-def _check(content: Any, fields: dict[str, _Field]) -> None:
+def _check(content: Any, fields: dict[str, Field]) -> None:
     if not _is_group(content):
         raise ValueError(f"it must be {_GROUP.expected}, got {reprlib.repr(content)}")
     for key, field in fields.items():

@@ -17,7 +17,6 @@ import csv
 import io
 import json
 import math
-import os
 import traceback
 from contextlib import suppress
 from typing import Any
@@ -158,7 +157,7 @@ class Record:
 
     def _write(self, name: str, content: bytes | memoryview) -> None:
         if self.lock is not None:
-            os.replace(self.lock.write_aside(name, content), self.folder / name)
+            self.lock.rename(self.lock.write_aside(name, content), name)
 
 
 @on_first

@@ -18,7 +18,7 @@ import torch
 from data.batches import DataError
 from data.mnist import mnist
 from experiments.record.machine import environment
-from scripts.benchmark import epoch, process, step
+from scripts.benchmark import epoch, process, records, step
 from scripts.benchmark.figure import draw
 from scripts.benchmark.measure import PARTS, Result
 
@@ -31,6 +31,7 @@ TITLES = {
     "memory": "Memory",
     "compile": "Compilation",
     "epoch": "Training",
+    "records": "Many run folders",
 }
 
 
@@ -43,6 +44,8 @@ def results_of(part: str, root: str, threads: int, rounds: int) -> Iterator[Resu
         yield from process.memory(threads)
     elif part == "compile":
         yield from process.compilation(threads, few)
+    elif part == "records":
+        yield from records.records()
     else:
         yield from epoch.epochs(root, threads, few)
         yield from epoch.resnet_steps(few)

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 from experiments.tasks import Column
 from scripts.catalogue import OPTIMIZERS, Item
 from scripts.figures.style import caption, draw_curve, legend, line, panels
-from scripts.gather import PAPER, Arm, Experiment, conditions
+from scripts.gather import PAPER, Arm, Experiment, conditions, left_out
 
 AUTHORS = {"color": "0.35", "linestyle": ":", "linewidth": 0.9}  # the curve that they released
 Arms = dict[str, dict[str, Arm]]  # by optimizer and method
@@ -56,6 +56,7 @@ def learning_curves(item: Item, experiment: Experiment, scale: str, released: bo
     text = (
         f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "
         f"seed. Accuracy axes leave out the steep start. {conditions(experiment)}."
+        f"{left_out(experiment)}"
     )
     caption(figure, text, "epoch")
     return figure

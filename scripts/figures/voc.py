@@ -9,7 +9,15 @@ from matplotlib.ticker import MaxNLocator
 from scripts.catalogue import OPTIMIZERS, Item
 from scripts.figures.pictures import draw_predictions, read_predictions
 from scripts.figures.style import caption, draw_curve, legend, line, panels
-from scripts.gather import Arm, Experiment, ResultError, conditions, of_one_seed, paper_values
+from scripts.gather import (
+    Arm,
+    Experiment,
+    ResultError,
+    conditions,
+    left_out,
+    of_one_seed,
+    paper_values,
+)
 
 
 class NoPictures(ResultError):
@@ -41,6 +49,7 @@ def learning_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
     text = (
         f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "
         f"seed. {'Dotted: published. ' if paper else ''}{conditions(experiment)}."
+        f"{left_out(experiment)}"
     )
     caption(figure, text, "epoch")
     return figure

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from experiments.record.faults import FINISHED
 from experiments.record.reader import LeftOut, Run, Runs, read_runs
 from scripts.catalogue import ITEMS, Item, own_items
-from scripts.gather import ResultError, with_other_data
+from scripts.gather import ResultError
 from scripts.verdicts.claim import Claims
 from scripts.verdicts.claims import read_claims
 from scripts.verdicts.judge import Verdict, judge
@@ -33,10 +33,7 @@ class Results(NamedTuple):
 
     def left_out(self) -> list[LeftOut]:
         """The folders that nothing is made from."""
-        folders = []
-        for scale, (_, unread) in self.runs.items():
-            folders += [*unread, *with_other_data(self.finished(scale))]
-        return sorted(folders)
+        return sorted(run for runs in self.runs.values() for run in runs.left_out)
 
     def scales_of(self, experiment: str, arms: Iterable[str]) -> list[str]:
         """The scales at which some arms of an experiment are shown: the first at which they have

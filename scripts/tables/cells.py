@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,8 @@ from scripts.catalogue import Item
 from scripts.gather import Arm, Experiment, place, place_of
 from scripts.tables.formats import MISSING
 
-# Of one run's column, epoch by epoch. The last ten of ten epochs are all of them.
-STATISTICS: dict[str, Callable[[pd.Series], float]] = {
+# Of a run's column, epoch by epoch, or of several. The last ten of ten epochs are all of them.
+STATISTICS: dict[str, Callable[[pd.Series | pd.DataFrame], Any]] = {
     "last": lambda curve: curve.iloc[-1],
     "max": lambda curve: curve.max(),
     "min": lambda curve: curve.min(),
@@ -32,8 +33,8 @@ def values(arm: Arm, name: str, column: Column, statistic: str) -> list[float]:
         return []
     if statistic == "best":
         statistic = "min" if column.falls else "max"
-    numbers = arm.curves(name).apply(STATISTICS[statistic])
-    return [] if numbers.isna().any() else numbers.tolist()
+    numbers = STATISTICS[statistic](arm.curves(name))
+    return [] if np.isnan(numbers).any() else numbers.tolist()
 
 
 def mean_std(numbers: list[float], name: str) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,10 @@ import pandas as pd
 from experiments.record.atomic import write
 
 MISSING = "–"
-_MARKDOWN = str.maketrans({"*": r"\*", "|": r"\|"})
+# What Markdown would read as more than text: of _ and ] only where they begin or end something
+_MARKDOWN = re.compile(
+    r"[\\`*|<~&]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|:(?=//)|(?<=www)\.|^#|^[>+-](?!\d)"
+)
 _LATEX = str.maketrans(
     {
         **{char: f"\\{char}" for char in "&%$#_{}"},
@@ -43,10 +47,14 @@ class Table:
 
 def markdown(table: Table) -> str:
     """GitHub's Markdown: caption, table, notes as a list."""
-    rows = [[text.translate(_MARKDOWN) for text in row] for row in table.rows]
-    notes = [f"- {note.translate(_MARKDOWN)}" for note in table.notes]
-    caption = table.caption.translate(_MARKDOWN)
-    return "\n".join([caption, "", pipes(table.header, rows), "", *notes, ""])
+    header, *rows = [[plain(text) for text in row] for row in (table.header, *table.rows)]
+    notes = [f"- {plain(note)}" for note in table.notes]
+    return "\n".join([plain(table.caption), "", pipes(header, rows), "", *notes, ""])
+
+
+def plain(text: str) -> str:
+    """Takes text, returns Markdown that shows it on one line and does nothing else."""
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def pipes(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from experiments.record.checkpoint import Checkpoints
 from experiments.record.lock import RunningElsewhere
 from experiments.record.reader import RecordError
 from experiments.record.writer import Record
-from helpers.commands import command, configure
+from helpers.commands import command, configure, start
 
 
 def contents(folder):
@@ -142,3 +144,32 @@ def test_a_sweep_counts_what_another_process_makes_and_ends_with_1(tmp_path):
     again = command(*words)
     assert again.returncode == 0
     assert "1 done, 1 skipped" in again.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not hasattr(signal, "SIGSTOP"), reason="no signal stops a process here")
+def test_a_stopped_run_that_was_made_again_meanwhile_ends_with_a_word(tmp_path):
+    """As when a laptop's lid was closed, and its run begun anew by another process."""
+    words = ["scale=smoke", "epochs=300", f"runs_dir={tmp_path}"]
+    folder = run_folder(configure("epochs=300", runs_dir=tmp_path))
+    first = start(*words)
+    try:
+        end = time.monotonic() + 250
+        while not (folder / "metrics.csv").exists():
+            assert first.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        first.send_signal(signal.SIGSTOP)
+        shutil.rmtree(folder)
+        again = command(*words)
+        assert again.returncode == 0, again.stderr
+        before = contents(folder)
+        first.send_signal(signal.SIGCONT)
+        said, _ = first.communicate(timeout=250)
+    finally:
+        first.kill()
+        first.wait(timeout=10)
+    assert first.returncode == 1
+    assert f"{folder} was removed or replaced while this run went on" in said
+    assert contents(folder) == before

@@ -1,5 +1,6 @@
 """An interrupted run goes on to the same numbers and the same weights, bit for bit."""
 
+import hashlib
 import json
 
 import pytest
@@ -180,3 +181,31 @@ def test_a_finished_run_keeps_its_weights_alone(make):
     assert set(torch.load(folder / CURRENT, weights_only=True)) == {"identity", "model"}
     assert not (folder / PREVIOUS).exists()
     assert json.loads((folder / "run.json").read_text())["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda state: b"text", r"\(\w+Error\("),
+        (lambda state: [1, 2], "no identity"),
+        (lambda state: {**state, "identity": None}, "no identity"),
+        (lambda state: {**state, "position": {}}, "no position"),
+        (lambda state: {**state, "position": {**state["position"], "rows": []}}, "in epoch 2"),
+        (lambda state: {**state, "model": {}}, "model: "),
+        (lambda state: {key: state[key] for key in state if key != "optimizer"}, "optimizer: "),
+    ],
+)
+def test_wrong_content_under_a_right_checksum_is_refused_by_name(
+    interrupted_at, tmp_path, change, reason
+):
+    interrupted_at(8, where=tmp_path)  # in the second epoch
+    (path,) = tmp_path.rglob(CURRENT)
+    content = change(torch.load(path, weights_only=True))
+    if not isinstance(content, bytes):
+        torch.save(content, path)
+        content = path.read_bytes()
+    path.write_bytes(content + hashlib.sha256(content).digest())
+    with pytest.raises(CheckpointError, match=reason) as error:
+        interrupted_at(None, where=tmp_path)
+    assert str(error.value).startswith(f"{path} has the right checksum")
+    assert str(error.value).endswith("delete its folder to run it again")

@@ -131,6 +131,37 @@ def test_columns_hold_numbers(make, tmp_path, column, value):
     assert "metrics.csv" in runs.left_out[0].reason
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "timing.csv"),
+        ("epoch,second\n1,2\n2,2\n", "columns epoch, seconds, it has epoch, second"),
+        ("epoch,seconds\n1,2\n", "the epochs of metrics.csv, it has 1 rows"),
+        ("epoch,seconds\n1,2\n2,text\n", "what is not a number"),
+        ("epoch,seconds\n1,2\n2,-1\n", "finite, not negative"),
+        ("epoch,seconds\n1,2\n2,inf\n", "finite, not negative"),
+    ],
+)
+def test_timing_is_checked(make, tmp_path, text, reason):
+    _, folder = make()
+    (folder / "timing.csv").write_text(text)
+    info = json.loads((folder / "run.json").read_text())
+    save(folder, info, yaml.safe_load((folder / "config.yaml").read_text()))
+    (left_out,) = read_runs(tmp_path, scale="smoke").left_out
+    assert reason in left_out.reason
+
+
+@pytest.mark.parametrize("text", [None, "start,step,x,y\n", "start,step,x,y,f\n0,0,a,1,1\n"])
+def test_the_toys_paths_are_checked(make, tmp_path, text):
+    _, folder = make("experiment=toy")
+    path = folder / "paths.csv"
+    path.unlink() if text is None else path.write_text(text)
+    info = json.loads((folder / "run.json").read_text())
+    save(folder, info, yaml.safe_load((folder / "config.yaml").read_text()))
+    (left_out,) = read_runs(tmp_path, scale="smoke").left_out
+    assert "paths.csv" in left_out.reason
+
+
 @pytest.mark.parametrize("name", ["seed00", "seed007", "seed" + "9" * 30])
 def test_a_seed_has_one_name(make, tmp_path, name):
     _, folder = make()

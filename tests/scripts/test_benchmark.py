@@ -9,10 +9,12 @@ import pytest
 import torch
 from torch import nn
 
+from experiments.record.reader import read_runs
 from helpers.commands import ROOT
 from scripts.benchmark import __main__ as benchmark
 from scripts.benchmark import step
 from scripts.benchmark.measure import Result, compare, measure, random_parameters
+from scripts.benchmark.records import make_runs
 
 RESULTS = [
     compare("step", "Adam+LRD", "torch's Adam (fused)", [0.012], [0.01], goal=1.05),
@@ -140,3 +142,11 @@ def test_growth_compares_the_sizes_past_the_cache(monkeypatch):
 
 def test_the_last_cache_is_known_or_said_to_be_unknown():
     assert step._last_cache() >= 0
+
+
+def test_run_folders_for_the_benchmark_are_whole_and_unlike(tmp_path):
+    make_runs(ROOT / "results/runs/lite/cifar100", tmp_path, 13)  # of ten arms
+    runs, left_out = read_runs(tmp_path, scale="lite")
+    assert (len(runs), left_out) == (13, [])
+    first, second = (run.metrics["test_accuracy"].iloc[-1] for run in runs if run.arm == "adam")
+    assert first != second

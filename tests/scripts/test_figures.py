@@ -72,6 +72,16 @@ def test_figure_names_seeds_scale_data_and_what_is_missing(runs):
     caption = figure.get_supxlabel().replace("\n", " ")
     assert "MNIST, FCNet, scale paper" in caption
     assert "MNIST (idx), 60,000 training" in caption
+    assert "Left out" not in caption
+
+
+def test_a_figure_names_the_runs_that_are_left_out(runs):
+    for seed in range(2):
+        folder = make_run(runs, "adam", seed, [97.0, 98.0])
+    (folder / "metrics.csv").write_text("epoch\n")
+    figure, _ = draw(runs)
+    caption = figure.get_supxlabel().replace("\n", " ")
+    assert "Left out: mnist/adam/seed1 (python -m scripts.verify says why)" in caption
 
 
 def test_late_epochs_fill_the_accuracy_axes(runs):
