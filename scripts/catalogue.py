@@ -25,6 +25,7 @@ OPTIMIZERS = {
 }
 TOY_RATES = (0.01, 0.05, 0.1)  # the first is the experiment's own
 KEEP_PROBS = (0.1, 0.3, 0.5, 0.7, 0.9, 1)  # p; at 1 it is the base optimizer
+HALF_RATE = {"base, rate halved": "+lr0.5"}  # in all curves of optimizers that have been run so
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,7 @@ _ROWS = (
         "with its updates doubled",
         experiments=("mnist", "cifar10"),
         optimizers=("sgdm", "adam"),
-        methods={**_LRD, "base, rate halved": "+lr0.5", "LRD, updates doubled": "+lrd0.5+rescale"},
+        methods={**_LRD, **HALF_RATE, "LRD, updates doubled": "+lrd0.5+rescale"},
         figures={"controls": "cifar10"},
         columns=_ACCURACIES,
     ),
