@@ -17,6 +17,8 @@ from experiments.tasks import required_columns
 from scripts.item import KEEP_PROBS, OPTIMIZERS, RATES, TOY_RATES, Item, toy_arm
 from scripts.titles import title
 
+HALF_RATE = {"base, rate halved": "+lr0.5"}  # in all curves of optimizers that have been run so
+
 
 def _drawing(name: str, heading: str) -> Item:
     return Item(name, heading, figures={name: ""}, layout="drawing")
@@ -112,7 +114,7 @@ _ROWS = (
         "with its updates doubled",
         experiments=("mnist", "cifar10"),
         optimizers=("sgdm", "adam"),
-        methods={**_LRD, "base, rate halved": "+lr0.5", "LRD, updates doubled": "+lrd0.5+rescale"},
+        methods={**_LRD, **HALF_RATE, "LRD, updates doubled": "+lrd0.5+rescale"},
         figures={"controls": "cifar10"},
         columns=_ACCURACIES,
     ),

@@ -159,7 +159,7 @@ def place_of(folder: Path) -> str:
     return "/".join(folder.parts[-3:])
 
 
-def left_out(experiment: Experiment) -> str:
+def names_left_out(experiment: Experiment) -> str:
     """What a figure's caption says of the runs that it does not show; nothing if there are none."""
     names = [place_of(run.folder) for run in experiment.left_out]
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
@@ -185,8 +185,20 @@ def conditions(experiment: Experiment) -> str:
 
 def _net(run: Run) -> str:
     hidden = ("_target_", "name", "num_classes")
-    sizes = [f"{key} {value}" for key, value in run.config["model"].items() if key not in hidden]
-    return ", ".join(sizes) or name_of(run.config["model"])
+    sizes = {key: value for key, value in run.config["model"].items() if key not in hidden}
+    return ", ".join(_words(sizes)) or name_of(run.config["model"])
+
+
+def _words(sizes: dict[str, Any]) -> Iterator[str]:
+    """A net's sizes in words: `growth rate 4`; those that say null are the net's usual ones."""
+    for key, value in sizes.items():
+        if isinstance(value, dict):
+            yield from _words(value)
+        elif value is not None:
+            number = "/".join(map(str, value)) if isinstance(value, list | tuple) else value
+            yield f"{key.replace('_', ' ')} {number}"
+        elif key == "encoder_weights":
+            yield "not pretrained"
 
 
 def _data(run: Run) -> str:
@@ -196,7 +208,8 @@ def _data(run: Run) -> str:
     words = {"train": "training", "test": "test"}
     counts = [f"{source[key]:,} {word}" for key, word in words.items() if key in source]
     size = f", {' and '.join(counts)} {samples}" if counts else ""
-    return f"{source.get('name') or name_of(run.config['data'])}{form}{size}"
+    name = source.get("name") or name_of(run.config["data"])
+    return f"{name}{form}".replace(") (", "; ") + size
 
 
 def _device(run: Run) -> str:

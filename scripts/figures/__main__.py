@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from experiments.record.atomic import WriteError
 from experiments.record.reader import Runs
-from scripts.catalogue import FIGURES, ITEMS, Item
+from scripts.catalogue import FIGURES, HALF_RATE, ITEMS, Item
 from scripts.figures import toy, voc
 from scripts.figures.curves import learning_curves
 from scripts.figures.method import DRAWINGS
@@ -32,7 +32,7 @@ def write_figures_of(item: Item, runs: Runs, out: Path, scale: str) -> list[Path
     An experiment without a finished run has no figure.
     """
     folder = out if item.layout == "drawing" else out / scale
-    experiments = [gather(runs, name, item.arms()) for name in item.experiments]
+    experiments = [gather(runs, name, _arms(item)) for name in item.experiments]
     paths = []
     with mpl.rc_context(STYLE):
         for name, figure in drawn(item, experiments, scale).items():
@@ -40,6 +40,11 @@ def write_figures_of(item: Item, runs: Runs, out: Path, scale: str) -> list[Path
             kinds = ("png",) if alone else ("png", "pdf")
             paths += save(figure, *(folder / f"{name}.{kind}" for kind in kinds))
     return paths
+
+
+def _arms(item: Item) -> list[str]:
+    """The item's arms, and their bases at half the rate."""
+    return [*item.arms(), *(name + half for name in item.optimizers for half in HALF_RATE.values())]
 
 
 def drawn(item: Item, experiments: list[Experiment], scale: str) -> dict[str, Figure]:
@@ -83,7 +88,7 @@ def make_figures(
     if item.layout != "drawing":
         item = item.of_experiment(experiment) if experiment else item
         shown = dict.fromkeys(item.figures.values())
-        experiments = [gather(runs, of, item.arms()) for of in shown]
+        experiments = [gather(runs, of, _arms(item)) for of in shown]
         require_runs(experiments, runs_dir, scale, item.sweep)
     return write_figures_of(item, runs, out, scale)
 

@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from experiments.tasks import Column
-from scripts.catalogue import OPTIMIZERS, Item
-from scripts.figures.style import caption, draw_curve, legend, line, panels
-from scripts.gather import PAPER, Arm, Experiment, conditions, left_out
+from scripts.catalogue import HALF_RATE, OPTIMIZERS, Item
+from scripts.figures.style import (
+    HALF_RATE_LINE,
+    caption,
+    draw_curve,
+    epoch_ticks,
+    legend,
+    line,
+    panels,
+)
+from scripts.gather import PAPER, Arm, Experiment, conditions, names_left_out
 
 AUTHORS = {"color": "0.35", "linestyle": ":", "linewidth": 0.9}  # the curve that they released
 Arms = dict[str, dict[str, Arm]]  # by optimizer and method
+Range = tuple[float, float]  # the lower and upper end of an axis
 Cells = list[list[tuple[str, str]]]  # optimizer and column of each panel, in rows
 
 
 def learning_curves(item: Item, experiment: Experiment, scale: str, released: bool) -> Figure:
     """Takes an item and the runs of one of its experiments, returns its curves by epoch.
 
-    The losses of a row share their axis; accuracies have one each, so that an optimizer that
-    fails does not flatten the others. `released` adds the curve that the paper's authors released.
+    Optimizers share the vertical axes of a column, as far as `shared` says. `released` adds the
+    curve that the paper's authors released.
     """
     columns = experiment.task.COLUMNS
+    methods = methods_of(item, experiment)
     arms = {
         optimizer: {
-            method: experiment[optimizer + suffix] for method, suffix in item.methods.items()
+            method: experiment[optimizer + suffix]
+            for method, suffix in methods.items()
+            if method in item.methods or experiment[optimizer + suffix].done
         }
         for optimizer in item.optimizers
     }
@@ -39,52 +52,122 @@ def learning_curves(item: Item, experiment: Experiment, scale: str, released: bo
         cells = [list(row) for row in zip(*cells, strict=True)]
     height = 1.35 * len(cells) + 1.5 if item.optimizers_across else 1.9 * len(cells) + 1.4
     figure, grid = panels(len(cells), len(cells[0]), height, sharex=True)
+    styles = line_styles(methods)
+    scales = {name: shared(arms, name, columns[name]) for name in item.columns}
     for axes, (optimizer, name) in zip(grid.flat, chain(*cells), strict=True):
-        draw_panel(axes, arms[optimizer], name)
-        sharing = arms.values() if columns[name].falls else [arms[optimizer]]
-        _scale(axes, [arm for methods in sharing for arm in methods.values()], name, columns[name])
-        if item.optimizers_across and columns[name].falls and optimizer != item.optimizers[0]:
-            axes.tick_params(labelleft=False)
-    _name_panels(grid, cells, arms, columns, item.optimizers_across)
-    handles = [
-        Line2D([], [], label=method, **line(number)) for number, method in enumerate(item.methods)
-    ]
+        draw_panel(axes, arms[optimizer], name, styles)
+        _scale(axes, scales[name].get(optimizer), columns[name])
+    handles = [Line2D([], [], label=method, **style) for method, style in styles.items()]
+    epochs = max((run.config["epochs"] for run in experiment.runs), default=1)
     if released:
-        handles.append(_draw_released(grid, item, experiment))
+        handles.append(_draw_released(grid, item, columns, epochs))
+    for axes in grid.flat:
+        _set_ticks(axes, epochs, 5 if len(cells[0]) < 4 else 2)
+    _name_panels(grid, cells, arms, columns, item.optimizers_across)
     long = sum(len(str(handle.get_label())) for handle in handles) > 60
     legend(figure, handles, min(len(handles), 3 if long else 4), handlelength=4)
-    text = (
-        f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "
-        f"seed. Accuracy axes leave out the steep start. {conditions(experiment)}."
-        f"{left_out(experiment)}"
-    )
+    text = f"{about(experiment, scale)} {_exceptions(arms, scales)}{names_left_out(experiment)}"
     caption(figure, text, "epoch")
     return figure
 
 
-def draw_panel(axes: Axes, arms: dict[str, Arm], name: str) -> None:
+def about(experiment: Experiment, scale: str) -> str:
+    """The sentences with which a caption begins: what was run, and what lines and bands are."""
+    return (
+        f"{experiment.title}, scale {scale}; {conditions(experiment)}. Lines: mean over n seeds; "
+        "bands: least to greatest seed."
+    )
+
+
+def _exceptions(arms: Arms, scales: dict[str, dict[str, Range]]) -> str:
+    """What the axes leave out, and which optimizers have axes of their own or the halved rate."""
+
+    def names(optimizers: list[str]) -> str:
+        return " and ".join(OPTIMIZERS.get(name, name) for name in optimizers)
+
+    common = [max(ranges.values()) for ranges in scales.values() if ranges]
+    own = [
+        name
+        for name in arms
+        if any(name in of and of[name] not in common for of in scales.values())
+    ]
+    apart = f"; {names(own)} {'has its' if len(own) == 1 else 'have their'} own" if own else ""
+    halved = [name for name, methods in arms.items() if HALF_RATE.keys() & methods.keys()]
+    only = f" Rate halved: {names(halved)} only." if 0 < len(halved) < len(arms) else ""
+    return f"Accuracy axes leave out the steep start{apart}.{only}"
+
+
+def methods_of(item: Item, experiment: Experiment) -> dict[str, str]:
+    """The suffixes of the item's methods by label, and of the base at half the rate if it was run.
+
+    Tables show the item's own methods alone.
+    """
+    beside = {
+        method: half
+        for method, half in HALF_RATE.items()
+        if half not in item.methods.values()
+        and any(experiment[optimizer + half].done for optimizer in item.optimizers)
+    }
+    return {**item.methods, **beside}
+
+
+def line_styles(methods: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """The style of each method's line, by label."""
+    return {
+        method: HALF_RATE_LINE if suffix in HALF_RATE.values() else line(number)
+        for number, (method, suffix) in enumerate(methods.items())
+    }
+
+
+def draw_panel(axes: Axes, arms: dict[str, Arm], name: str, styles: dict[str, Any]) -> None:
     """The methods' curves of one column, or the words that there are none."""
-    for number, arm in enumerate(arms.values()):
+    for method, arm in arms.items():
         if arm.done:
-            draw_curve(axes, arm.curves(name), line(number))
+            draw_curve(axes, arm.curves(name), styles[method])
     if not any(arm.done for arm in arms.values()):
         word = "diverged" if any(arm.diverged for arm in arms.values()) else "not run"
         axes.text(0.5, 0.3, word, transform=axes.transAxes, ha="center", va="center", color="0.4")
-    axes.grid(color="0.9", linewidth=0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(3, integer=True))
 
 
-def _scale(axes: Axes, arms: list[Arm], name: str, column: Column) -> None:
-    """The limits of a vertical axis that shows some arms; losses have a logarithmic one."""
-    if column.falls:
-        axes.set_yscale("log")
-    if curves := [arm.curves(name) for arm in arms if arm.done]:
-        axes.set_ylim(limits(curves, column))
-    else:
+def _scale(axes: Axes, ends: Range | None, column: Column) -> None:
+    """The vertical axis of a panel, or none; losses have a logarithmic one."""
+    if ends is None:
         axes.set_yticks([], labels=[])
+        return
+    axes.set_yscale("log" if column.falls else "linear")
+    axes.set_ylim(ends)
 
 
-def limits(curves: list[pd.DataFrame], column: Column) -> tuple[float, float]:
+def _set_ticks(axes: Axes, epochs: int, parts: int) -> None:
+    """Epochs with the last; on a logarithmic axis of less than two decades few plain decimals."""
+    epoch_ticks(axes, epochs, parts)
+    low, high = axes.get_ylim()
+    if axes.get_yscale() == "log" and high < 100 * low:
+        few = MaxNLocator(4) if high < 10 * low else LogLocator(subs=(1, 3))
+        axes.yaxis.set(major_locator=few, minor_locator=NullLocator(), major_formatter="{x:g}")
+
+
+def shared(arms: Arms, name: str, column: Column) -> dict[str, Range]:
+    """The limits of a column's axes by optimizer: the same for all, of those with curves.
+
+    But an optimizer whose accuracies lie far below, ten times as far as the best one's curves
+    range, has its own, so that it does not flatten the others.
+    """
+    curves = {
+        optimizer: [arm.curves(name) for arm in methods.values() if arm.done]
+        for optimizer, methods in arms.items()
+    }
+    ranges = {optimizer: limits(of, column) for optimizer, of in curves.items() if of}
+    if not ranges:
+        return {}
+    low, high = max(ranges.values())
+    least = -np.inf if column.falls else high - 10 * (high - low)
+    near = [ends for ends in ranges.values() if ends[0] >= least]
+    common = min(low for low, _ in near), max(high for _, high in near)
+    return {optimizer: common if ends in near else ends for optimizer, ends in ranges.items()}
+
+
+def limits(curves: list[pd.DataFrame], column: Column) -> Range:
     """Limits of an axis: all of a loss, but of an accuracy not the steep first tenth.
 
     Of the accuracies, one in a hundred may lie below, so that a spike does not flatten the rest.
@@ -93,7 +176,9 @@ def limits(curves: list[pd.DataFrame], column: Column) -> tuple[float, float]:
     shown = [curve.iloc[int(start * len(curve)) :].to_numpy().ravel() for curve in curves]
     numbers = np.concatenate(shown)
     if column.falls:
-        return 0.7 * max(numbers.min(), 1e-8), 1.4 * max(numbers.max(), 1e-8)
+        low, high = max(numbers.min(), 1e-8), max(numbers.max(), 1e-8)
+        margin = max((high / low) ** 0.05, 1.02)
+        return low / margin, high * margin
     low, high = np.quantile(numbers, 0.01), numbers.max()
     margin = 0.05 * max(high - low, 0.1)
     return low - margin, high + margin
@@ -121,28 +206,30 @@ def _name_panels(
         optimizer: f"{OPTIMIZERS.get(optimizer, optimizer)}\n{seeds_line(methods)}"
         for optimizer, methods in arms.items()
     }
+    lines = max(title.count("\n") for title in titles.values())
     for number, (row, names) in enumerate(zip(grid, cells, strict=True)):
         for axes, (optimizer, name) in zip(row, names, strict=True):
+            title = titles[optimizer]
             if not across:
-                axes.set_title(titles[optimizer].replace("\n", ", "))
-            elif number == 0:
-                axes.set_title(titles[optimizer])
+                axes.set_title(title.replace("\n", ", "))
+            elif number == 0:  # of equal height
+                axes.set_title(title + "\n" * (lines - title.count("\n")))
             if not across or axes is row[0]:
                 axes.set_ylabel(columns[name].label)
+            elif axes.get_ylim() == row[0].get_ylim():
+                axes.tick_params(labelleft=False)
 
 
-def _draw_released(grid: np.ndarray, item: Item, experiment: Experiment) -> Line2D:
+def _draw_released(grid: np.ndarray, item: Item, columns: dict[str, Column], epochs: int) -> Line2D:
     """Draw the authors' curve in SGDM's panels, over our epochs; returns its legend entry."""
     released = pd.read_csv(PAPER / "authors_curve.csv").set_index("epoch")
-    epochs = max((run.config["epochs"] for run in experiment.runs), default=len(released))
     across = released.index * (epochs / len(released))
     for row, name in zip(grid, item.columns, strict=True):
-        falls = experiment.task.COLUMNS[name].falls
         axes = row[item.optimizers.index("sgdm")]
         axes.plot(across, released[name], zorder=1, **AUTHORS)
-        values = released[name].iloc[0 if falls else len(released) // 10 :]
+        values = released[name].iloc[0 if columns[name].falls else len(released) // 10 :]
         low, high = axes.get_ylim()
-        for sharing in row if falls else [axes]:
+        for sharing in [panel for panel in row if panel.get_ylim() == (low, high)]:
             sharing.set_ylim(min(low, 0.7 * values.min()), max(high, 1.02 * values.max()))
     label = "SGDM+LRD as the authors released it (full size, its 200 epochs over ours)"
     return Line2D([], [], label=label, **AUTHORS)

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from models.toy import BASINS, GLOBAL_MINIMUM, LOCAL_MINIMUM, X, Y, basins, objective
 from scripts.catalogue import KEEP_PROBS, TOY_RATES, toy_arm
 from scripts.figures.style import LINES, caption, legend, panels
-from scripts.gather import Experiment, ResultError, left_out, of_one_seed
+from scripts.gather import Experiment, ResultError, names_left_out, of_one_seed
 from scripts.tables.toy import OUTCOMES, setting, shares, steps_of, values
 
 STYLES = {
@@ -46,8 +46,7 @@ def draw_basins(experiment: Experiment, scale: str) -> Figure:
     legend(figure, handles, 4, handlelength=3.5)
     text = (
         f"Toy example, Adam with learning rate dropout, scale {scale}. Markers: mean over seeds; "
-        f"bars: least to greatest seed. {setting(experiment)}."
-        f"{left_out(experiment)}"
+        f"bars: least to greatest seed. {setting(experiment)}.{names_left_out(experiment)}"
     )
     caption(figure, text, "p, the probability that a parameter is updated")
     return figure
@@ -89,7 +88,7 @@ def draw_paths(experiment: Experiment, scale: str) -> Figure:
         f"Scale {scale}, seed {run.seed}, learning rate {rate:g} (the paper gives none), "
         f"{steps_of(run):,} steps; {len(outcomes)} of the {starts:,} starts, the same in both; "
         "percentages: of all starts. Lines of the contour: f from 0.1 to 100,000, three a decade."
-        f"{left_out(experiment)}"
+        + names_left_out(experiment)
     )
     caption(figure, text)
     return figure

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from scripts.catalogue import OPTIMIZERS, Item
+from scripts.figures.curves import about, limits, line_styles, methods_of
 from scripts.figures.pictures import draw_predictions, read_predictions
-from scripts.figures.style import caption, draw_curve, legend, line, panels
+from scripts.figures.style import caption, draw_curve, epoch_ticks, legend, panels
 from scripts.gather import (
     Arm,
     Experiment,
     ResultError,
-    conditions,
-    left_out,
+    names_left_out,
     of_one_seed,
     paper_values,
 )
@@ -25,11 +24,17 @@ class NoPictures(ResultError):
 
 
 def learning_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
-    """Both methods' curves by epoch, a panel a column; dotted lines are published last values."""
+    """The methods' curves by epoch, a panel a column; dotted lines are published last values.
+
+    Axes of losses leave out the first epoch, which would flatten the others.
+    """
     columns = experiment.task.COLUMNS
     paper = paper_values(item, experiment.name) if scale == "paper" else {}
     figure, grid = panels(1, len(item.columns), 3.1)
-    arms = {name: line(number) for number, name in enumerate(item.arms())}
+    methods = methods_of(item, experiment)
+    (optimizer,) = item.optimizers
+    arms = {optimizer + methods[name]: style for name, style in line_styles(methods).items()}
+    epochs = max(run.config["epochs"] for run in experiment.runs)
     for axes, column in zip(grid[0], item.columns, strict=True):
         for name, style in arms.items():
             if experiment[name].done:
@@ -38,18 +43,21 @@ def learning_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
                 level = paper[name, column]
                 axes.axhline(level, color=style["color"], linestyle=":", linewidth=0.8)
         axes.set_title(columns[column].label)
-        axes.grid(color="0.9", linewidth=0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    optimizer = OPTIMIZERS[item.optimizers[0]]
+        epoch_ticks(axes, epochs, 5)
+        later = [arm.curves(column).iloc[1:] for arm in experiment.arms.values() if arm.done]
+        if columns[column].falls and epochs > 1 and later:
+            axes.set_ylim(limits(later, columns[column]))
     handles = [
-        Line2D([], [], label=f"{optimizer}, {method}: {_count(experiment[name])}", **style)
-        for method, (name, style) in zip(item.methods, arms.items(), strict=True)
+        Line2D(
+            [], [], label=f"{OPTIMIZERS[optimizer]}, {method}: {_count(experiment[name])}", **style
+        )
+        for method, (name, style) in zip(methods, arms.items(), strict=True)
     ]
     legend(figure, handles, 2, handlelength=3)
+    falls = epochs > 1 and any(columns[name].falls for name in item.columns)
     text = (
-        f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "
-        f"seed. {'Dotted: published. ' if paper else ''}{conditions(experiment)}."
-        f"{left_out(experiment)}"
+        f"{about(experiment, scale)}{' Dotted: published.' if paper else ''}"
+        f"{' Axes of losses begin with epoch 2.' if falls else ''}{names_left_out(experiment)}"
     )
     caption(figure, text, "epoch")
     return figure
