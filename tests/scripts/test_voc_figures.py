@@ -50,6 +50,7 @@ def make_run(root, experiment, arm, seed=0, scale="lite", status="done", predict
     curves = pd.DataFrame({"epoch": [1, 2], "lr": 0.001} | CURVES[experiment])
     curves.iloc[:, 2:] += add
     curves.to_csv(folder / "metrics.csv", index=False)
+    curves[["epoch"]].assign(seconds=30.0).to_csv(folder / "timing.csv", index=False)
     (folder / "run.json").write_text(json.dumps(info | {"digest": record_digest(folder, info)}))
     if predictions:
         torch.save(predictions, folder / "predictions.pt")
