@@ -42,7 +42,7 @@ HOW = --scale $(call quoted,SCALE) --seeds $(call quoted,SEEDS) \
 reproduce = @$(RUN) scripts.reproduce $(1) $(HOW)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint data \
+.PHONY: help setup demo test test-all test-versions lint data \
 	reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 \
 	reproduce-figure1 reproduce-figure2 reproduce-figure3 reproduce-figure4 \
 	reproduce-figure5 reproduce-figure6 reproduce-figure7 reproduce-figure8 reproduce-figure9 \
@@ -91,6 +91,9 @@ test: $(STAMP)  ## The fast tests
 
 test-all: $(STAMP)  ## The tests that `make test` leaves out: slow, fault, distributed, ...
 	$(PYTEST) -m "$(HEAVY)"
+
+test-versions: $(STAMP)  ## lrd's tests on the oldest, a middle and the newest torch: 15 GB
+	$(VENV)/bin/python tests/versions.py .versions
 
 lint: $(STAMP)  ## Check style and format
 	$(RUN) ruff check .

@@ -114,7 +114,8 @@ class Adam(MaskedOptimizer, torch.optim.Adam):
     """torch.optim.Adam, with amsgrad=True AMSGrad, with learning rate dropout."""
 
     def _rule(self, group: Group) -> Rule:
-        return _adam(group["amsgrad"], group["decoupled_weight_decay"], group["maximize"])
+        decoupled = group.get("decoupled_weight_decay", False)  # torch before 2.7 has none
+        return _adam(group["amsgrad"], decoupled, group["maximize"])
 
 
 @_documented

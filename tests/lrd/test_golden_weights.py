@@ -87,7 +87,7 @@ def digest(cls, hyper, dtype, compile):
 
 
 @pytest.mark.parametrize("compile", [False, True])
-@pytest.mark.parametrize(("case", "dtype"), GOLDEN)
+@pytest.mark.parametrize(("case", "dtype"), [key for key in GOLDEN if key[0] in CASES])
 @pytest.mark.usefixtures("ieee_roots")
 def test_bits_of_the_weights_are_those_of_the_first_release(case, dtype, compile):
     cls, hyper = CASES[case]
