@@ -24,7 +24,7 @@ class Copies:
     def keep(self, params: Iterable[Tensor], compile: Compile) -> None:
         """Copy `params`, and forget all others; CompilationError where a kernel is missing."""
         old, self._copies = self._copies, {}
-        tables: dict[torch.dtype, Table] = {}
+        tables: dict[tuple[torch.dtype, int], Table] = {}
         rest: list[tuple[Tensor, Tensor]] = []
         for param in params:
             W, copy = local(param), old.get(param)
@@ -32,33 +32,35 @@ class Copies:
                 copy = torch.empty_like(W, requires_grad=False)
             self._copies[param] = copy
             if compile and walk(W, None, compile is True) and fits(W, copy):
-                table = tables.get(W.dtype)
+                kind = W.dtype, W.get_device()
+                table = tables.get(kind)
                 if table is None:
-                    copy_kernel("PUT_BACK", W.dtype)  # what it cannot mask must not be updated
-                    table = tables[W.dtype] = Table()
+                    copy_kernel("PUT_BACK", *kind)  # what it cannot mask must not be updated
+                    table = tables[kind] = Table(kind[1])
                 table.add((W, copy), line(W.numel()), _NO_DRAW)
             else:
                 rest.append((copy, W))
-        for dtype, table in tables.items():
-            table.run(copy_kernel("KEEP_COPY", dtype))
+        for kind, table in tables.items():
+            table.run(copy_kernel("KEEP_COPY", *kind))
         for copy, W in rest:
             copy.copy_(W)
 
     def put_back(self, draws: Iterable[tuple[Tensor, Draw]], compile: Compile) -> None:
         """Make what the masks of parameters drop what it was when they were copied."""
-        tables: dict[torch.dtype, Table] = {}
+        tables: dict[tuple[torch.dtype, int], Table] = {}
         for param, draw in draws:
             W, copy, part = local(param), self._copies[param], part_of(param)
             layout: list[Span] | None = walk(W, part, False) if compile else None
             if layout and fits(W, copy):
-                table = tables.get(W.dtype)
+                kind = W.dtype, W.get_device()
+                table = tables.get(kind)
                 if table is None:
-                    table = tables[W.dtype] = Table()
+                    table = tables[kind] = Table(kind[1])
                 table.add((W, copy), layout, draw)
             else:
                 torch.where(local_mask(W, part, draw), W, copy, out=W)
-        for dtype, table in tables.items():
-            table.run(copy_kernel("PUT_BACK", dtype))
+        for kind, table in tables.items():
+            table.run(copy_kernel("PUT_BACK", *kind))
 
     def restore(self) -> None:
         """Make all parameters what they were when they were copied."""

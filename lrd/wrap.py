@@ -15,7 +15,7 @@ from lrd.mask import Draw, check_index, check_keep_prob, check_seed, threshold
 from lrd.optimizer import MaskedOptimizer, check_compile, kept_in_groups
 from lrd.rules import Group
 from lrd.shards import check_whole, refuse_partitions
-from lrd.step import Compile, only_makes_state
+from lrd.step import Compile, only_makes_state, refuse_capture
 
 
 class LearningRateDropout(torch.optim.Optimizer):
@@ -192,6 +192,7 @@ class LearningRateDropout(torch.optim.Optimizer):
         return self._step(closure)
 
     def _step(self, closure: Callable[[], Any] | None) -> Any:
+        refuse_capture()
         self._complete_groups()
         counted = not only_makes_state(self)
         # a closure, or a hook of the inner optimizer, may make the gradient

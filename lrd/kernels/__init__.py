@@ -1,4 +1,4 @@
-"""Kernels of our own for the masked step: C for CPUs, the eager step elsewhere."""
+"""Kernels of our own for the masked step: C for CPUs, Triton for GPUs, else the eager step."""
 
 from __future__ import annotations
 
@@ -32,20 +32,36 @@ _FLAGS = ("momentum", "nesterov", "centered", "amsgrad")
 
 
 @functools.cache
-def rule_kernel(rule: Rule, dtype: torch.dtype) -> Callable[..., Any]:
-    """The kernel of a rule for weights of `dtype`; CompilationError if it cannot be built."""
+def rule_kernel(rule: Rule, dtype: torch.dtype, place: int = -1) -> Callable[..., Any]:
+    """The kernel of a rule for weights of `dtype`; CompilationError if it cannot be built.
+
+    `place` is the number of the GPU, -1 on a CPU.
+    """
     flags = dict.fromkeys(_FLAGS, False) | dict(rule.flags)
     flags |= {"decoupled": rule.decoupled, "maximize": rule.maximize}
     named = [f"{name.upper()}={int(value)}" for name, value in flags.items()]
-    return kernel(
-        (f"RULE={rule.update.__name__}", f"STATES={len(rule.state)}", *named, _type(dtype))
+    return _built(
+        place, f"RULE={rule.update.__name__}", f"STATES={len(rule.state)}", *named, _type(dtype)
     )
 
 
 @functools.cache
-def copy_kernel(name: str, dtype: torch.dtype) -> Callable[..., Any]:
+def copy_kernel(name: str, dtype: torch.dtype, place: int = -1) -> Callable[..., Any]:
     """The kernel KEEP_COPY or PUT_BACK; CompilationError if it cannot be built."""
-    return kernel((name, _type(dtype)))
+    return _built(place, name, _type(dtype))
+
+
+def _built(place: int, *definitions: str) -> Callable[..., Any]:
+    return (gpu_kernel if place >= 0 else kernel)(definitions)
+
+
+def gpu_kernel(definitions: tuple[str, ...]) -> Callable[..., Any]:
+    """As `build.kernel`, of Triton, which takes a second to import."""
+    try:
+        from lrd.kernels import gpu
+    except ImportError as error:
+        raise CompilationError(f"{error}", "Install triton, as torch for CUDA brings it") from error
+    return gpu.kernel(definitions)
 
 
 def _type(dtype: torch.dtype) -> str:
@@ -53,24 +69,29 @@ def _type(dtype: torch.dtype) -> str:
 
 
 def kernel_available(device: torch.device | str = "cpu") -> bool:
-    """Whether `compile="auto"` takes a kernel on a device: on CPUs where one can be built."""
-    if torch.device(device).type != "cpu":
+    """Whether `compile="auto"` takes a kernel on a device: where one can be built."""
+    device = torch.device(device)
+    if device.type == "cpu":
+        place = -1
+    elif device.type == "cuda" and torch.cuda.is_available():
+        place = torch.cuda.current_device() if device.index is None else device.index
+    else:
         return False
     try:
-        copy_kernel("PUT_BACK", torch.float32)
+        copy_kernel("PUT_BACK", torch.float32, place)
     except CompilationError:
         return False
     return True
 
 
 def walk(W: Tensor, part: Part | None, required: bool) -> list[Span] | None:
-    """How a kernel is to walk through weights on a CPU; None if that is left to the eager step.
+    """How a kernel is to walk through weights; None if that is left to the eager step.
 
     `required` asks for a kernel: CompilationError on a device for which there is none.
     """
-    if not W.is_cpu:
+    if not (W.is_cpu or W.is_cuda):
         if required:
-            raise CompilationError(f"there is none for {W.device.type} yet")
+            raise CompilationError(f"there is none for {W.device.type}", "Use a CPU or a GPU")
         return None
     if type(W) not in _TYPES or W.dtype not in _DTYPES:
         return None  # a subclass may keep its elements anywhere
