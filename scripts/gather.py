@@ -104,12 +104,13 @@ def read_item(name: str, runs_dir: Path, scale: str, experiment: str | None) -> 
 def gather(runs: Runs, name: str, arms: Iterable[str]) -> Experiment:
     """Takes the runs of a scale, returns the named arms of an experiment.
 
-    Runs that were made with other data than most of the experiment's are left out by name.
+    Runs that were made with other data than most of the experiment's are left out by name, and of
+    seeds that were run on CPUs and on GPUs those on the one that has fewer of the experiment's.
     """
     wanted = set(arms)
     of_experiment = [run for run in runs.runs if run.experiment == name]
     finished = [run for run in of_experiment if run.status in FINISHED]
-    left_out = [*runs.left_out, *with_other_data(finished)]
+    left_out = [*runs.left_out, *with_other_data(finished), *on_other_devices(finished)]
     odd = {run.folder for run in left_out}
     gathered: dict[str, Arm] = {}
     for run in finished:
@@ -153,6 +154,32 @@ def with_other_data(runs: Iterable[Run]) -> Iterator[LeftOut]:
                     run.folder,
                     "made with other data than most of its experiment's runs "
                     f"({', '.join(differ)} in run.json): make it again with theirs",
+                )
+
+
+def on_gpu(run: Run) -> bool:
+    return run.info["device"] != "cpu"
+
+
+def on_other_devices(runs: Iterable[Run]) -> Iterator[LeftOut]:
+    """Takes finished runs, yields those that would make a pair of a CPU and a GPU.
+
+    Their arithmetic differs, so that the arms of a seed must be of one kind of machine.
+    """
+    experiments: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        experiments[run.experiment].append(run)
+    for group in experiments.values():
+        usual = sum(map(on_gpu, group)) > len(group) / 2
+        kinds = defaultdict(set)
+        for run in group:
+            kinds[run.seed].add(on_gpu(run))
+        for run in group:
+            if len(kinds[run.seed]) > 1 and on_gpu(run) != usual:
+                yield LeftOut(
+                    run.folder,
+                    f"made on a {'GPU' if on_gpu(run) else 'CPU'}, other arms of its seed were "
+                    "not: pairs must be of one kind, make it again as they were",
                 )
 
 
@@ -228,7 +255,7 @@ def _data(run: Run) -> str:
 
 def _device(run: Run) -> str:
     info = run.info
-    return f"{info['device']} ({info['cpu']})" if info["device"] == "cpu" else info["device"]
+    return info["device"] if on_gpu(run) else f"{info['device']} ({info['cpu']})"
 
 
 def paper_values(item: Item, experiment: str) -> dict[tuple[str, str], float]:

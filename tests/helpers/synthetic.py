@@ -31,6 +31,7 @@ def make_run(
     experiment: str = "mnist",
     status: str = "done",
     source: dict | None = None,
+    device: str = "cpu",
     **changes,
 ) -> Path:
     """Write a run folder as the runner does; losses fall as 1 / epoch."""
@@ -60,7 +61,7 @@ def make_run(
         "hash": config_hash(config | changes),
         "seed": seed,
         "threads": 1,
-        "device": "cpu",
+        "device": device,
         "cpu": "Some CPU",
         "versions": {"torch": "2.14.1"},
         "seconds": 60.0,
