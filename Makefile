@@ -48,7 +48,7 @@ reproduce = @$(RUN) scripts.reproduce $(1) $(HOW)
 	reproduce-figure5 reproduce-figure6 reproduce-figure7 reproduce-figure8 reproduce-figure9 \
 	reproduce-figure10 reproduce-figure11 reproduce-figure12 reproduce-figure13 \
 	reproduce-controls reproduce-authors reproduce-settings \
-	reproduce report verify benchmark clean
+	reproduce report verify benchmark gpu-check clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9%-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -173,6 +173,9 @@ verify: $(STAMP)  ## Check that every run folder is whole
 
 benchmark: $(STAMP)  ## Measure the speed of the step and of an epoch
 	$(RUN) scripts.benchmark
+
+gpu-check: $(STAMP)  ## Tests and speed on this machine's GPU, into results/gpu.md, in 8 minutes
+	$(RUN) scripts.benchmark.gpu
 
 clean:  ## Remove caches, builds and the results of smoke runs
 	rm -rf build dist lrd.egg-info .pytest_cache .ruff_cache

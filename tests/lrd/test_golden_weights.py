@@ -75,14 +75,14 @@ def numbers(count, shift, dtype):
     return (integers.double() / 1024).to(dtype)
 
 
-def digest(cls, hyper, dtype, compile):
-    params = [nn.Parameter(numbers(count, 0, dtype)) for count in (70_001, 300)]
+def digest(cls, hyper, dtype, compile, device="cpu"):
+    params = [nn.Parameter(numbers(count, 0, dtype).to(device)) for count in (70_001, 300)]
     optimizer = cls(params, **hyper, seed=3, keep_prob=0.7, compile=compile)
     for number in range(6):
         for param in params:
-            param.grad = numbers(param.numel(), 1 + number, dtype)
+            param.grad = numbers(param.numel(), 1 + number, dtype).to(device)
         optimizer.step()
-    flat = torch.cat([param.detach() for param in params])
+    flat = torch.cat([param.detach() for param in params]).cpu()
     return hashlib.sha256(flat.view(torch.uint8).numpy().tobytes()).hexdigest()[:16]
 
 
