@@ -140,3 +140,23 @@ def test_growth_compares_the_sizes_past_the_cache(monkeypatch):
 
 def test_the_last_cache_is_known_or_said_to_be_unknown():
     assert step._last_cache() >= 0
+
+
+def test_a_busy_machine_is_not_measured_by_accident(monkeypatch):
+    monkeypatch.setattr(benchmark.os, "getloadavg", lambda: (0.4, 9.0, 9.0))
+    benchmark.check_idle()
+    monkeypatch.setattr(benchmark.os, "getloadavg", lambda: (3.6, 0.0, 0.0))
+    with pytest.raises(SystemExit, match=r"load average 3.6, idle is at most 0.5.*--busy"):
+        benchmark.check_idle()
+
+
+def test_other_packages_that_mask_are_measured_if_they_are_installed(monkeypatch):
+    class Magma:
+        def __init__(self, optimizer):
+            self.step = optimizer.step
+
+    present = {"magma": type("module", (), {"Magma": Magma})}
+    monkeypatch.setattr(step.importlib.util, "find_spec", present.get)
+    monkeypatch.setattr(step.importlib, "import_module", present.get)
+    (name,) = step.peers(nn.Linear(3, 2))
+    assert name == "magma-optimizer's Magma"
