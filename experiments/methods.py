@@ -242,7 +242,7 @@ def _not_classification(config: Config) -> str:
 # In the order in which they stand in an arm's name
 METHODS = (
     Method("lrd.p", "lrd", 1.0, _is_share, "a number in (0, 1], the share of updates kept"),
-    Method(
+    Method(  # by the rate, whose column in metrics.csv the runs recorded so: rescale=True keeps it
         "lrd.rescale", "rescale", False, _is_switch, "true or false", control=True,
         optimizer=lambda node, _, config: {**node, "lr": node["lr"] / config["lrd"]["p"]},
     ),

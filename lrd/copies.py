@@ -1,4 +1,4 @@
-"""What parameters were before a step, for those that a mask drops to be put back."""
+"""What parameters were before a step, for a rule to change what the step did to them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from lrd import family
+from lrd.family import Update
 from lrd.kernels import Span, Table, copy_kernel, fits, line, walk
 from lrd.mask import Draw
-from lrd.shards import local, local_mask, part_of
+from lrd.shards import local, local_mask
 from lrd.step import Compile
 
 _NO_DRAW = Draw(0, 0, 0, 0)
@@ -21,8 +23,15 @@ class Copies:
     def __init__(self) -> None:
         self._copies: dict[Tensor, Tensor] = {}
 
-    def keep(self, params: Iterable[Tensor], compile: Compile) -> None:
-        """Copy `params`, and forget all others; CompilationError where a kernel is missing."""
+    def __getitem__(self, param: Tensor) -> Tensor:
+        return self._copies[param]
+
+    def keep(self, params: Iterable[Tensor], compile: Compile, kernels: Iterable[str]) -> None:
+        """Copy `params`, and forget all others.
+
+        CompilationError where a kernel is missing, and those that are named: what cannot be changed
+        afterwards must not be updated.
+        """
         old, self._copies = self._copies, {}
         tables: dict[tuple[torch.dtype, int], Table] = {}
         rest: list[tuple[Tensor, Tensor]] = []
@@ -35,34 +44,54 @@ class Copies:
                 kind = W.dtype, W.get_device()
                 table = tables.get(kind)
                 if table is None:
-                    copy_kernel("PUT_BACK", *kind)  # what it cannot mask must not be updated
+                    for name in kernels:
+                        copy_kernel(name, *kind)
                     table = tables[kind] = Table(kind[1])
                 table.add((W, copy), line(W.numel()), _NO_DRAW)
             else:
                 rest.append((copy, W))
         for kind, table in tables.items():
-            table.run(copy_kernel("KEEP_COPY", *kind))
+            table.run(copy_kernel("keep_copy", *kind))
         for copy, W in rest:
             copy.copy_(W)
-
-    def put_back(self, draws: Iterable[tuple[Tensor, Draw]], compile: Compile) -> None:
-        """Make what the masks of parameters drop what it was when they were copied."""
-        tables: dict[tuple[torch.dtype, int], Table] = {}
-        for param, draw in draws:
-            W, copy, part = local(param), self._copies[param], part_of(param)
-            layout: list[Span] | None = walk(W, part, False) if compile else None
-            if layout and fits(W, copy):
-                kind = W.dtype, W.get_device()
-                table = tables.get(kind)
-                if table is None:
-                    table = tables[kind] = Table(kind[1])
-                table.add((W, copy), layout, draw)
-            else:
-                torch.where(local_mask(W, part, draw), W, copy, out=W)
-        for kind, table in tables.items():
-            table.run(copy_kernel("PUT_BACK", *kind))
 
     def restore(self) -> None:
         """Make all parameters what they were when they were copied."""
         for param, copy in self._copies.items():
             local(param).copy_(copy)
+
+
+Change = tuple[Update, str, Draw, tuple[float, ...]]  # with the formula's name, draw and scalars
+
+
+def change(changes: Iterable[Change]) -> None:
+    """Put what formulas make of updates in their place."""
+    tables: dict[tuple[str, torch.dtype, int], Table] = {}
+    for update, formula, draw, h in changes:
+        W, tensors = update.W, [update.old]
+        if formula == "cautious":
+            tensors.append(update.G)
+        layout: list[Span] | None = None
+        if update.compile:
+            layout = walk(W, update.part, False, draw.unit)
+        if not layout or not fits(W, *tensors):
+            _change(update, formula, draw, h)
+            continue
+        kind = formula, W.dtype, W.get_device()
+        table = tables.get(kind)
+        if table is None:
+            table = tables[kind] = Table(kind[2])
+        table.add((W, *tensors), layout, draw, h)
+    for kind, table in tables.items():
+        table.run(copy_kernel(*kind))
+
+
+def _change(update: Update, formula: str, draw: Draw, h: tuple[float, ...]) -> None:
+    """The reference: a formula for one parameter, operation by operation."""
+    W, drawn = update.W, None
+    tensors = [W, update.old, W if update.G is None else update.G]
+    if formula in ("put_back", "scaled", "noisy"):
+        drawn = local_mask(W, update.part, draw)
+    if formula != "put_back" and W.dtype in (torch.bfloat16, torch.float16):
+        tensors = [tensor.float() for tensor in tensors]
+    W.copy_(getattr(family, formula)(*tensors, h, drawn))

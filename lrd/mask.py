@@ -5,6 +5,9 @@ line 10). Every draw is a hash of (seed, parameter index, step, flat element ind
 integer arithmetic. Nothing is stored and no generator is consumed, so the same bits come out on
 every device, eager or compiled, for any number of threads, processes or shards, and after any
 restart. **The bits are frozen**: golden vectors in the tests hold them.
+
+A mask over rows or over the tensor has one draw for each, by its number in the place of an
+element's: elements number k·unit … (k + 1)·unit − 1 share draw k.
 """
 
 from __future__ import annotations
@@ -26,13 +29,34 @@ _PARAMETER_LANES = (0x9E3779B9, 0x85EBCA6B)
 _STEP_LANES = (0xC2B2AE35, 0x27D4EB2F)
 
 
+MASKS = ("element", "row", "tensor")
+
+
 class Draw(NamedTuple):
     """What decides the mask of a parameter at a step: two parameters' differ by `index`."""
 
-    limit: int  # `threshold` of the keep probability
+    limit: int | None  # `threshold` of the keep probability; None where the hash itself is asked
     seed: int
     index: int
     step: int
+    unit: int = 1  # elements, one after the other in the whole parameter, that share a draw
+
+
+def check_mask(mask: str) -> str:
+    """Return `mask`; ValueError unless it names what one draw decides on."""
+    if mask not in MASKS:
+        raise ValueError(f"mask must be 'element', 'row' or 'tensor', got {mask!r}")
+    return mask
+
+
+def unit_of(mask: str, shape: Sequence[int]) -> int:
+    """How many elements of a parameter of `shape` share a draw.
+
+    A row is all behind one index of the first dimension; of a vector it is an element.
+    """
+    if mask == "element":
+        return 1
+    return max(math.prod(shape[1:] if mask == "row" else shape), 1)
 
 
 def check_keep_prob(keep_prob: float) -> float:
@@ -47,6 +71,13 @@ def check_keep_prob(keep_prob: float) -> float:
             "that a parameter is updated (1 is the plain optimizer)"
         )
     return value
+
+
+def check_switch(name: str, given: bool) -> bool:
+    """Return what is given; ValueError unless it is True or False."""
+    if not isinstance(given, bool):
+        raise ValueError(f"{name} must be True or False, got {given!r}")
+    return given
 
 
 def check_seed(seed: int) -> int:
@@ -117,8 +148,10 @@ def threshold(keep_prob: float) -> int:
     return max(round(check_keep_prob(keep_prob) * (1 << 32)), 1) - 1 - (1 << 31)
 
 
-def kept(element: Tensor, key0: int | Tensor, key1: int | Tensor, limit: int | Tensor) -> Tensor:
+def kept(element: Tensor, key0: int, key1: int, limit: int | None) -> Tensor:
     """Hash int32 element indices to draws and compare: bool tensor of `element`'s shape.
+
+    Without a limit the draws, int32.
 
     Three multiplications, two xor-shifts, two key words: the fewest at which masks of
     neighbouring elements, steps and keys pass the tests of independence. Elementwise int32
@@ -129,7 +162,8 @@ def kept(element: Tensor, key0: int | Tensor, key1: int | Tensor, limit: int | T
     x = x ^ ((x >> 16) & 0xFFFF)
     x = (x ^ key1) * 0x7FEB352D
     x = x ^ ((x >> 15) & 0x1FFFF)
-    return x * -0x7B935975 <= limit  # 0x846CA68B as a signed word
+    x = x * -0x7B935975  # 0x846CA68B as a signed word
+    return x if limit is None else x <= limit
 
 
 def keep_mask(
@@ -140,28 +174,46 @@ def keep_mask(
     step: int,
     index: int,
     device: torch.device | str = "cpu",
+    mask: str = "element",
 ) -> Tensor:
     """The mask that an lrd optimizer draws: bool tensor of `shape`, True where updated.
 
     `index` is the parameter's position over all param_groups, `step` the number of updates that
-    this parameter has had before. Element i of the flattened (row-major) tensor depends on i
-    alone, so a shard's mask is a slice of the whole one.
+    this parameter has had before. `mask` says what one draw decides on: an "element", a "row" (all
+    behind one index of the first dimension; of a vector, an element) or the whole "tensor".
+    Element i of the flattened (row-major) tensor depends on i alone, or on the number of its row,
+    so a shard's mask is a slice of the whole one.
 
-    Raises ValueError for a keep_prob outside (0, 1], and for a seed, step or index that is
-    negative, too large or no integer.
+    Raises ValueError for a keep_prob outside (0, 1], for a seed, step or index that is negative,
+    too large or no integer, and for another `mask`.
     """
-    draw = Draw(
-        threshold(keep_prob), check_seed(seed), check_index(index), check_index(step, "step")
-    )
     shape = (shape,) if isinstance(shape, int) else tuple(shape)
+    draw = Draw(
+        threshold(keep_prob),
+        check_seed(seed),
+        check_index(index),
+        check_index(step, "step"),
+        unit_of(check_mask(mask), shape),
+    )
     return flat_mask(math.prod(shape), draw, device).view(shape)
 
 
 def flat_mask(numel: int, draw: Draw, device: torch.device | str, start: int = 0) -> Tensor:
-    """Elements `start` … `start` + `numel` of `keep_mask` flattened, without its checks."""
-    mask = torch.empty(numel, dtype=torch.bool, device=device)
+    """Elements `start` … `start` + `numel` of `keep_mask` flattened, without its checks.
+
+    Of a draw without a limit, its hash, int32.
+    """
+    dtype = torch.int32 if draw.limit is None else torch.bool
+    mask = torch.empty(numel, dtype=dtype, device=device)
     if not numel:
         return mask
+    if draw.unit > 1:
+        first, skipped = divmod(start, draw.unit)
+        count = (start + numel - 1) // draw.unit - first + 1
+        units = flat_mask(count, draw._replace(unit=1), device, first)
+        if count == 1:  # a part of a tensor that shares one draw is not to be made whole
+            return mask.copy_(units.expand(numel))
+        return units.repeat_interleave(draw.unit)[skipped : skipped + numel]
     largest, end = BLOCK if start == 0 else min(BLOCK, _PART_CHUNK), start + numel
     if mask.device.type == "cpu":
         largest = min(BLOCK, _CHUNK)
@@ -183,7 +235,13 @@ def flat_mask(numel: int, draw: Draw, device: torch.device | str, start: int = 0
 
 
 def _keep_into(
-    mask: Tensor, element: Tensor, key0: int, key1: int, limit: int, x: Tensor, shifted: Tensor
+    mask: Tensor,
+    element: Tensor,
+    key0: int,
+    key1: int,
+    limit: int | None,
+    x: Tensor,
+    shifted: Tensor,
 ) -> None:
     """`kept`, written to `mask` in place: eager temporaries cost more than the arithmetic."""
     torch.bitwise_xor(element, key0, out=x).mul_(-0x61C8864F)
@@ -192,4 +250,5 @@ def _keep_into(
     x.mul_(0x7FEB352D)
     x ^= torch.bitwise_right_shift(x, 15, out=shifted).bitwise_and_(0x1FFFF)
     # compared in place, as int32, and then copied: torch compares straight into bools far slower
-    mask.copy_(x.mul_(-0x7B935975).le_(limit))
+    x.mul_(-0x7B935975)
+    mask.copy_(x if limit is None else x.le_(limit))

@@ -2,14 +2,16 @@
 
 Lin et al., Learning Rate Dropout, https://arxiv.org/abs/1912.00144, Algorithm 1. At each step a
 parameter is updated with probability `keep_prob` and left alone otherwise; momentum, second
-moments and step counters see every gradient. The updates that are kept are not rescaled.
+moments and step counters see every gradient. The updates that are kept are not rescaled, unless
+rescale=True asks for it.
 
     optimizer = lrd.Adam(model.parameters(), lr=1e-3, keep_prob=0.5, seed=0)
 
-The classes take the arguments of torch.optim's and keep_prob, seed, index_offset and compile, which
-the docstring of each explains. Checks of arguments and state_dict are torch's own; a checkpoint of
-the torch.optim optimizer can be loaded. Parameters may be DTensors (FSDP2's fully_shard, with or
-without replicas): each process masks its part as it would be masked in the whole.
+The classes take the arguments of torch.optim's and keep_prob, seed, index_offset, mask, rescale and
+compile, which the docstring of each explains. Checks of arguments and state_dict are torch's own; a
+checkpoint of the torch.optim optimizer can be loaded. Parameters may be DTensors (FSDP2's
+fully_shard, with or without replicas): each process masks its part as it would be masked in the
+whole.
 """
 
 from __future__ import annotations
@@ -33,12 +35,17 @@ _ARGUMENTS = """
         index_offset (int): the index of the first parameter. Masks of parameters differ by their
             index, the position over all param groups; with several optimizers for one model, give
             each the number of parameters in those before it. Default: 0
+        mask (str): what one draw decides on: an "element", a "row" (all behind one index of the
+            first dimension; of a vector, an element) or the whole "tensor". Default: "element"
+        rescale (bool): whether updates that are kept are multiplied by 1/keep_prob, decoupled
+            weight decay with them, so that the mean update is the plain optimizer's; with
+            mask="tensor", SkipUpdate (https://arxiv.org/abs/2602.15322). Default: False
         compile (bool or "auto"): True for a kernel, which makes the mask in registers and reads
             each tensor once; False for the eager reference; "auto" for the kernel where there is
             one, which is on CPUs with a C compiler. Masks are the same, weights agree to float
             rounding. Default: "auto"
 
-    **Param groups** may have a keep_prob, seed and index_offset each. To exempt biases and norms::
+    **Param groups** may have each of these but compile for themselves. To exempt biases and norms::
 
         lrd.{name}([{{"params": weights}}, {{"params": biases_and_norms, "keep_prob": 1.0}}], ...)
 
@@ -46,12 +53,12 @@ _ARGUMENTS = """
     the next step on. An attribute of the optimizer would do nothing and cannot be set.
 
     **Weight decay** is masked with the update, be it decoupled or a term of the gradient: a dropped
-    parameter does not decay in that step. Momentum and second moments see every gradient; updates
-    that are kept are not rescaled.
+    parameter does not decay in that step. Momentum and second moments see every gradient.
 
-    **load_state_dict** brings the checkpoint's keep_prob, seed and index_offset with the learning
-    rate and the rest of its param groups, and the counters, so that the masks go on where they
-    were. Of a checkpoint of torch.optim.{name}, which has none, it keeps those of this optimizer.
+    **load_state_dict** brings the checkpoint's keep_prob, seed, index_offset, mask and rescale with
+    the learning rate and the rest of its param groups, and the counters, so that the masks go on
+    where they were. What a checkpoint lacks, as torch.optim.{name}'s does, it keeps of this
+    optimizer.
 
     **Raises** ValueError for arguments out of their range; TypeError for complex parameters;
     RuntimeError for sparse gradients, parameters that FSDP1 flattened, DTensors placed otherwise

@@ -11,7 +11,7 @@ import torch
 from torch.optim.optimizer import ParamsT
 
 from lrd.kernels import CompilationError
-from lrd.mask import check_index, check_keep_prob, check_seed
+from lrd.mask import check_index, check_keep_prob, check_mask, check_seed, check_switch
 from lrd.rules import Group, Rule
 from lrd.shards import check_whole, refuse_partitions
 from lrd.step import Compile, counter, only_makes_state, refuse_capture, rows_of, update
@@ -22,6 +22,9 @@ def check_compile(compile: Compile) -> Compile:
     if not (isinstance(compile, bool) or compile == "auto"):
         raise ValueError(f"compile must be True, False or 'auto', got {compile!r}")
     return compile
+
+
+_MASK = ("keep_prob", "seed", "index_offset", "mask", "rescale")
 
 
 def kept_in_groups(name: str) -> property:
@@ -39,7 +42,7 @@ def kept_in_groups(name: str) -> property:
 class MaskedOptimizer(torch.optim.Optimizer):
     """Masks the updates of a rule; subclasses name the rule and bring torch's constructor."""
 
-    keep_prob, seed, index_offset = map(kept_in_groups, ("keep_prob", "seed", "index_offset"))
+    keep_prob, seed, index_offset, mask, rescale = map(kept_in_groups, _MASK)
 
     def __init__(
         self,
@@ -48,12 +51,15 @@ class MaskedOptimizer(torch.optim.Optimizer):
         keep_prob: float = 0.5,
         seed: int = 0,
         index_offset: int = 0,
+        mask: str = "element",
+        rescale: bool = False,
         compile: Compile = "auto",
         **kwargs: Any,
     ) -> None:
         refuse_partitions()
         self._compile = check_compile(compile)
-        self._mask = _checked({"keep_prob": keep_prob, "seed": seed, "index_offset": index_offset})
+        given = (keep_prob, seed, index_offset, mask, rescale)
+        self._mask = _checked(dict(zip(_MASK, given, strict=True)))
         super().__init__(params, *args, **kwargs)
         self.defaults.update(self._mask)
 
@@ -63,7 +69,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
             return  # somebody's subclass of an optimizer of ours, as Lightning Fabric makes them
         ours = inspect.signature(MaskedOptimizer.__init__).parameters
         torch_class = inspect.signature(cls.__mro__[2])
-        mask = [ours[name] for name in ("keep_prob", "seed", "index_offset", "compile")]
+        mask = [ours[name] for name in (*_MASK, "compile")]
         cls.__signature__ = torch_class.replace(
             parameters=[*torch_class.parameters.values(), *mask]
         )
@@ -136,7 +142,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
 
 
 def _check_group(group: Group) -> None:
-    group.update(_checked({name: group[name] for name in ("keep_prob", "seed", "index_offset")}))
+    group.update(_checked({name: group[name] for name in _MASK}))
     for name in ("foreach", "fused", "capturable", "differentiable"):
         if group.get(name):
             raise ValueError(
@@ -152,9 +158,11 @@ def _check_group(group: Group) -> None:
 
 
 def _checked(mask: dict[str, Any]) -> dict[str, Any]:
-    """keep_prob, seed and index_offset as numbers; ValueError for what is none or out of range."""
+    """What decides the masks, numbers as such; ValueError for what is none or out of range."""
     return {
         "keep_prob": check_keep_prob(mask["keep_prob"]),
         "seed": check_seed(mask["seed"]),
         "index_offset": check_index(mask["index_offset"], "index_offset"),
+        "mask": check_mask(mask["mask"]),
+        "rescale": check_switch("rescale", mask["rescale"]),
     }

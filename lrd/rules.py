@@ -65,11 +65,14 @@ def check_gradient(grad: Tensor) -> None:
 def scalars(rule: Rule, group: Group, t: int) -> list[Any]:
     """α, λ and the rule's own scalars of update number t = 1, 2, …; α may be a tensor.
 
+    Where survivors are rescaled, α/p takes the place of α.
+
     Raises RuntimeError where float32, torch's type of step counters, stops counting.
     """
     if t > _LAST_STEP:
         raise RuntimeError(f"a parameter has had {_LAST_STEP} updates, the most that are counted")
-    return [group["lr"], group["weight_decay"], *rule.scalars(group, t)]
+    alpha = group["lr"] / group["keep_prob"] if group["rescale"] else group["lr"]
+    return [alpha, group["weight_decay"], *rule.scalars(group, t)]
 
 
 def masked_step(

@@ -79,9 +79,18 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if _is_sharded(tensor) else tensor
 
 
-def local_gradient(param: Tensor) -> Tensor:
+def total(param: Tensor, sums: Tensor) -> Tensor:
+    """The sum, over the processes that hold parts of a parameter, of each one's `sums`."""
+    if not _is_sharded(param):
+        return sums
+    from torch.distributed.tensor import DTensor, Partial, Replicate
+
+    placements = [p if type(p) is Replicate else Partial() for p in param.placements]
+    return DTensor.from_local(sums, param.device_mesh, placements).full_tensor()
+
+
+def local_gradient(param: Tensor, grad: Tensor) -> Tensor:
     """The gradient of what this process holds of a parameter that is a DTensor."""
-    grad = param.grad
     if not _is_sharded(grad):
         raise RuntimeError(
             "the gradient of a parameter that is a DTensor must be one too, got a plain tensor of "
@@ -167,13 +176,15 @@ def local_mask(W: Tensor, part: Part | None, draw: Draw) -> Tensor:
 
 def _scattered_mask(part: Part, draw: Draw, device: torch.device) -> Tensor:
     """The flat mask of a box whose elements are not all neighbours."""
-    mask = torch.empty(part.numel, dtype=torch.bool, device=device)
+    dtype = torch.int32 if draw.limit is None else torch.bool
+    mask = torch.empty(part.numel, dtype=dtype, device=device)
     step0, step1 = step_words(draw.step)
     chunk = _CHUNK if device.type == "cpu" else _CHUNK_ON_GPU
     for low in range(0, part.numel, chunk):
         high = min(low + chunk, part.numel)
-        element, piece = part.elements(low, high, device), mask[low:high]
-        for block in range(part.element(low) // BLOCK, part.element(high - 1) // BLOCK + 1):
+        element, piece = part.elements(low, high, device) // draw.unit, mask[low:high]
+        first, last = (part.element(end) // draw.unit for end in (low, high - 1))
+        for block in range(first // BLOCK, last // BLOCK + 1):
             word0, word1 = parameter_words(draw.seed, draw.index, block)
             within = (element - block * BLOCK).int()
             D = kept(within, word0 ^ step0, word1 ^ step1, draw.limit)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lrd.kernels import Table, fits, rule_kernel, walk
-from lrd.mask import Draw, check_index, check_seed, threshold
+from lrd.mask import Draw, check_index, check_mask, check_seed, check_switch, threshold, unit_of
 from lrd.rules import Group, Row, Rule, check_gradient, masked_step, scalars
 from lrd.shards import local, local_gradient, local_mask, part_of, whole
 
@@ -45,7 +45,8 @@ def rows_of(
     index = 0
     for group, rule in zip(groups, rules, strict=True):
         limit, seed = threshold(group["keep_prob"]), check_seed(group["seed"])
-        offset = check_index(group["index_offset"], "index_offset")
+        offset, mask = check_index(group["index_offset"], "index_offset"), check_mask(group["mask"])
+        check_switch("rescale", group["rescale"])
         shared: dict[float, list[Any]] = {}  # scalars by step: most parameters have had as many
         for place, param in enumerate(group["params"], offset + index):
             grad = param.grad
@@ -61,11 +62,10 @@ def rows_of(
                 h = shared[step] = scalars(rule, group, int(step) + 1)
             W = param
             if part is not None:
-                W, grad = local(param), local_gradient(param)
+                W, grad = local(param), local_gradient(param, grad)
                 state = [local(tensor) for tensor in state]
-            yield Row(
-                W, grad, state, own["step"], rule, part, Draw(limit, seed, place, int(step)), h
-            )
+            draw = Draw(limit, seed, place, int(step), unit_of(mask, param.shape))
+            yield Row(W, grad, state, own["step"], rule, part, draw, h)
         index += len(group["params"])
 
 
@@ -104,7 +104,7 @@ def update(rows: list[Row], compile: Compile) -> None:
     eager, gradients, seen = [], [], set()
     for row in rows:
         W, G = row.W, row.G
-        spans = walk(W, row.part, compile is True) if compile else None
+        spans = walk(W, row.part, compile is True, row.draw.unit) if compile else None
         # one that stands twice in a group, as torch lets it, is updated once after the other
         if not spans or not fits(W, *row.state) or id(row.counter) in seen:
             eager.append(row)

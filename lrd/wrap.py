@@ -1,7 +1,8 @@
-"""Learning rate dropout around any torch.optim.Optimizer, third-party ones too."""
+"""Masked updates around any torch.optim.Optimizer, third-party ones too."""
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,70 +11,78 @@ import torch
 from torch import Tensor
 
 from lrd.copies import Copies
+from lrd.family import Bernoulli, Rule
 from lrd.kernels import CompilationError
-from lrd.mask import Draw, check_index, check_keep_prob, check_seed, threshold
+from lrd.mask import Draw, check_index, check_seed, check_switch, unit_of
 from lrd.optimizer import MaskedOptimizer, check_compile, kept_in_groups
 from lrd.rules import Group
 from lrd.shards import check_whole, refuse_partitions
 from lrd.step import Compile, only_makes_state, refuse_capture
+from lrd.turn import Turn, change_all, is_decoupled, update_of
 
 
-class LearningRateDropout(torch.optim.Optimizer):
-    """Masks what `optimizer` does to its parameters: dropped ones are put back after its step.
+class MaskedUpdate(torch.optim.Optimizer):
+    """Lets a rule change what `optimizer` does to its parameters, after its step.
 
-    The inner optimizer runs unchanged, so its state is that of the plain optimizer fed the same
-    gradients. Everything that its step does to a parameter is masked, decoupled weight decay
-    included. If its step raises an error, all parameters are put back. Cost: one copy of the
+    The inner optimizer's state is that of the plain optimizer fed the same gradients. The update
+    is all that its step does to a parameter, decoupled weight decay included, but for rules that
+    say otherwise. If its step raises an error, all parameters are put back. Cost: one copy of the
     parameters in memory, kept between steps (`free_copies` gives it back), a pass to fill it and a
-    pass to put dropped values back. The optimizers of this package need none of it.
+    pass to change what was updated.
 
     Args:
         optimizer: any torch.optim.Optimizer. What is done to it (groups and parameters added,
             rates changed, state loaded) is done to this one, and the other way round; methods that
             only it has, such as the `train` and `eval` of schedule-free optimizers, can be called
             on this one.
-        keep_prob: probability in (0, 1] that a parameter is updated. A param group may have its
-            own, and change it while training.
+        rule: lrd.Bernoulli, Noise, Cautious, CautiousDecay or Magma.
         seed: of the masks, an integer in [0, 2^64).
         index_offset: the index of the first parameter, for models with several optimizers: the
             number of parameters that come before in the others.
         compile: True for the kernels, False for eager operations, "auto" for the kernels where they
             can be built. Weights are the same.
 
-    Param groups (shared with the inner optimizer) gain `keep_prob`, `mask_seed`, `index_offset` and
-    `mask_steps`, the number of updates that each parameter has had; they travel in `state_dict`,
-    which is the inner optimizer's. Parameters without a gradient are neither masked nor counted.
+    Param groups (shared with the inner optimizer) gain the rule's arguments, `mask_seed` and
+    `index_offset`, which each may have for itself and change while training, and `mask_steps`, the
+    number of updates that each parameter has had, with Magma `mask_scales`, its s; all travel in
+    `state_dict`, which is the inner optimizer's. A group with ``"masked": False`` is left to the
+    inner optimizer, as are parameters without a gradient; neither is counted.
+
+    Magma's momentum is the inner optimizer's state `exp_avg` or `momentum_buffer`, else an average
+    of gradients of its own (0.9), in the state as `mask_momentum`. Cautious and CautiousDecay must
+    know whether weight decay is decoupled: of torch's optimizers they do, of others a group with
+    weight decay must have ``"decoupled_weight_decay"``.
 
     Raises ValueError for arguments out of their range and an optimizer that masks its updates
-    already; TypeError if `optimizer` is no torch.optim.Optimizer.
+    already; TypeError if `optimizer` is no torch.optim.Optimizer or `rule` no rule of lrd's.
     """
 
-    keep_prob, mask_seed, index_offset = map(
-        kept_in_groups, ("keep_prob", "mask_seed", "index_offset")
-    )
+    _step_supports_amp_scaling = False  # GradScaler would hand this one what the inner one needs
 
     def __init__(
         self,
         optimizer: torch.optim.Optimizer,
-        keep_prob: float = 0.5,
+        rule: Rule,
         seed: int = 0,
         *,
         index_offset: int = 0,
         compile: Compile = "auto",
     ) -> None:
         if not isinstance(optimizer, torch.optim.Optimizer):
-            raise TypeError(
-                f"optimizer must be a torch.optim.Optimizer, got {type(optimizer).__name__}"
-            )
-        masked = isinstance(optimizer, (MaskedOptimizer, LearningRateDropout))
+            name = type(optimizer).__name__
+            raise TypeError(f"optimizer must be a torch.optim.Optimizer, got {name}")
+        if not isinstance(rule, Rule):
+            raise TypeError(f"rule must be one such as lrd.Bernoulli(0.5), got {rule!r}")
+        masked = isinstance(optimizer, (MaskedOptimizer, MaskedUpdate))
         if masked or any("mask_seed" in group for group in optimizer.param_groups):
             raise ValueError(
                 f"{type(optimizer).__name__} already has learning rate dropout: give it the "
                 "keep_prob, or wrap a plain optimizer"
             )
         refuse_partitions()
+        self.rule = rule
         self._mask = {
-            "keep_prob": check_keep_prob(keep_prob),
+            **dataclasses.asdict(rule),
             "mask_seed": check_seed(seed),
             "index_offset": check_index(index_offset, "index_offset"),
         }
@@ -84,10 +93,13 @@ class LearningRateDropout(torch.optim.Optimizer):
         self._complete_groups()
 
     def _forget(self) -> None:
-        """Have no copies, and take the updates that were counted from the param groups."""
+        """Have no copies, and take numbers of parameters from the param groups."""
         self._copies = Copies()
-        self._updates: dict[Tensor, int] = {}
-        self._written: list[list[int]] = []
+        self._start: dict[str, float] = {"mask_steps": 0}
+        if self.rule.state:
+            self._start[self.rule.state] = 0.0
+        self._numbers: dict[str, dict[Tensor, float]] = {name: {} for name in self._start}
+        self._written: list[list[float]] = []
 
     def __getattr__(self, name: str) -> Any:
         """What only the inner optimizer has."""
@@ -109,17 +121,17 @@ class LearningRateDropout(torch.optim.Optimizer):
     )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer, "_mask": self._mask, "_compile": self._compile}
+        return {name: self.__dict__[name] for name in ("optimizer", "rule", "_mask", "_compile")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         self._forget()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.optimizer!r})"
+        return f"{type(self).__name__}({self.optimizer!r}, {self.rule})"
 
     def add_param_group(self, param_group: Group) -> None:
-        check_keep_prob(param_group.get("keep_prob", self._mask["keep_prob"]))
+        self._rule({**self._mask, **param_group})
         self.optimizer.add_param_group(param_group)
         self._complete_groups()
 
@@ -150,43 +162,59 @@ class LearningRateDropout(torch.optim.Optimizer):
         """Give the memory of the kept copy back; the next step takes it anew."""
         self._copies = Copies()
 
+    def _rule(self, group: Group) -> Rule:
+        """The rule of a param group; ValueError for arguments out of their range."""
+        names = [field.name for field in dataclasses.fields(self.rule)]
+        check_switch("masked", group.get("masked", True))
+        return type(self.rule)(**{name: group[name] for name in names})
+
     def _complete_groups(self) -> None:
         """Give groups, which others may have made, loaded or changed, all that a step reads.
 
-        A list of updates that is not of our writing was loaded and counts; ours goes by parameter,
+        A list of numbers that is not of our writing was loaded and counts; ours goes by parameter,
         so that parameters may come, go and move.
         """
-        written, updates = self._written, {}
         for group in self.param_groups:
             for name, value in self._mask.items():
                 group.setdefault(name, value)
-            threshold(group["keep_prob"]), check_seed(group["mask_seed"])
-            check_index(group["index_offset"], "index_offset")
-            params, steps = group["params"], group.get("mask_steps")
-            for param in params:
+            rule = self._rule(group)
+            check_seed(group["mask_seed"]), check_index(group["index_offset"], "index_offset")
+            if rule.apart:
+                is_decoupled(self.optimizer, group)
+            for param in group["params"]:
                 check_whole(param)
-            if not any(steps is ours for ours in written):
-                steps = [] if steps is None else steps
-                if len(steps) > len(params):
-                    raise ValueError(
-                        f"mask_steps of a param group has {len(steps)} numbers for {len(params)} "
-                        "parameters: give one for each"
-                    )
-                updates.update(zip(params, [*steps, *[0] * len(params)], strict=False))
-        self._updates.update(updates)
-        self._write_updates()
+                if param.is_complex() and not isinstance(rule, Bernoulli):
+                    raise TypeError(f"{rule} is not for complex parameters: exempt their group")
+            for name in self._start:
+                self._read(group, name)
+        self._write_numbers()
 
-    def _write_updates(self) -> None:
+    def _read(self, group: Group, name: str) -> None:
+        params, numbers = group["params"], group.get(name)
+        if any(numbers is ours for ours in self._written):
+            return
+        numbers = [] if numbers is None else numbers
+        if len(numbers) > len(params):
+            raise ValueError(
+                f"{name} of a param group has {len(numbers)} numbers for {len(params)} "
+                "parameters: give one for each"
+            )
+        rest = [self._start[name]] * len(params)
+        self._numbers[name].update(zip(params, [*numbers, *rest], strict=False))
+
+    def _write_numbers(self) -> None:
         """New lists each time: whoever was handed a state_dict keeps the old ones."""
-        old, self._updates, self._written = self._updates, {}, []
-        for group in self.param_groups:
-            group["mask_steps"] = [old.get(param, 0) for param in group["params"]]
-            self._updates.update(zip(group["params"], group["mask_steps"], strict=True))
-            self._written.append(group["mask_steps"])
+        self._written = []
+        for name, start in self._start.items():
+            old, self._numbers[name] = self._numbers[name], {}
+            for group in self.param_groups:
+                group[name] = [old.get(param, start) for param in group["params"]]
+                self._numbers[name].update(zip(group["params"], group[name], strict=True))
+                self._written.append(group[name])
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Let the inner optimizer step, then put dropped parameters back; returns its result."""
+        """Let the inner optimizer step, then the rule change its updates; returns its result."""
         if torch.compiler.is_compiling():  # inside a compiled training step: not to be traced,
             return torch.compiler.disable(self._step)(closure)  # or anew for each step's number
         return self._step(closure)
@@ -197,41 +225,76 @@ class LearningRateDropout(torch.optim.Optimizer):
         counted = not only_makes_state(self)
         # a closure, or a hook of the inner optimizer, may make the gradient
         anew = closure is not None or bool(self.optimizer._optimizer_step_pre_hooks)
-        draws = [pair for pair in self._draws() if anew or pair[0].grad is not None]
-        self._keep([param for param, _ in draws])
-        had = {param for param, _ in draws if anew and closure is None and param.grad is not None}
+        turns = [turn for turn in self._turns() if anew or turn.param.grad is not None]
+        self._keep(turns)
+        # which the inner step, or a hook of it, may take away
+        grads = {} if closure is not None else {turn.param: turn.param.grad for turn in turns}
         try:
             loss = self.optimizer.step() if closure is None else self.optimizer.step(closure)
+            grads |= {turn.param: turn.param.grad for turn in turns if turn.param.grad is not None}
+            turns = [turn for turn in turns if grads.get(turn.param) is not None]
+            known = (self.optimizer, self._copies, grads, self._compile)
+            updates = [update_of(turn, *known) for turn in turns]
+            if counted:
+                change_all(turns, updates, self._numbers.get(self.rule.state, {}))
         except BaseException:  # what was updated by then is not to stay, masked or unmasked
             self._copies.restore()
             raise
         if not counted:
             self._copies.restore()
             return loss
-        if anew:
-            draws = [pair for pair in draws if pair[0].grad is not None or pair[0] in had]
-        self._copies.put_back(draws, self._compile)
-        for param, _ in draws:
-            self._updates[param] += 1
-        self._write_updates()
+        for turn in turns:
+            self._numbers["mask_steps"][turn.param] += 1
+        self._write_numbers()
         return loss
 
-    def _keep(self, params: list[Tensor]) -> None:
+    def _keep(self, turns: list[Turn]) -> None:
+        params = [turn.param for turn in turns]
+        kernels = {name for turn in turns for name in turn.rule.kernels}
         try:
-            self._copies.keep(params, self._compile)
+            self._copies.keep(params, self._compile, kernels)
         except CompilationError as error:
             if self._compile is True:
                 raise
             warnings.warn(f"{error}. Going on with eager operations", stacklevel=4)
             self._compile = False
-            self._copies.keep(params, False)
+            self._copies.keep(params, False, kernels)
 
-    def _draws(self) -> Iterator[tuple[Tensor, Draw]]:
-        """All parameters with what decides their masks at this step."""
+    def _turns(self) -> Iterator[Turn]:
+        """All parameters that are not exempted, with what decides their masks at this step."""
         index = 0
         for group in self.param_groups:
-            limit, seed = threshold(group["keep_prob"]), check_seed(group["mask_seed"])
-            for param in group["params"]:
-                place = int(group["index_offset"]) + index
-                yield param, Draw(limit, seed, place, self._updates[param])
-                index += 1
+            rule, seed = self._rule(group), check_seed(group["mask_seed"])
+            limit, offset = rule.limit, int(group["index_offset"]) + index
+            for place, param in enumerate(group["params"] if group.get("masked", True) else ()):
+                step = int(self._numbers["mask_steps"][param]) // rule.hold
+                unit = unit_of(rule.mask, param.shape)
+                yield Turn(param, group, rule, Draw(limit, seed, offset + place, step, unit))
+            index += len(group["params"])
+
+
+_RULES = ("keep_prob", "mask", "rescale", "hold", "mean", "std", "tau", "smoothing")
+for _name in (*_RULES, "mask_seed", "index_offset"):
+    setattr(MaskedUpdate, _name, kept_in_groups(_name))
+
+
+class LearningRateDropout(MaskedUpdate):
+    """Masks what `optimizer` does to its parameters: dropped ones are put back after its step.
+
+    MaskedUpdate with the rule Bernoulli(keep_prob, mask, rescale), whose other arguments it takes.
+    The optimizers of this package need no copy of the parameters.
+    """
+
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        keep_prob: float = 0.5,
+        seed: int = 0,
+        *,
+        mask: str = "element",
+        rescale: bool = False,
+        index_offset: int = 0,
+        compile: Compile = "auto",
+    ) -> None:
+        where = {"index_offset": index_offset, "compile": compile}
+        super().__init__(optimizer, Bernoulli(keep_prob, mask, rescale), seed, **where)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+_MOST_OF_GPU = 1 << 31  # elements, whose indices are divided as 32-bit integers there
 _TYPES = (Tensor, torch.nn.Parameter)
 _FLAGS = ("momentum", "nesterov", "centered", "amsgrad")
 
@@ -47,8 +49,8 @@ def rule_kernel(rule: Rule, dtype: torch.dtype, place: int = -1) -> Callable[...
 
 @functools.cache
 def copy_kernel(name: str, dtype: torch.dtype, place: int = -1) -> Callable[..., Any]:
-    """The kernel KEEP_COPY or PUT_BACK; CompilationError if it cannot be built."""
-    return _built(place, name, _type(dtype))
+    """The kernel `keep_copy` or of a formula's name; CompilationError if it cannot be built."""
+    return _built(place, name.upper(), _type(dtype))
 
 
 def _built(place: int, *definitions: str) -> Callable[..., Any]:
@@ -78,16 +80,17 @@ def kernel_available(device: torch.device | str = "cpu") -> bool:
     else:
         return False
     try:
-        copy_kernel("PUT_BACK", torch.float32, place)
+        copy_kernel("put_back", torch.float32, place)
     except CompilationError:
         return False
     return True
 
 
-def walk(W: Tensor, part: Part | None, required: bool) -> list[Span] | None:
+def walk(W: Tensor, part: Part | None, required: bool, unit: int = 1) -> list[Span] | None:
     """How a kernel is to walk through weights; None if that is left to the eager step.
 
-    `required` asks for a kernel: CompilationError on a device for which there is none.
+    `unit` elements share a draw. `required` asks for a kernel: CompilationError on a device for
+    which there is none.
     """
     if not (W.is_cpu or W.is_cuda):
         if required:
@@ -95,6 +98,9 @@ def walk(W: Tensor, part: Part | None, required: bool) -> list[Span] | None:
         return None
     if type(W) not in _TYPES or W.dtype not in _DTYPES:
         return None  # a subclass may keep its elements anywhere
+    whole = W.shape if part is None else part.whole
+    if unit > 1 and W.is_cuda and math.prod(whole) >= _MOST_OF_GPU:
+        return None
     if part is None and W.is_contiguous():
-        return line(W.numel())
-    return spans(W.shape, W.stride(), part)
+        return line(W.numel(), unit)
+    return spans(W.shape, W.stride(), part, unit)

@@ -18,6 +18,7 @@ import triton
 import triton.language as tl
 
 from lrd.kernels.build import CompilationError
+from lrd.kernels.gpu_rules import adam, agreeing, changed, drawn, kept, radam, rmsprop, sgdm
 from lrd.kernels.table import ROW, Table
 from lrd.mask import Draw
 
@@ -61,13 +62,14 @@ def _run(meta: dict[str, Any], table: Table) -> None:
     tiles = _tiles(counts, device)
     numbers = bytearray(table.rows.tobytes() + table.scalars.tobytes())
     layouts = table.layouts.tobytes()
-    numbers += layouts + _divisors(layouts)
+    numbers += layouts + _divisors(layouts) + _divisors(table.rows[10::ROW].tobytes())
     # pageable memory is read before the call returns, and nobody waits for the device
     content = torch.frombuffer(numbers, dtype=torch.int64).to(device, non_blocking=True)
     h, layout = len(table.rows), len(table.rows) + len(table.scalars)
     with torch.cuda.device(table.place if torch.cuda.is_available() else -1):
         _step[(tiles.shape[1],)](
             content, tiles, tiles.shape[1], h, layout, len(table.layouts),
+            layout + 2 * len(table.layouts),
             **meta, ROW=ROW, TILE=_TILE, num_warps=_WARPS, enable_fp_fusion=False,
         )  # fmt: skip
     if table.counters:
@@ -119,85 +121,40 @@ def _elements(n, first, layouts, divisors):
 
 
 @triton.jit
-def _kept(element, key0, key1, limit):
-    x = (element ^ key0.to(tl.uint32)) * 0x9E3779B1
-    x = ((x ^ (x >> 16)) ^ key1.to(tl.uint32)) * 0x7FEB352D
-    x = (x ^ (x >> 15)) * 0x846CA68B
-    return x.to(tl.int32, bitcast=True) <= limit.to(tl.int32)
-
-
-@triton.jit
-def _root(V, REAL: tl.constexpr):
-    return tl.sqrt(V) if tl.float64 == REAL else tl.sqrt_rn(V)
-
-
-@triton.jit
-def _quotient(a, b, REAL: tl.constexpr):
-    return a / b if tl.float64 == REAL else tl.div_rn(a, b)
-
-
-@triton.jit
-def _sgdm(G, S0, h, MOMENTUM: tl.constexpr, NESTEROV: tl.constexpr, REAL: tl.constexpr):
-    if MOMENTUM:
-        mu, gain = tl.load(h + 2).to(REAL), tl.load(h + 3).to(REAL)
-        S0 = mu * S0 + gain * G
-        G = G + mu * S0 if NESTEROV else S0
-    return G, S0
-
-
-@triton.jit
-def _rmsprop(G, S0, S1, S2, h, MOMENTUM: tl.constexpr, CENTERED: tl.constexpr, REAL: tl.constexpr):
-    rho, gain = tl.load(h + 2).to(REAL), tl.load(h + 3).to(REAL)
-    eps, mu = tl.load(h + 4).to(REAL), tl.load(h + 5).to(REAL)
-    S0 = rho * S0 + gain * (G * G)
-    V = S0
-    if CENTERED:
-        S1 = S1 + gain * (G - S1)
-        V = V - S1 * S1
-    delta = _quotient(G, _root(V, REAL) + eps, REAL)
-    if MOMENTUM and CENTERED:
-        S2 = mu * S2 + delta
-        delta = S2
-    elif MOMENTUM:
-        S1 = mu * S1 + delta
-        delta = S1
-    return delta, S0, S1, S2
-
-
-@triton.jit
-def _adam(G, S0, S1, S2, h, AMSGRAD: tl.constexpr, REAL: tl.constexpr):
-    gain1, beta2, gain2 = (
-        tl.load(h + 2).to(REAL), tl.load(h + 3).to(REAL), tl.load(h + 4).to(REAL)
-    )  # fmt: skip
-    scale, eps = tl.load(h + 5).to(REAL), tl.load(h + 6).to(REAL)
-    S0 = S0 + gain1 * (G - S0)
-    S1 = beta2 * S1 + gain2 * (G * G)
-    V = S1
-    if AMSGRAD:
-        S2 = tl.where((S2 > V) | (S2 != S2), S2, V)  # NaN stays, as in torch
-        V = S2
-    return scale * _quotient(S0, _root(V, REAL) + eps, REAL), S0, S1, S2
-
-
-@triton.jit
-def _radam(G, S0, S1, h, REAL: tl.constexpr):
-    gain1, beta2, gain2 = (
-        tl.load(h + 2).to(REAL), tl.load(h + 3).to(REAL), tl.load(h + 4).to(REAL)
-    )  # fmt: skip
-    scale, root, shift = (
-        tl.load(h + 5).to(REAL), tl.load(h + 6).to(REAL), tl.load(h + 7).to(REAL)
-    )  # fmt: skip
-    S0 = S0 + gain1 * (G - S0)
-    S1 = beta2 * S1 + gain2 * (G * G)
-    below = tl.where(root != 0, root * _root(S1, REAL) + shift, shift)
-    return scale * _quotient(S0, below, REAL), S0, S1
-
-
-@triton.jit
 def _at(row, number: tl.constexpr, n, STORED: tl.constexpr, FULL: tl.constexpr):
     """Pointers to a tile of the row's tensor `number`."""
     places = tl.load(row + number).to(tl.pointer_type(STORED)) + n
     return tl.max_contiguous(tl.multiple_of(places, 16), 16) if FULL else places
+
+
+@triton.jit
+def _change(
+    row, h, n, word, inside, RULE: tl.constexpr, STORED: tl.constexpr, REAL: tl.constexpr,
+    FULL: tl.constexpr,
+):  # fmt: skip
+    """A tile of what is around an optimizer that masks nothing: the copy before, a formula after.
+
+    `inside` says which of its elements there are, unless it is FULL.
+    """
+    mask: tl.constexpr = None if FULL else inside
+    at_W, at_old = _at(row, 0, n, STORED, FULL), _at(row, 1, n, STORED, FULL)
+    W, limit = tl.load(at_W, mask=mask), tl.load(row + 9)
+    if RULE == "KEEP_COPY":
+        tl.store(at_old, W, mask=mask)
+    elif RULE == "PUT_BACK":
+        tl.store(at_W, tl.where(kept(word, limit), W, tl.load(at_old, mask=mask)), mask=mask)
+    else:
+        w, old = W.to(REAL), tl.load(at_old, mask=mask).to(REAL)
+        G = old
+        if RULE == "CAUTIOUS" or RULE == "AGREEING":
+            G = tl.load(_at(row, 2, n, STORED, FULL), mask=mask).to(REAL)
+        if RULE == "AGREEING":
+            count = tl.sum((agreeing(w, old, G, h, REAL) & inside).to(tl.int64))
+            if tl.load(row + 3) != 0:
+                tl.atomic_add(tl.load(row + 3).to(tl.pointer_type(tl.int64)), count)
+        else:
+            w = changed(w, old, G, word, limit, h, RULE, REAL)
+            tl.store(at_W, w.to(STORED), mask=mask)
 
 
 @triton.jit
@@ -210,67 +167,73 @@ def _update(
     mask: tl.constexpr = None if FULL else inside
     at_W, at_G = _at(row, 0, n, STORED, FULL), _at(row, 1, n, STORED, FULL)
     old = tl.load(at_W, mask=mask)
-    if RULE == "KEEP_COPY":
-        tl.store(at_G, old, mask=mask)
-    elif RULE == "PUT_BACK":
-        tl.store(at_W, tl.where(D, old, tl.load(at_G, mask=mask)), mask=mask)
+    W, G = old.to(REAL), tl.load(at_G, mask=mask).to(REAL)
+    S0, S1, S2 = G, G, G
+    if STATES > 0:
+        S0 = tl.load(_at(row, 2, n, STORED, FULL), mask=mask).to(REAL)
+    if STATES > 1:
+        S1 = tl.load(_at(row, 3, n, STORED, FULL), mask=mask).to(REAL)
+    if STATES > 2:
+        S2 = tl.load(_at(row, 4, n, STORED, FULL), mask=mask).to(REAL)
+    alpha, decay = tl.load(h).to(REAL), tl.load(h + 1).to(REAL)
+    if MAXIMIZE:
+        G = G * -1.0
+    if not DECOUPLED:
+        G = tl.where(decay != 0, G + decay * W, G)
+    if RULE == "sgdm":
+        delta, S0 = sgdm(G, S0, h, MOMENTUM, NESTEROV, REAL)
+    elif RULE == "rmsprop":
+        delta, S0, S1, S2 = rmsprop(G, S0, S1, S2, h, MOMENTUM, CENTERED, REAL)
+    elif RULE == "adam":
+        delta, S0, S1, S2 = adam(G, S0, S1, S2, h, AMSGRAD, REAL)
     else:
-        W, G = old.to(REAL), tl.load(at_G, mask=mask).to(REAL)
-        S0, S1, S2 = G, G, G
-        if STATES > 0:
-            S0 = tl.load(_at(row, 2, n, STORED, FULL), mask=mask).to(REAL)
-        if STATES > 1:
-            S1 = tl.load(_at(row, 3, n, STORED, FULL), mask=mask).to(REAL)
-        if STATES > 2:
-            S2 = tl.load(_at(row, 4, n, STORED, FULL), mask=mask).to(REAL)
-        alpha, decay = tl.load(h).to(REAL), tl.load(h + 1).to(REAL)
-        if MAXIMIZE:
-            G = G * -1.0
-        if not DECOUPLED:
-            G = tl.where(decay != 0, G + decay * W, G)
-        if RULE == "sgdm":
-            delta, S0 = _sgdm(G, S0, h, MOMENTUM, NESTEROV, REAL)
-        elif RULE == "rmsprop":
-            delta, S0, S1, S2 = _rmsprop(G, S0, S1, S2, h, MOMENTUM, CENTERED, REAL)
-        elif RULE == "adam":
-            delta, S0, S1, S2 = _adam(G, S0, S1, S2, h, AMSGRAD, REAL)
-        else:
-            tl.static_assert(RULE == "radam")
-            delta, S0, S1 = _radam(G, S0, S1, h, REAL)
-        if DECOUPLED:
-            delta = tl.where(decay != 0, delta + decay * W, delta)
-        tl.store(at_W, tl.where(D, (W - alpha * delta).to(STORED), old), mask=mask)
-        if STATES > 0:
-            tl.store(_at(row, 2, n, STORED, FULL), S0.to(STORED), mask=mask)
-        if STATES > 1:
-            tl.store(_at(row, 3, n, STORED, FULL), S1.to(STORED), mask=mask)
-        if STATES > 2:
-            tl.store(_at(row, 4, n, STORED, FULL), S2.to(STORED), mask=mask)
+        tl.static_assert(RULE == "radam")
+        delta, S0, S1 = radam(G, S0, S1, h, REAL)
+    if DECOUPLED:
+        delta = tl.where(decay != 0, delta + decay * W, delta)
+    tl.store(at_W, tl.where(D, (W - alpha * delta).to(STORED), old), mask=mask)
+    if STATES > 0:
+        tl.store(_at(row, 2, n, STORED, FULL), S0.to(STORED), mask=mask)
+    if STATES > 1:
+        tl.store(_at(row, 3, n, STORED, FULL), S1.to(STORED), mask=mask)
+    if STATES > 2:
+        tl.store(_at(row, 4, n, STORED, FULL), S2.to(STORED), mask=mask)
 
 
 @triton.jit
 def _step(
-    numbers, tiles, programs, scalars, layouts, divisors, RULE: tl.constexpr, STATES: tl.constexpr,
+    numbers, tiles, programs, scalars, layouts, divisors, units, RULE: tl.constexpr,
+    STATES: tl.constexpr,
     MOMENTUM: tl.constexpr, NESTEROV: tl.constexpr, CENTERED: tl.constexpr, AMSGRAD: tl.constexpr,
     DECOUPLED: tl.constexpr, MAXIMIZE: tl.constexpr, STORED: tl.constexpr, REAL: tl.constexpr,
     ROW: tl.constexpr, TILE: tl.constexpr,
 ):  # fmt: skip
-    """`numbers` holds the rows, and from these places on scalars and layouts; divisors lie as far
-    behind those as there are layouts."""
+    """`numbers` holds the rows, and from these places on scalars, layouts and the divisors of rows'
+    units; layouts' divisors lie as far behind those as there are layouts."""
     program = tl.program_id(0)
-    row = numbers + tl.load(tiles + program) * ROW
+    number = tl.load(tiles + program)
+    row = numbers + number * ROW
     begin = tl.load(tiles + programs + program) * TILE
     n = begin + tl.arange(0, TILE)
     count = tl.load(row + 5)
-    layout = numbers + layouts + tl.load(row + 11)
+    layout = numbers + layouts + tl.load(row + 12)
     element = _elements(n.to(tl.uint32), tl.load(row + 6), layout, layout + divisors)
-    D = _kept(element, tl.load(row + 7), tl.load(row + 8), tl.load(row + 9))
-    h = numbers.to(tl.pointer_type(tl.float64)) + scalars + tl.load(row + 10) * 8
+    if tl.load(row + 10) > 1:  # elements share a draw
+        element = _divided(element, tl.load(numbers + units + number))
+    word = drawn(element, tl.load(row + 7), tl.load(row + 8))
+    h = numbers.to(tl.pointer_type(tl.float64)) + scalars + tl.load(row + 11) * 8
     addresses = tl.load(row) | tl.load(row + 1)
     addresses |= tl.load(row + 2) | tl.load(row + 3) | tl.load(row + 4)
-    if (begin + TILE <= count) & (addresses % 16 == 0):
-        _update(row, h, n, D, n < count, RULE, STATES, MOMENTUM, NESTEROV, CENTERED, AMSGRAD,
-                DECOUPLED, MAXIMIZE, STORED, REAL, True)  # fmt: skip
+    full = (begin + TILE <= count) & (addresses % 16 == 0)
+    if RULE == "sgdm" or RULE == "rmsprop" or RULE == "adam" or RULE == "radam":
+        D = kept(word, tl.load(row + 9))
+        if full:
+            _update(row, h, n, D, n < count, RULE, STATES, MOMENTUM, NESTEROV, CENTERED, AMSGRAD,
+                    DECOUPLED, MAXIMIZE, STORED, REAL, True)  # fmt: skip
+        else:
+            _update(row, h, n, D, n < count, RULE, STATES, MOMENTUM, NESTEROV, CENTERED, AMSGRAD,
+                    DECOUPLED, MAXIMIZE, STORED, REAL, False)  # fmt: skip
+    elif full:
+        _change(row, h, n, word, n < count, RULE, STORED, REAL, True)
     else:
-        _update(row, h, n, D, n < count, RULE, STATES, MOMENTUM, NESTEROV, CENTERED, AMSGRAD,
-                DECOUPLED, MAXIMIZE, STORED, REAL, False)  # fmt: skip
+        _change(row, h, n, word, n < count, RULE, STORED, REAL, False)

@@ -8,7 +8,13 @@
      -DMOMENTUM=1    0 or 1, and so NESTEROV, CENTERED, AMSGRAD, DECOUPLED, MAXIMIZE
    or, around an optimizer that masks nothing, with
      -DKEEP_COPY     before its step: G becomes a copy of the weights
-     -DPUT_BACK      after it: dropped weights become what they are in G again */
+   and after it a formula of lrd/family.py on them, G being the old ones:
+     -DPUT_BACK      dropped weights become what they were
+     -DSCALED        those that are kept go h[0] of their way
+     -DNOISY         each goes a random part of its way
+     -DAGREEING      counts, in S[1], those whose way the gradient, S[0], points too
+     -DCAUTIOUS      those go h[0] of their way, others none of it
+     -DDECAYED       those whose update does not point away from 0 do not decay */
 
 #include <math.h>
 #include <stdint.h>
@@ -38,7 +44,7 @@ typedef uint16_t stored;
 typedef real stored;
 #endif
 
-#ifdef RULE
+#if !defined KEEP_COPY && !defined PUT_BACK
 #ifdef TYPE_bfloat16
 static inline real load(stored half)
 {
@@ -58,7 +64,9 @@ static inline stored store(real value) /* rounds to nearest, ties to even */
 static inline real load(stored value) { return (real)value; }
 static inline stored store(real value) { return (stored)value; }
 #endif
+#endif
 
+#ifdef RULE
 /* Each rule takes the gradient, the state, which it renews, and the scalars; it returns ΔW. */
 
 static inline real sgdm(real G, real *S, const real *h)
@@ -104,6 +112,7 @@ struct tensor {
     int64_t count;        /* elements */
     int64_t first;        /* index of the first in its block of the whole tensor */
     int64_t key0, key1, limit;
+    int64_t unit;    /* elements, one after the other in the whole tensor, that share a draw */
     int64_t scalars; /* place of its row among the scalars */
     int64_t layout;  /* place of its layout among the layouts */
     float *counter;  /* of updates; NULL where none are counted */
@@ -125,14 +134,34 @@ struct job {
 };
 
 #ifndef KEEP_COPY
-static inline int kept(uint32_t element, uint32_t key0, uint32_t key1, int32_t limit)
+static inline int32_t drawn(uint32_t element, uint32_t key0, uint32_t key1)
 {
     uint32_t x = (element ^ key0) * 0x9E3779B1u;
     x = ((x ^ x >> 16) ^ key1) * 0x7FEB352Du;
-    return (int32_t)((x ^ x >> 15) * 0x846CA68Bu) <= limit;
+    return (x ^ x >> 15) * 0x846CA68Bu;
 }
 #endif
 
+#if defined SCALED || defined NOISY || defined CAUTIOUS || defined DECAYED
+static inline real blend(real F, real w, real old)
+{
+    return F == 1 ? w : F == 0 ? old : old - F * (old - w);
+}
+
+static inline uint32_t pairs(uint32_t x) { return (x & 0x00FF00FF) + (x >> 8 & 0x00FF00FF); }
+
+static inline int32_t bell(uint32_t x)
+{
+    x ^= x >> 16;
+    uint32_t y = x * 0x7FEB352Du;
+    y ^= y >> 15;
+    uint32_t z = y * 0x846CA68Bu;
+    uint32_t sums = pairs(x) + pairs(y) + pairs(z ^ z >> 16);
+    return (int32_t)((sums & 0xFFFF) + (sums >> 16));
+}
+#endif
+
+/* `element` is the number of the first one's draw; a run that shares it has stride 0. */
 static void update_line(const struct tensor *tensor, const real *h, int64_t begin, int count,
                         uint32_t element, uint32_t stride)
 {
@@ -147,8 +176,33 @@ static void update_line(const struct tensor *tensor, const real *h, int64_t begi
 #ifdef PUT_BACK
     (void)h;
     for (int i = 0; i < count; i++) {
-        int D = kept(element + (uint32_t)i * stride, key0, key1, limit);
+        int D = drawn(element + (uint32_t)i * stride, key0, key1) <= limit;
         W[i] = D ? W[i] : G[i];
+    }
+#elif defined AGREEING
+    const stored *restrict S0 = tensor->S[0] + begin;
+    int agreeing = 0;
+    for (int i = 0; i < count; i++)
+        agreeing += (h[0] * load(G[i]) - load(W[i])) * load(S0[i]) > 0;
+    __atomic_fetch_add((int64_t *)tensor->S[1], agreeing, __ATOMIC_RELAXED);
+    (void)element, (void)stride, (void)key0, (void)key1, (void)limit;
+#elif !defined RULE
+    const stored *restrict S0 = tensor->S[0] + begin;
+    for (int i = 0; i < count; i++) {
+        int32_t x = drawn(element + (uint32_t)i * stride, key0, key1);
+        real w = load(W[i]), old = load(G[i]);
+#if defined SCALED
+        w = blend(x <= limit ? h[0] : 0, w, old);
+#elif defined NOISY
+        w = old - (h[0] + h[1] * (real)(bell(x) - 1530)) * (old - w);
+#elif defined CAUTIOUS
+        real base = h[1] * old;
+        w = blend((base - w) * load(S0[i]) > 0 ? h[0] : 0, w, base);
+#else
+        real delta = h[0] * old - w;
+        w = delta * old >= 0 ? w : old - delta;
+#endif
+        W[i] = store(w);
     }
 #else
     stored *restrict S0 = tensor->S[0] + begin;
@@ -156,7 +210,7 @@ static void update_line(const struct tensor *tensor, const real *h, int64_t begi
     stored *restrict S2 = tensor->S[2] + begin;
     real alpha = h[0], decay = h[1];
     for (int i = 0; i < count; i++) {
-        int D = kept(element + (uint32_t)i * stride, key0, key1, limit);
+        int D = drawn(element + (uint32_t)i * stride, key0, key1) <= limit;
         real w = load(W[i]), g = load(G[i]), S[3];
         if (STATES > 0) S[0] = load(S0[i]);
         if (STATES > 1) S[1] = load(S1[i]);
@@ -187,7 +241,17 @@ static void update(const struct job *job, const struct tensor *tensor, int64_t b
             element += line % layout->size_and_stride[2 * i] * layout->size_and_stride[2 * i + 1];
             line /= layout->size_and_stride[2 * i];
         }
-        update_line(tensor, h, begin, count, element, layout->stride);
+        int64_t stride = layout->stride, unit = tensor->unit;
+        if (unit > 1) {
+            if (stride % unit) { /* else the next element has another draw already */
+                int64_t shared = (unit - element % unit + stride - 1) / stride;
+                if (count > shared) count = shared;
+                stride = 0;
+            }
+            element /= unit;
+            stride /= unit;
+        }
+        update_line(tensor, h, begin, count, element, stride);
         begin += count;
     }
 }

@@ -18,7 +18,7 @@ from lrd.shards import Part
 _CHUNK = 1 << 15  # elements below which threads are not worth waking
 _TENSORS = 5  # addresses in a row of the table: weights, gradient and up to three of the state
 _SCALARS = 8
-ROW = _TENSORS + 8
+ROW = _TENSORS + 9
 _PADDING = [[0] * (_TENSORS - count) for count in range(_TENSORS + 1)]
 
 
@@ -72,7 +72,7 @@ class Table:
             if place is None:
                 place = self._places[layout] = len(self.layouts)
                 self.layouts.extend(layout)
-            keys = (word0 ^ step0, word1 ^ step1, draw.limit)
+            keys = (word0 ^ step0, word1 ^ step1, draw.limit or 0, draw.unit)
             self.rows.extend((*addresses, count, first, *keys, self._last, place, counted))
             self._elements += count
             counted = 0  # once, however many spans
@@ -94,7 +94,7 @@ class Span(NamedTuple):
 
     begin: int  # where in the tensor's memory, in elements
     count: int
-    block: int
+    block: int  # of draws
     first: int  # the index, in its block, of the element at `begin`
     layout: tuple[int, ...]  # length and stride of a line, number of pairs (size, stride), pairs
 
@@ -104,12 +104,13 @@ _IN_LINE = (1 << 62, 1, 0)  # indices follow memory: one line
 
 @functools.lru_cache(maxsize=1 << 14)
 def spans(
-    shape: tuple[int, ...], strides: tuple[int, ...], part: Part | None = None
+    shape: tuple[int, ...], strides: tuple[int, ...], part: Part | None = None, unit: int = 1
 ) -> list[Span] | None:
     """How the elements of a tensor, which may be a part of a whole, lie in memory.
 
     None for what a kernel cannot walk: memory with gaps or shared by elements, and wholes of more
-    than a block whose indices do not follow memory.
+    than a block of draws, each of which decides on `unit` elements, whose indices do not follow
+    memory or that share draws.
     """
     whole, offset = (shape, (0,) * len(shape)) if part is None else (part.whole, part.offset)
     steps = [math.prod(whole[dim + 1 :]) for dim in range(len(whole))]
@@ -128,10 +129,13 @@ def spans(
             lines[-1] = (lines[-1][0] * size, lines[-1][1])
         else:
             lines.append((size, step))
-    if len(lines) <= 1 and all(step == 1 for _, step in lines):
+    in_line = len(lines) <= 1 and all(step == 1 for _, step in lines)
+    if in_line and unit == 1:
         return _blocks(first, dense)
-    if math.prod(whole) > BLOCK:
+    if math.prod(whole) > BLOCK * unit:
         return None
+    if in_line:
+        return [Span(0, dense, 0, first, _IN_LINE)] if dense else []
     (length, stride), *outer = lines
     return [Span(0, dense, 0, first, (length, stride, len(outer), *sum(outer, ())))]
 
@@ -148,9 +152,9 @@ def _blocks(first: int, count: int) -> list[Span]:
 
 
 @functools.lru_cache(maxsize=1 << 14)
-def line(count: int) -> list[Span] | None:
+def line(count: int, unit: int = 1) -> list[Span] | None:
     """The spans of `count` elements whose indices follow memory."""
-    return spans((count,), (1,))
+    return spans((count,), (1,), None, unit)
 
 
 def fits(W: Tensor, *tensors: Tensor) -> bool:

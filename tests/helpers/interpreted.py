@@ -9,11 +9,18 @@ from torch import nn
 from triton.runtime import interpreter
 
 import lrd
-from lrd import copies, kernels, shards, step
+from lrd import copies, family, kernels, shards, step
 from lrd.kernels.table import Table
 from tests.lrd.test_optim import CASES
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+RULES = [
+    lrd.Bernoulli(mask="row", rescale=True),
+    lrd.Noise(0.5, 0.2),
+    lrd.Cautious(),
+    lrd.CautiousDecay(),
+    lrd.Magma(),
+]
 SIZES = [(0,), (1,), (2048,), (64, 33), (4099,)]
 
 
@@ -49,7 +56,7 @@ def compare(name, dtype, make, tensors, eager_tensors=None, steps=3):
     (params, one), (twins, other) = sides
     for param, twin in zip(params, twins, strict=True):
         pairs = {"weights": (param, twin)}
-        if isinstance(one, lrd.LearningRateDropout):
+        if isinstance(one, lrd.MaskedUpdate):
             assert one.param_groups[0]["mask_steps"] == other.param_groups[0]["mask_steps"]
         else:
             pairs |= {
@@ -64,7 +71,7 @@ def compare(name, dtype, make, tensors, eager_tensors=None, steps=3):
 
 def main():
     kernels._built = lambda _, *definitions: kernels.gpu_kernel(definitions)
-    step.Table = copies.Table = OfGPU
+    step.Table = copies.Table = family.Table = OfGPU
     interpreter._convert_float = convert_float
     torch.Tensor.sqrt = lambda tensor: torch.from_numpy(np.sqrt(tensor.numpy()))  # IEEE's
     torch.manual_seed(5)
@@ -81,6 +88,19 @@ def main():
             return lrd.LearningRateDropout(torch.optim.SGD(params, lr=0.1), compile=compile)
 
         count += compare("wrapper", dtype, wrap, values)
+        for mask in ("row", "tensor"):
+
+            def share(params, compile, mask=mask):
+                return lrd.Adam(params, mask=mask, rescale=True, compile=compile)
+
+            count += compare(mask, dtype, share, values)
+        for rule in RULES if dtype in (torch.float32, torch.bfloat16) else []:
+
+            def change(params, compile, rule=rule):
+                inner = torch.optim.SGD(params, lr=0.1, momentum=0.9, weight_decay=0.1)
+                return lrd.MaskedUpdate(inner, rule, compile=compile)
+
+            count += compare(str(rule), dtype, change, values)
     image = torch.randn(9, 5, 7, 3)
     layouts = [
         image.to(memory_format=torch.channels_last),

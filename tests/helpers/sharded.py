@@ -26,6 +26,10 @@ RULES = {
     "radam": partial(lrd.RAdam, lr=0.03),
     # compiled on two processes, eager elsewhere: both do the same
     "fused": partial(lrd.Adam, lr=1e-3, seed=9, compile=os.environ.get("WORLD_SIZE") == "2"),
+    "rows": partial(lrd.Adam, lr=1e-3, seed=2, mask="row", rescale=True),
+    "tensors": partial(lrd.RMSprop, lr=1e-3, mask="tensor", compile=False),
+    "magma": lambda params: lrd.MaskedUpdate(torch.optim.RMSprop(params, lr=1e-3), lrd.Magma()),
+    "cautious": lambda params: lrd.MaskedUpdate(torch.optim.AdamW(params), lrd.Cautious()),
     "wrapped": lambda params: lrd.LearningRateDropout(torch.optim.AdamW(params, lr=1e-3), seed=5),
 }
 

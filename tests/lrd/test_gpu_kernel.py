@@ -45,7 +45,7 @@ def ptx(dtype, *definitions):
     constants = gpu.arguments((*definitions, f"TYPE_{dtype}"))
     constants |= {"ROW": gpu.ROW, "TILE": gpu._TILE}
     names = gpu._step.arg_names
-    types = dict(zip(names, ["*i64", "*i32", *["i32"] * 4], strict=False))
+    types = dict(zip(names, ["*i64", "*i32", *["i32"] * 5], strict=False))
     types |= dict.fromkeys(constants, "constexpr")
     places = {(names.index(name),): value for name, value in constants.items()}
     source = ASTSource(gpu._step, types, constexprs=places)
@@ -62,6 +62,7 @@ def ptx(dtype, *definitions):
         (("RULE=rmsprop", "STATES=3", "MOMENTUM=1", "CENTERED=1"), 5, 4),
         (("RULE=radam", "STATES=2"), 4, 3),
         (("PUT_BACK",), 2, 1),
+        (("CAUTIOUS",), 3, 1),
         (("KEEP_COPY",), 1, 1),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",

@@ -111,7 +111,7 @@ def test_memory_of_a_step_holds_its_tensors_and_what_it_takes_for_a_while():
 @pytest.mark.slow
 def test_bandwidth_counts_what_a_step_moves(monkeypatch):
     """20 bytes for each of SGDM's parameters: W and momentum read and written, gradient read."""
-    small = step.Size("small", lambda: nn.Linear(50, 50), 1.25, 1, compiled=True)
+    small = step.Size("small", lambda: nn.Linear(50, 50), 1.25, 2.0, 1, compiled=True)
     monkeypatch.setattr(step, "SIZES", (small,))
     monkeypatch.setattr(step, "RULES", {"SGDM": step.RULES["SGDM"]})
     monkeypatch.setattr(step, "_fixed_cost", lambda *_: 0.0)

@@ -1,0 +1,92 @@
+"""A parameter's turn at a step: what its optimizer did to it, shown to a rule that changes it."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lrd.copies import Copies, change
+from lrd.family import Rule, Update
+from lrd.mask import Draw
+from lrd.rules import Group, check_gradient
+from lrd.shards import local, local_gradient, part_of, total
+from lrd.step import Compile
+
+_OWN_MOMENTUM = 0.9
+
+
+class Turn(NamedTuple):
+    """A parameter whose update a rule is to change at this step."""
+
+    param: Tensor
+    group: Group
+    rule: Rule
+    draw: Draw
+
+
+def update_of(
+    turn: Turn,
+    optimizer: torch.optim.Optimizer,
+    copies: Copies,
+    grads: dict[Tensor, Tensor],
+    compile: Compile,
+) -> Update:
+    """What the rule sees of an update that was made; RuntimeError for a sparse gradient."""
+    param, group, rule, _ = turn
+    grad = grads[param]
+    part, G, M, base = part_of(param), None, None, 1.0
+    if rule.gradient:
+        check_gradient(grad)
+        G = grad if part is None else local_gradient(param, grad)
+        G = -G if group.get("maximize") else G
+        G = G.to(param.dtype)
+    if rule.momentum:
+        M = _momentum(optimizer.state[param], param, G)
+    if rule.apart and is_decoupled(optimizer, group):
+        base = 1.0 - float(group["lr"]) * float(group["weight_decay"])
+    W, compiled = local(param), bool(compile)
+    return Update(W, copies[param], G, M, base, part, lambda sums: total(param, sums), compiled)
+
+
+def _momentum(state: dict[str, Any], param: Tensor, G: Tensor) -> Tensor:
+    """The inner optimizer's momentum of a parameter, or else an average of our own."""
+    for name in ("exp_avg", "momentum_buffer"):
+        if isinstance(state.get(name), Tensor):
+            return local(state[name])
+    if "mask_momentum" not in state:
+        state["mask_momentum"] = torch.zeros_like(param)
+    return local(state["mask_momentum"]).lerp_(G, 1.0 - _OWN_MOMENTUM)
+
+
+def change_all(turns: list[Turn], updates: list[Update], states: dict[Tensor, float]) -> None:
+    """Let rules change updates, and remember each parameter's state where they have one."""
+    pairs = list(zip(turns, updates, strict=True))
+    sums = [turn.rule.sums(update) for turn, update in pairs]
+    known = [each for each in sums if each is not None]
+    known = [each.to(known[0].device) for each in known]
+    numbers = iter(torch.stack(known).tolist() if known else ())  # waits for the device once
+    changes = []
+    for (turn, update), own in zip(pairs, sums, strict=True):
+        state = states.get(turn.param, 0.0)
+        h, new = turn.rule.scalars(() if own is None else next(numbers), update, state)
+        if turn.rule.state:
+            states[turn.param] = new
+        changes.append((update, turn.rule.formula.__name__, turn.draw, h))
+    change(changes)
+
+
+def is_decoupled(optimizer: torch.optim.Optimizer, group: Group) -> bool:
+    """Whether weight decay is apart from the gradient; ValueError where nothing says so."""
+    if not group.get("weight_decay"):
+        return False
+    if "decoupled_weight_decay" in group:
+        return bool(group["decoupled_weight_decay"])
+    if type(optimizer).__module__.startswith("torch.optim"):
+        return isinstance(optimizer, torch.optim.Muon | torch.optim.Adafactor)
+    raise ValueError(
+        f"a cautious rule must know whether the weight decay of {type(optimizer).__name__} is "
+        "decoupled (AdamW) or part of the gradient: give each of its param groups "
+        '"decoupled_weight_decay": True or False'
+    )

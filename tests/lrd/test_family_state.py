@@ -1,0 +1,162 @@
+"""MaskedUpdate in use: groups, state, other people's tools, and what it refuses."""
+
+import copy
+import io
+import math
+import pickle
+
+import pytest
+import torch
+from torch import nn
+
+import lrd
+from tests.lrd.test_family import ADAMW, BASES, each_rule, parameters, steps, trained
+
+
+@each_rule
+def test_an_exempted_group_is_the_base_optimizers_and_keeps_its_indices(rule):
+    params = parameters()
+    twins, whole = copy.deepcopy(params), copy.deepcopy(params)
+    groups = [{"params": params[:1], "masked": False}, {"params": params[1:]}]
+    optimizer = lrd.MaskedUpdate(BASES["adamw"](groups), rule)
+    others = [BASES["adamw"](twins), lrd.MaskedUpdate(BASES["adamw"](whole), rule)]
+    for _ in steps(params, [optimizer], 4):
+        for sides in zip(params, twins, whole, strict=True):
+            for twin in sides[1:]:
+                twin.grad = sides[0].grad
+        for other in others:
+            other.step()
+    assert torch.equal(params[0], twins[0])
+    assert torch.equal(params[1], whole[1])
+    assert not torch.equal(params[1], twins[1])
+    assert [group["mask_steps"] for group in optimizer.param_groups] == [[0], [4]]
+    assert list(optimizer._copies._copies) == params[1:]
+
+
+@pytest.mark.parametrize("through", ["state_dict", "deepcopy", "pickle", "weights_only"])
+@pytest.mark.parametrize("base", ["rmsprop", "adamw"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@each_rule
+def test_continues_bit_for_bit_after_a_round_trip(rule, base, dtype, through):
+    expected = trained(lambda params: lrd.MaskedUpdate(BASES[base](params), rule, 5), 9, dtype)
+    params = parameters(dtype)
+    optimizer = lrd.MaskedUpdate(BASES[base](params), rule, 5)
+    for _ in steps(params, [optimizer], 5):
+        pass
+    if through == "deepcopy":
+        params, optimizer = copy.deepcopy((params, optimizer))
+    elif through == "pickle":
+        params, optimizer = pickle.loads(pickle.dumps((params, optimizer)))
+    else:
+        state = optimizer.state_dict()
+        if through == "weights_only":
+            file = io.BytesIO()
+            torch.save(state, file)
+            file.seek(0)
+            state = torch.load(file, weights_only=True)
+        other = lrd.Noise(0.1, 0.1) if isinstance(rule, lrd.Noise) else type(rule)()
+        optimizer = lrd.MaskedUpdate(BASES[base](params), other)  # the rest comes with the state
+        optimizer.load_state_dict(state)
+    for _ in steps(params, [optimizer], 4, first=5):
+        pass
+    assert torch.equal(torch.cat([param.detach().flatten() for param in params]), expected)
+
+
+@each_rule
+def test_the_global_generator_is_left_alone(rule):
+    params = parameters()
+    optimizer = lrd.MaskedUpdate(BASES["sgdm"](params), rule)
+    for param in params:
+        param.grad = torch.ones_like(param)
+    before = torch.get_rng_state()
+    optimizer.step()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@each_rule
+def test_grad_scaler_unscales_and_skips_infinite_gradients(rule, fused):
+    """A fused optimizer unscales by itself, which the wrapper must not promise for it."""
+    sides = []
+    for scale in (1.0, 1024.0):
+        params = parameters(torch.float32)
+        optimizer = lrd.MaskedUpdate(torch.optim.AdamW(params, **ADAMW, fused=fused), rule)
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        for factor in (1.0, math.inf, 2.0):
+            optimizer.zero_grad()
+            scaler.scale(sum((param**2).sum() for param in params) * factor).backward()
+            scaler.step(optimizer)
+            scaler.update(scale)
+        sides.append(torch.cat([param.detach().flatten() for param in params]))
+        assert optimizer.param_groups[0]["mask_steps"] == [2, 2]
+    torch.testing.assert_close(*sides)
+
+
+class OwnAdamW(torch.optim.AdamW):
+    """As of another library: nothing says what its weight decay is."""
+
+    __module__ = "elsewhere"
+
+    def __init__(self, params, **hyper):
+        super().__init__(params, **hyper)
+        del self.param_groups[0]["decoupled_weight_decay"]
+
+
+@pytest.mark.parametrize("rule", [lrd.Cautious(), lrd.CautiousDecay()])
+def test_decay_that_nobody_calls_decoupled_or_not_is_refused(rule):
+    params = parameters()
+    with pytest.raises(ValueError, match=r"weight decay of OwnAdamW is decoupled .*param groups"):
+        lrd.MaskedUpdate(OwnAdamW(params, **ADAMW), rule)
+    lrd.MaskedUpdate(OwnAdamW(params, lr=0.1, weight_decay=0.0), rule)
+
+
+BAD = [
+    (lambda: lrd.Bernoulli(0), r"keep_prob must be a number in \(0, 1\], got 0"),
+    (lambda: lrd.Bernoulli(mask="columns"), "mask must be 'element', 'row' or 'tensor'"),
+    (lambda: lrd.Bernoulli(rescale="yes"), "rescale must be True or False, got 'yes'"),
+    (lambda: lrd.Bernoulli(hold=0), "hold must be a number of steps, 1 or more, got 0"),
+    (lambda: lrd.Bernoulli(hold=1.5), "hold must be"),
+    (lambda: lrd.Noise("0.5", 0.5), "mean must be a number, got '0.5'"),
+    (lambda: lrd.Noise(0.5, -1), "std must be a number of at least 0, got -1"),
+    (lambda: lrd.Noise(0.5, math.nan), "std must be"),
+    (lambda: lrd.Noise(0.5, 0.5, None), "mask must be"),
+    (lambda: lrd.Cautious(1), "rescale must be"),
+    (lambda: lrd.Magma(tau=0), "tau must be positive"),
+    (lambda: lrd.Magma(tau=None), "tau must be"),
+    (lambda: lrd.Magma(smoothing=1), r"smoothing in \[0, 1\)"),
+    (lambda: lrd.Magma(keep_prob=2), "keep_prob must be"),
+]
+
+
+@pytest.mark.parametrize(("make", "message"), BAD, ids=[message for _, message in BAD])
+def test_bad_arguments_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_what_is_no_rule_is_refused_and_groups_are_checked_at_every_step():
+    params = parameters()
+    for rule in (0.5, lrd.Magma, None):
+        with pytest.raises(TypeError, match=r"rule must be one such as lrd.Bernoulli\(0.5\), got"):
+            lrd.MaskedUpdate(torch.optim.SGD(params), rule)
+    optimizer = lrd.MaskedUpdate(torch.optim.SGD(params), lrd.Magma())
+    start = [param.detach().clone() for param in params]
+    for name, value in (("masked", 0), ("tau", -1.0)):
+        optimizer.param_groups[0][name] = value
+        params[0].grad = torch.ones_like(params[0])
+        with pytest.raises(ValueError, match=name):
+            optimizer.step()
+        del optimizer.param_groups[0][name]
+    with pytest.raises(AttributeError, match=r"param_groups\[i\]\['tau'\]"):
+        optimizer.tau = 3.0
+    layer = nn.Embedding(5, 3, sparse=True)
+    layer(torch.tensor([1])).sum().backward()
+    before = layer.weight.detach().clone()
+    with pytest.raises(RuntimeError, match="sparse=False"):
+        lrd.MaskedUpdate(torch.optim.SGD(layer.parameters(), lr=1.0), lrd.Magma()).step()
+    waves = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
+    with pytest.raises(TypeError, match="complex parameters"):
+        lrd.MaskedUpdate(torch.optim.SGD([waves]), lrd.Cautious())
+    assert all(
+        torch.equal(a, b) for a, b in zip((*params, layer.weight), (*start, before), strict=True)
+    )
