@@ -106,13 +106,17 @@ def update(rows: list[Row], compile: Compile) -> None:
         W, G = row.W, row.G
         spans = walk(W, row.part, compile is True, row.draw.unit) if compile else None
         # one that stands twice in a group, as torch lets it, is updated once after the other
-        if not spans or not fits(W, *row.state) or id(row.counter) in seen:
+        if not spans or id(row.counter) in seen:
             eager.append(row)
             continue
-        seen.add(id(row.counter))
-        if type(G) is not Tensor or not fits(W, G):  # one still under way is of another type
+        # a gradient that is still under way is of another type
+        if type(G) is not Tensor or not fits(W, G, *row.state):
+            if not fits(W, *row.state):
+                eager.append(row)
+                continue
             G = torch.empty_like(W).copy_(G)
             gradients.append(G)  # the table holds its address alone
+        seen.add(id(row.counter))
         # most rows are of one kind
         if row.rule is not rule or W.dtype is not dtype or W.get_device() != place:
             rule, dtype, place = row.rule, W.dtype, W.get_device()

@@ -159,11 +159,11 @@ def line(count: int, unit: int = 1) -> list[Span] | None:
 
 def fits(W: Tensor, *tensors: Tensor) -> bool:
     """Whether tensors have the dtype and device of `W`, and their elements its order."""
-    dtype, count, place = W.dtype, W.numel(), W.get_device()
+    dtype, count, place, in_line = W.dtype, W.numel(), W.get_device(), W.is_contiguous()
     for tensor in tensors:
         if tensor.dtype is not dtype or tensor.numel() != count or tensor.get_device() != place:
             return False
-        if tensor.is_contiguous() and W.is_contiguous():
+        if in_line and tensor.is_contiguous():
             continue
         if tensor.shape != W.shape or tensor.stride() != W.stride():
             return False
