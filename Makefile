@@ -50,13 +50,13 @@ decide = $(RUN) scripts.decide --scale $(call quoted,SCALE) --hours $(call quote
 	$(if $(value CLAIM),--claim $(call quoted,CLAIM)) $(if $(value CLAIMS),--claims $(call quoted,CLAIMS))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint data \
+.PHONY: help setup demo test test-all test-versions lint data \
 	reproduce-table1 reproduce-table2 reproduce-table3 reproduce-table4 \
 	reproduce-figure1 reproduce-figure2 reproduce-figure3 reproduce-figure4 \
 	reproduce-figure5 reproduce-figure6 reproduce-figure7 reproduce-figure8 reproduce-figure9 \
 	reproduce-figure10 reproduce-figure11 reproduce-figure12 reproduce-figure13 \
 	reproduce-controls reproduce-authors reproduce-settings reproduce-family \
-	reproduce decide plan-decide report verify benchmark clean
+	reproduce decide plan-decide report verify benchmark gpu-check clean
 
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9%-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -99,6 +99,9 @@ test: $(STAMP)  ## The fast tests
 
 test-all: $(STAMP)  ## The tests that `make test` leaves out: slow, fault, distributed, ...
 	$(PYTEST) -m "$(HEAVY)"
+
+test-versions: $(STAMP)  ## lrd's tests on the oldest, a middle and the newest torch: 15 GB
+	$(VENV)/bin/python tests/versions.py .versions
 
 lint: $(STAMP)  ## Check style and format
 	$(RUN) ruff check .
@@ -187,6 +190,9 @@ verify: $(STAMP)  ## Check that every run folder is whole
 
 benchmark: $(STAMP)  ## Measure the speed of the step and of an epoch
 	$(RUN) scripts.benchmark
+
+gpu-check: $(STAMP)  ## Tests and speed on this machine's GPU, into results/gpu.md, in 8 minutes
+	$(RUN) scripts.benchmark.gpu
 
 clean:  ## Remove caches, builds and the results of smoke runs
 	rm -rf build dist lrd.egg-info .pytest_cache .ruff_cache

@@ -31,9 +31,18 @@ class SampleBatches:
         device: torch.device,
         workers: int = 0,
     ) -> None:
-        self._samples, self._transform = samples, transform
-        self._collate, self._to_device = collate, to_device
-        self._batch_size, self._device, self._workers = batch_size, device, workers
+        self._samples, self._to_device = samples, to_device
+        self._batch_size, self._device = batch_size, device
+        self._batches: list[list[tuple[int, int]]] = []  # of the epoch that is read
+        self._loader = DataLoader(
+            _Seeded(samples, transform),
+            batch_sampler=self._batches,
+            collate_fn=collate,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=device.type == "cuda",
+            generator=torch.Generator(),  # or it would draw its workers' seeds from the global one
+        )
 
     def __len__(self) -> int:
         return -(-len(self._samples) // self._batch_size)
@@ -70,15 +79,8 @@ class SampleBatches:
         batches = [keys[first : first + size] for first in range(start * size, len(keys), size)]
         if part is not None:
             batches = [batch[part(len(batch))] for batch in batches]
-        loader = DataLoader(
-            _Seeded(self._samples, self._transform),
-            batch_sampler=batches,
-            collate_fn=self._collate,
-            num_workers=self._workers,
-            pin_memory=self._device.type == "cuda",
-            generator=torch.Generator(),  # or it would draw its workers' seeds from the global one
-        )
-        for batch in loader:
+        self._batches[:] = batches
+        for batch in self._loader:
             yield self._to_device(batch, self._device)
 
 

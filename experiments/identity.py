@@ -31,8 +31,8 @@ _NOT_HASHED = {
 # Values at which a key is left out of the hash, so that a key that is added later does not orphan
 # the runs that were made before it; methods are left out where they are neutral.
 _DEFAULTS = {
-    "lrd.enabled": False, "precision": "fp32", "channels_last": False, "compile_model": False,
-    "threads": 1,
+    "lrd.enabled": False, "precision": "fp32", "deterministic": False, "channels_last": False,
+    "compile_model": False, "threads": 1,
 }  # fmt: skip
 _NO_SCHEDULE = {"schedule.name": "constant"}
 _HYDRAS = ("_partial_", "_convert_")  # words of Hydra that early runs have

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any
 
@@ -14,6 +15,7 @@ from experiments import processes, streams
 from experiments.configuration import Config
 from experiments.mean_step import MeanStep
 from experiments.methods import gradient_change, label_change
+from experiments.precision import autocast
 from experiments.setting import Setting, measures_steps
 
 Step = Callable[[Any, int, int], dict[str, Tensor]]
@@ -37,14 +39,14 @@ def make_step(config: Config, setting: Setting) -> Step:
     if config["channels_last"]:
         model.register_forward_pre_hook(_channels_last)
     if config["compile_model"]:
-        model.compile()
+        model.compile(dynamic=False)
     replica = processes.replicated(model)
     own_stream = (processes.rank(),) if processes.rank() else ()
 
     def step(batch: Any, number: int, count: int) -> dict[str, Tensor]:
         seed(streams.derive(config["seed"], "dropout", number, *own_stream))
         optimizer.zero_grad(set_to_none=True)
-        with autocast(config, device):
+        with _stance(config, count), autocast(config, device):
             loss, sums = task.loss(replica, batch)
         if processes.size() > 1:
             loss, sums = processes.share(loss, sums, task.weight(model, batch), count)
@@ -60,10 +62,11 @@ def make_step(config: Config, setting: Setting) -> Step:
     return step
 
 
-def autocast(config: Config, device: torch.device) -> torch.autocast:
-    """bfloat16 where torch's rules allow it, with precision=bf16."""
-    enabled = config["precision"] == "bf16"
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+def _stance(config: Config, count: int) -> AbstractContextManager[Any]:
+    """A compiled net is not compiled once more for an epoch's last batch, if that is short."""
+    if config["compile_model"] and count < config["batch_size"]:
+        return torch.compiler.set_stance("force_eager")
+    return nullcontext()
 
 
 def _channels_last(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> Any:

@@ -26,7 +26,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from experiments.configuration import ConfigError
+from experiments.configuration import Config, ConfigError
 from experiments.signals import Interrupted, Interruption
 
 P = ParamSpec("P")
@@ -107,15 +107,23 @@ def check_launcher(name: str) -> None:
         raise ConfigError(f"hydra/launcher={name} does not go with torchrun: leave one of them out")
 
 
+def device_name(config: Config) -> str:
+    """What `auto` means here: a GPU if there is one, but a CPU for the toy, which is too small."""
+    if config["device"] != "auto":
+        return config["device"]
+    return "cuda" if torch.cuda.is_available() and config["task"] != "toy" else "cpu"
+
+
 def device(name: str) -> torch.device:
-    """The device of a configuration's name; of several GPUs, this process's own.
+    """The device of a name, made the current one; of several GPUs, this process's own.
 
     Raises ConfigError for a GPU's number, and if there are more processes than GPUs.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu" or size() == 1:
-        return torch.device(name)
+        single = torch.device(name)
+        if single.index is not None and single.type == "cuda":
+            torch.cuda.set_device(single)
+        return single
     if name != "cuda":
         raise ConfigError(
             f"device must be auto, cpu or cuda with several processes, got {name!r}: each takes "

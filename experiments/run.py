@@ -26,6 +26,7 @@ from experiments import outcomes, processes, words
 from experiments.configuration import Config, ConfigError
 from experiments.identity import config_hash, run_folder
 from experiments.loop import Position, evaluate, make_step, save_files, train_epoch
+from experiments.precision import arithmetic
 from experiments.record.atomic import WriteError
 from experiments.record.checkpoint import CheckpointError, Checkpoints
 from experiments.record.lock import RunningElsewhere
@@ -61,6 +62,11 @@ def run(config: Config) -> str:
     # The moments of parameters without gradient decay into denormal numbers (below 1e-38), on
     # which CPUs are many times slower; as zeros they change nothing that can be seen.
     torch.set_flush_denormal(True)
+    with arithmetic(config):
+        return _run(config)
+
+
+def _run(config: Config) -> str:
     setting = prepare(config)
     with (
         Record(config, writes=processes.first()) as record,
@@ -78,6 +84,7 @@ def fit(config: Config, setting: Setting, record: Record, interruption: Interrup
     first, epochs, steps = processes.first(), config["epochs"], len(setting.train)
     step, factor = make_step(config, setting), factor_function(config["schedule"])
     whose = {"hash": config_hash(config), "data": json.dumps(setting.provenance)}
+    whose["device"] = setting.device.type
     minutes = config["checkpoint_minutes"]
     checkpoints = Checkpoints(record.folder, setting.parts(), whose, minutes, record.lock)
     saved = checkpoints.restore()
@@ -157,6 +164,12 @@ def job(config: DictConfig) -> None:
     outcomes.note(name, status, error)
     if not agreed:
         raise processes.Alone(1)
+
+
+# What a launcher asks for: a run's share of this machine's GPUs, with so many runs at a time
+OmegaConf.register_new_resolver(
+    "gpu_share", lambda runs: min(torch.cuda.device_count() / runs, 1), replace=True
+)
 
 
 def main() -> None:

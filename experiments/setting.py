@@ -64,7 +64,7 @@ def prepare(config: Config) -> Setting:
 
     Raises ConfigError, DataError, or WeightsError for pretrained weights that cannot be had.
     """
-    device = processes.device(config["device"])
+    device = processes.device(processes.device_name(config))
     task = task_module(config["task"])
     processes.check_run(config["batch_size"], task)
     data = _data(config, task)
@@ -73,6 +73,8 @@ def prepare(config: Config) -> Setting:
         node = net_node(config)
         with _named("model", node):
             model = build(node).to(device)
+    if config["channels_last"] and device.type == "cuda":  # which would turn them at every step
+        model = model.to(memory_format=torch.channels_last)
     model = processes.synchronised(model, device)
     optimizer = make_optimizer(config, model)
     schedule = scheduler(config["schedule"], optimizer, len(train_batches), config["epochs"])

@@ -13,13 +13,13 @@ from experiments.choice import with_chosen_rate
 from experiments.configuration import CONF, Config, ConfigError, flatten
 from experiments.identity import reference, run_folder
 from experiments.methods import active, declared, is_number, masked
-from experiments.processes import together
+from experiments.precision import PRECISIONS
+from experiments.processes import device_name, together
 from experiments.record.schema import CONFIG, SWITCH, Field, count
 from experiments.schedule import factor_function
 from experiments.tasks import task_module
 from experiments.tracking import MODES
 
-PRECISIONS = ("fp32", "bf16")
 _OPEN = ("data", "model", "optimizer", "schedule")  # groups whose keys a function takes
 
 
@@ -34,7 +34,9 @@ def resolve(config: Config) -> Config:
     mask = config.get("lrd")
     if not isinstance(mask, dict) or mask.get("compile") != "auto":
         return config
-    kernel = masked(config) and not mask["authors"] and lrd.kernel_available()
+    _check_device(config)
+    kernel = masked(config) and not mask["authors"]
+    kernel = kernel and lrd.kernel_available(device_name(config))
     return {**config, "lrd": {**mask, "compile": kernel}}
 
 
@@ -45,7 +47,7 @@ def check(config: Config) -> None:
     _check_keys(config, plain)
     _check_methods(config, plain)
     _check_plain_values(config)
-    _check_device(config["device"])
+    _check_device(config)
     for group in ("model", "data"):
         _check_arguments(group, config[group].get("_target_"), config[group], ("name",))
     for package in ("base", "lrd"):
@@ -123,6 +125,7 @@ def _check_plain_values(config: Config) -> None:
         "predictions": count(0),
         "wandb.mode": Field(lambda mode: mode in MODES, " or ".join(MODES)),
         "precision": Field(lambda name: name in PRECISIONS, " or ".join(PRECISIONS)),
+        "deterministic": SWITCH,
         "channels_last": SWITCH,
         "compile_model": SWITCH,
         "data.subset": subset,
@@ -134,13 +137,18 @@ def _check_plain_values(config: Config) -> None:
             _require(right(flat.get(key)), key, flat.get(key), expected)
 
 
-def _check_device(name: Any) -> None:
+def _check_device(config: Config) -> None:
+    name = config["device"]
     try:
         device = torch.device("cpu" if name == "auto" else name)
     except (RuntimeError, TypeError) as error:
         raise ConfigError(f"device must be auto, cpu, cuda or cuda:1, got {name!r}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ConfigError(f"device={name}: torch finds no GPU here, choose auto or cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device={name}: there are {torch.cuda.device_count()} GPUs here")
+    if config["precision"] == "tf32" and not device_name(config).startswith("cuda"):
+        raise ConfigError("precision=tf32 is an arithmetic of GPUs: choose fp32 or bf16 on a CPU")
 
 
 def _check_arguments(group: str, target: str | None, node: Config, ours: tuple[str, ...]) -> None:

@@ -33,7 +33,7 @@ class Copies:
         afterwards must not be updated.
         """
         old, self._copies = self._copies, {}
-        tables: dict[torch.dtype, Table] = {}
+        tables: dict[tuple[torch.dtype, int], Table] = {}
         rest: list[tuple[Tensor, Tensor]] = []
         for param in params:
             W, copy = local(param), old.get(param)
@@ -41,16 +41,17 @@ class Copies:
                 copy = torch.empty_like(W, requires_grad=False)
             self._copies[param] = copy
             if compile and walk(W, None, compile is True) and fits(W, copy):
-                table = tables.get(W.dtype)
+                kind = W.dtype, W.get_device()
+                table = tables.get(kind)
                 if table is None:
                     for name in kernels:
-                        copy_kernel(name, W.dtype)
-                    table = tables[W.dtype] = Table()
+                        copy_kernel(name, *kind)
+                    table = tables[kind] = Table(kind[1])
                 table.add((W, copy), line(W.numel()), _NO_DRAW)
             else:
                 rest.append((copy, W))
-        for dtype, table in tables.items():
-            table.run(copy_kernel("keep_copy", dtype))
+        for kind, table in tables.items():
+            table.run(copy_kernel("keep_copy", *kind))
         for copy, W in rest:
             copy.copy_(W)
 
@@ -65,7 +66,7 @@ Change = tuple[Update, str, Draw, tuple[float, ...]]  # with the formula's name,
 
 def change(changes: Iterable[Change]) -> None:
     """Put what formulas make of updates in their place."""
-    tables: dict[tuple[str, torch.dtype], Table] = {}
+    tables: dict[tuple[str, torch.dtype, int], Table] = {}
     for update, formula, draw, h in changes:
         W, tensors = update.W, [update.old]
         if formula == "cautious":
@@ -76,9 +77,10 @@ def change(changes: Iterable[Change]) -> None:
         if not layout or not fits(W, *tensors):
             _change(update, formula, draw, h)
             continue
-        table = tables.get((formula, W.dtype))
+        kind = formula, W.dtype, W.get_device()
+        table = tables.get(kind)
         if table is None:
-            table = tables[formula, W.dtype] = Table()
+            table = tables[kind] = Table(kind[2])
         table.add((W, *tensors), layout, draw, h)
     for kind, table in tables.items():
         table.run(copy_kernel(*kind))
@@ -90,6 +92,9 @@ def _change(update: Update, formula: str, draw: Draw, h: tuple[float, ...]) -> N
     tensors = [W, update.old, W if update.G is None else update.G]
     if formula in ("put_back", "scaled", "noisy"):
         drawn = local_mask(W, update.part, draw)
-    if formula != "put_back" and W.dtype in (torch.bfloat16, torch.float16):
+    if formula == "put_back":  # without a copy of its result
+        torch.where(drawn, W, update.old, out=W)
+        return
+    if W.dtype in (torch.bfloat16, torch.float16):
         tensors = [tensor.float() for tensor in tensors]
     W.copy_(getattr(family, formula)(*tensors, h, drawn))

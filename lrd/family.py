@@ -259,9 +259,10 @@ def _agreeing(update: Update) -> Tensor:
     count = torch.zeros((), dtype=torch.int64, device=W.device)
     layout = walk(W, None, False) if update.compile and fits(*tensors) else None
     if layout and len(layout) == 1:
-        table = Table()
+        place = W.get_device()
+        table = Table(place)
         table.add((*tensors, count), line(W.numel()), Draw(0, 0, 0, 0), (update.base,))
-        table.run(copy_kernel("agreeing", W.dtype))
+        table.run(copy_kernel("agreeing", W.dtype, place))
         return count
     for chunks in zip(*(tensor.reshape(-1).split(_CHUNK) for tensor in tensors), strict=True):
         new, old, G = (chunk.to(_real(chunk)) for chunk in chunks)

@@ -42,8 +42,8 @@ _ARGUMENTS = """
             mask="tensor", SkipUpdate (https://arxiv.org/abs/2602.15322). Default: False
         compile (bool or "auto"): True for a kernel, which makes the mask in registers and reads
             each tensor once; False for the eager reference; "auto" for the kernel where there is
-            one, which is on CPUs with a C compiler. Masks are the same, weights agree to float
-            rounding. Default: "auto"
+            one: on CPUs with a C compiler, on GPUs with Triton. Masks are the same, weights agree
+            to float rounding. Default: "auto"
 
     **Param groups** may have each of these but compile for themselves. To exempt biases and norms::
 
@@ -121,7 +121,8 @@ class Adam(MaskedOptimizer, torch.optim.Adam):
     """torch.optim.Adam, with amsgrad=True AMSGrad, with learning rate dropout."""
 
     def _rule(self, group: Group) -> Rule:
-        return _adam(group["amsgrad"], group["decoupled_weight_decay"], group["maximize"])
+        decoupled = group.get("decoupled_weight_decay", False)  # torch before 2.7 has none
+        return _adam(group["amsgrad"], decoupled, group["maximize"])
 
 
 @_documented

@@ -14,7 +14,7 @@ from lrd.kernels import CompilationError
 from lrd.mask import check_index, check_keep_prob, check_mask, check_seed, check_switch
 from lrd.rules import Group, Rule
 from lrd.shards import check_whole, refuse_partitions
-from lrd.step import Compile, counter, only_makes_state, rows_of, update
+from lrd.step import Compile, counter, only_makes_state, refuse_capture, rows_of, update
 
 
 def check_compile(compile: Compile) -> Compile:
@@ -122,6 +122,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
         return loss
 
     def _update(self) -> None:
+        refuse_capture()
         for group in self.param_groups:  # which others may have put in the place of ours
             for name, value in self._mask.items():
                 group.setdefault(name, value)

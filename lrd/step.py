@@ -29,6 +29,15 @@ def only_makes_state(optimizer: torch.optim.Optimizer) -> bool:
     return all(float(whole(total)) == 0 for total in sums)
 
 
+def refuse_capture() -> None:
+    """RuntimeError inside a CUDA graph's capture: each replay would draw the mask of one step."""
+    if torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError(
+            "a CUDA graph would replay the mask of the step that it captured: capture forward and "
+            "backward, and step outside of the graph"
+        )
+
+
 def rows_of(
     groups: Iterable[Group], rules: Iterable[Rule], states: dict[Tensor, dict[str, Any]]
 ) -> Iterator[Row]:
@@ -90,24 +99,29 @@ def update(rows: list[Row], compile: Compile) -> None:
 
     Raises CompilationError where there is no kernel, if `compile` asks for it or cannot know.
     """
-    tables: dict[tuple[Rule, torch.dtype], Table] = {}
-    rule = dtype = table = None
+    tables: dict[tuple[Rule, torch.dtype, int], Table] = {}
+    rule = dtype = place = table = None
     eager, gradients, seen = [], [], set()
     for row in rows:
         W, G = row.W, row.G
         spans = walk(W, row.part, compile is True, row.draw.unit) if compile else None
         # one that stands twice in a group, as torch lets it, is updated once after the other
-        if not spans or not fits(W, *row.state) or id(row.counter) in seen:
+        if not spans or id(row.counter) in seen:
             eager.append(row)
             continue
-        seen.add(id(row.counter))
-        if type(G) is not Tensor or not fits(W, G):  # one still under way is of another type
+        # a gradient that is still under way is of another type
+        if type(G) is not Tensor or not fits(W, G, *row.state):
+            if not fits(W, *row.state):
+                eager.append(row)
+                continue
             G = torch.empty_like(W).copy_(G)
             gradients.append(G)  # the table holds its address alone
-        if row.rule is not rule or W.dtype is not dtype:  # most rows are of one kind
-            rule, dtype = row.rule, W.dtype
-            rule_kernel(rule, dtype)  # built before anything is changed
-            table = tables.setdefault((rule, dtype), Table())
+        seen.add(id(row.counter))
+        # most rows are of one kind
+        if row.rule is not rule or W.dtype is not dtype or W.get_device() != place:
+            rule, dtype, place = row.rule, W.dtype, W.get_device()
+            rule_kernel(rule, dtype, place)  # built before anything is changed
+            table = tables.setdefault((rule, dtype, place), Table(place))
         table.add((W, G, *row.state), spans, row.draw, row.h, row.counter)
     for kind, table in tables.items():
         table.run(rule_kernel(*kind))

@@ -17,7 +17,7 @@ from lrd.mask import Draw, check_index, check_seed, check_switch, unit_of
 from lrd.optimizer import MaskedOptimizer, check_compile, kept_in_groups
 from lrd.rules import Group
 from lrd.shards import check_whole, refuse_partitions
-from lrd.step import Compile, only_makes_state
+from lrd.step import Compile, only_makes_state, refuse_capture
 from lrd.turn import Turn, change_all, is_decoupled, update_of
 
 
@@ -220,6 +220,7 @@ class MaskedUpdate(torch.optim.Optimizer):
         return self._step(closure)
 
     def _step(self, closure: Callable[[], Any] | None) -> Any:
+        refuse_capture()
         self._complete_groups()
         counted = not only_makes_state(self)
         # a closure, or a hook of the inner optimizer, may make the gradient
@@ -280,7 +281,7 @@ for _name in (*_RULES, "mask_seed", "index_offset"):
 class LearningRateDropout(MaskedUpdate):
     """Masks what `optimizer` does to its parameters: dropped ones are put back after its step.
 
-    MaskedUpdate with the rule Bernoulli(keep_prob, mask, rescale), whose other arguments it takes.
+    MaskedUpdate, whose other arguments it takes, with the rule Bernoulli(keep_prob, mask, rescale).
     The optimizers of this package need no copy of the parameters.
     """
 

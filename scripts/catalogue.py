@@ -17,8 +17,6 @@ from experiments.tasks import required_columns
 from scripts.item import KEEP_PROBS, OPTIMIZERS, RATES, TOY_RATES, Item, toy_arm
 from scripts.titles import title
 
-HALF_RATE = {"base, rate halved": "+lr0.5"}  # in all curves of optimizers that have been run so
-
 
 def _drawing(name: str, heading: str) -> Item:
     return Item(name, heading, figures={name: ""}, layout="drawing")

@@ -214,7 +214,7 @@ def _data(run: Run) -> str:
 
 def _device(run: Run) -> str:
     info = run.info
-    return f"{info['device']} ({info['cpu']})" if info["device"] == "cpu" else info["device"]
+    return f"cpu ({info['cpu']})" if info["device"] == "cpu" else info["device"]
 
 
 def paper_values(item: Item, experiment: str) -> dict[tuple[str, str], float]:

@@ -18,6 +18,7 @@ TOY_RATES = (0.01, 0.05, 0.1)  # the first is the experiment's own
 RATES = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)  # of the family's grid
 OWN_RATE = 0.001  # of its optimizers' files
 KEEP_PROBS = (0.1, 0.3, 0.5, 0.7, 0.9, 1)  # p; at 1 it is the base optimizer
+HALF_RATE = {"base, rate halved": "+lr0.5"}  # in all curves of optimizers that have been run so
 
 
 @dataclass(frozen=True)

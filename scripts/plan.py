@@ -2,8 +2,8 @@
 
 Lists the sweep's runs, which of them are done, and the time and memory that the others would take
 on this machine: from a few training steps on a batch of their own data, for each kind of net and
-optimizer. No run is started and nothing is downloaded. With `--limit HOURS`, the exit status is 1
-if more remains and there is no GPU.
+optimizer, on the GPU if it has one. No run is started and nothing is downloaded. With
+`--limit HOURS`, the exit status is 1 if more remains.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from data.batches import DataError
 from experiments.choice import NoChoice
 from experiments.configuration import CONF, Config, ConfigError, flatten
 from experiments.identity import run_folder
-from experiments.loop import autocast
 from experiments.methods import masked
+from experiments.precision import arithmetic, autocast
 from experiments.record.reader import RecordError
 from experiments.record.writer import is_finished
 from experiments.setting import make_optimizer, prepare
@@ -38,8 +38,8 @@ from experiments.validate import check, resolve
 from scripts.catalogue import ITEMS
 
 _NET = (
-    "model.", "task", "data.", "batch_size", "precision", "channels_last", "threads",
-    "regularizer.p_sd",
+    "model.", "task", "data.", "batch_size", "precision", "deterministic", "channels_last",
+    "threads", "regularizer.p_sd", "device",
 )  # fmt: skip
 _EVALUATION = 1 / 3  # of a training step's time, for as many samples
 # Addresses at which nobody answers: what is not on this machine is not downloaded for a plan
@@ -122,10 +122,15 @@ def calibrate(configs: list[Config]) -> Cost:
 
     Raises DataError where their data is not there.
     """
-    config = {**configs[0], "device": "cpu", "model": dict(configs[0]["model"])}
+    config = {**configs[0], "model": dict(configs[0]["model"])}
     if "encoder_weights" in config["model"]:
         config["model"] |= {"encoder_weights": None, "weights_file": None}  # not pretrained
     torch.set_num_threads(config["threads"])
+    with arithmetic(config):
+        return _measured(config, configs)
+
+
+def _measured(config: Config, configs: list[Config]) -> Cost:
     device, task, train, _, provenance, net, *_ = prepare(config)
     batch = next(iter(train.epoch(*(torch.Generator().manual_seed(seed) for seed in (0, 1)))))
     if config["channels_last"]:
@@ -141,21 +146,25 @@ def calibrate(configs: list[Config]) -> Cost:
             loss, _ = task.loss(net, batch)
         loss.backward()
 
-    step, epoch = timed(propagate), {}
+    step, epoch = timed(propagate, device), {}
     tested = provenance["test"] / config["batch_size"] * _EVALUATION
     for alike in configs:
-        update = timed(make_optimizer(alike, net).step)
+        update = timed(make_optimizer(alike, net).step, device)
         epoch[optimizer_kind(alike)] = len(train) * (step + update) + tested * step
+    on_gpu = device.type == "cuda"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return Cost(epoch, peak)
+    return Cost(epoch, torch.cuda.max_memory_allocated(device) if on_gpu else peak)
 
 
-def timed(function: Callable[[], object]) -> float:
-    """Seconds of a call: the least of some after the first."""
+def timed(function: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a call, to the end of what it has a GPU do: the least of some after the first."""
+    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
     seconds = []
     while len(seconds) < 2 or (sum(seconds) < 1 and len(seconds) < 10):
+        wait()
         begin = time.perf_counter()
         function()
+        wait()
         seconds.append(time.perf_counter() - begin)
     return min(seconds[1:])
 
@@ -238,9 +247,10 @@ def summary(runs: list[Planned]) -> str:
     """How many runs there are, how many are done, and what remains."""
     unknown = sum(run.hours is None for run in runs)
     total = sum(run.hours or 0.0 for run in runs)
+    hours = "GPU-hours" if torch.cuda.is_available() else "hours"
     return (
         f"{len(runs)} runs, {sum(run.done for run in runs)} done. What remains takes about "
-        f"{plain(total)} hours on this machine, one run after another (an estimate from single "
+        f"{plain(total)} {hours} on this machine, one run after another (an estimate from single "
         f"training steps){f', and {unknown} runs of unknown time' if unknown else ''}."
     )
 
@@ -266,9 +276,6 @@ def main(arguments: list[str] | None = None) -> None:
             print(json.dumps(calibrate(json.load(sys.stdin))))
         except DataError as error:
             print(json.dumps(str(error).splitlines()[0]))
-        return
-    if options.limit is not None and torch.cuda.is_available():
-        print("The plan is left out: it would be this machine's CPU's, and there is a GPU.")
         return
     try:
         runs = [

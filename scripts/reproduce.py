@@ -1,7 +1,7 @@
 """Make an item's runs, and then its table and figures: `python -m scripts.reproduce table1`.
 
 The runs are a sweep of `experiments.run`, whose exit status comes last: what can be made of the
-finished runs is made even if others have failed. At the paper's scale and without a GPU the plan
+finished runs is made even if others have failed. At the paper's scale the plan
 comes first: more than a day's work begins with --yes only. `all` makes every item and the report.
 """
 
@@ -13,8 +13,6 @@ import shlex
 import signal
 import subprocess
 import sys
-
-import torch
 
 from experiments.configuration import CONF
 from scripts.catalogue import FIGURES, ITEMS, Item, items_named
@@ -37,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     items = _items(options.item, options.experiment)
     status = 0
     try:
-        if options.scale == "paper" and not options.yes and not torch.cuda.is_available():
+        if options.scale == "paper" and not options.yes:
             _require_less_than_a_day(items, options.seeds)
         for item in items:
             status = _make(item, _scale(item, options), options) or status

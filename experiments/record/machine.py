@@ -11,12 +11,17 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from experiments.precision import flags
+
+_DRIVER = Path("/sys/module/nvidia/version")
+
 
 def environment(device: torch.device) -> dict[str, Any]:
     """The machine and the versions that a run's last bits may depend on."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "cpu": _cpu_model(),
+        "cpu": cpu_model(),
+        **({"gpu": _gpu(device)} if device.type == "cuda" else {}),
         "processes": dist.get_world_size() if dist.is_initialized() else 1,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "commit": _commit(),
@@ -24,7 +29,18 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _cpu_model() -> str:
+def _gpu(device: torch.device) -> dict[str, Any]:
+    """What a GPU's numbers depend on besides its model, with the switches of its arithmetic."""
+    return {
+        "capability": "{}.{}".format(*torch.cuda.get_device_capability(device)),
+        "driver": _DRIVER.read_text().strip() if _DRIVER.exists() else "unknown",
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        **flags(),
+    }
+
+
+def cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not a Linux machine

@@ -69,7 +69,7 @@ def read_runs(
 
     `arm` is a pattern of names. In the order of experiment, arm and seed. A folder that is not a
     whole record is left out, and so is a run that was made with other data than most of its
-    experiment's.
+    experiment's, or that would make a pair of a CPU and a GPU.
     """
     runs, left_out = [], []
     for path in (Path(runs_dir) / scale).glob(f"{experiment or '*'}/{arm}/seed*/run.json"):
@@ -88,11 +88,13 @@ def read_runs(
             left_out.append(LeftOut(folder, "; ".join(lines)[:1000]))
         else:
             runs.append(run)
-    other_data = [*_with_other_data(run for run in runs if run.status in FINISHED)]
-    odd = {run.folder for run in other_data}
-    kept = [run for run in runs if run.folder not in odd]
+    finished = [run for run in runs if run.status in FINISHED]
+    unlike = {
+        run.folder: run for run in (*_on_other_devices(finished), *_with_other_data(finished))
+    }
+    kept = [run for run in runs if run.folder not in unlike]
     order = sorted(kept, key=lambda run: (run.experiment, run.arm, run.seed))
-    return Runs(order, sorted([*left_out, *other_data]))
+    return Runs(order, sorted([*left_out, *unlike.values()]))
 
 
 def _with_other_data(runs: Iterable[Run]) -> Iterator[LeftOut]:
@@ -125,3 +127,29 @@ def _with_other_data(runs: Iterable[Run]) -> Iterator[LeftOut]:
                     "made with other data than most of its experiment's runs "
                     f"({', '.join(differ)} in run.json): make it again with theirs",
                 )
+
+
+def _on_other_devices(runs: Iterable[Run]) -> Iterator[LeftOut]:
+    """Takes finished runs, yields those that would make a pair of a CPU and a GPU.
+
+    Their arithmetic differs, so that the arms of a seed must be of one kind of machine.
+    """
+    experiments: dict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        experiments[run.experiment].append(run)
+    for group in experiments.values():
+        usual = sum(map(on_gpu, group)) > len(group) / 2
+        kinds = defaultdict(set)
+        for run in group:
+            kinds[run.seed].add(on_gpu(run))
+        for run in group:
+            if len(kinds[run.seed]) > 1 and on_gpu(run) != usual:
+                yield LeftOut(
+                    run.folder,
+                    f"made on a {'GPU' if on_gpu(run) else 'CPU'}, other arms of its seed were "
+                    "not: pairs must be of one kind, make it again as they were",
+                )
+
+
+def on_gpu(run: Run) -> bool:
+    return run.info["device"] != "cpu"

@@ -71,6 +71,7 @@ _INFO = {
     ),
     "device": _TEXT,
     "cpu": _TEXT,
+    "gpu": _GROUP._replace(optional=True),
     "processes": count(1, optional=True),
     "versions": _GROUP,
     "versions.torch": _TEXT,

@@ -53,6 +53,7 @@ class Record:
         self._rows: list[dict[str, float]] = []
         self._seconds: list[float] = []
         self._processes: list[int] = []  # their number, and after a change the next
+        self._machines: list[str] = []  # and so device and processor
         self._info: dict[str, Any] = {}
 
     @together
@@ -71,7 +72,12 @@ class Record:
 
     def state(self) -> dict[str, Any]:
         """The rows so far, for a checkpoint."""
-        return {"rows": self._rows, "seconds": self._seconds, "processes": self._processes}
+        return {
+            "rows": self._rows,
+            "seconds": self._seconds,
+            "processes": self._processes,
+            "machines": self._machines,
+        }
 
     def start(
         self, device: torch.device, data: dict[str, Any], state: dict[str, Any] | None
@@ -105,11 +111,20 @@ class Record:
             "data": data,
             **environment(device),
         }
-        before, now = (state or {}).get("processes", []), self._info["processes"]
-        self._processes = before if before[-1:] == [now] else [*before, now]
-        if len(self._processes) > 1:  # its last bits are of several arrangements
-            self._info["processes_so_far"] = self._processes
+        # its last bits are of several arrangements, if there are several
+        now = self._info["processes"]
+        self._processes = self._so_far("processes", state, now)
+        machine = " / ".join(dict.fromkeys((self._info["device"], self._info["cpu"])))
+        self._machines = self._so_far("machines", state, machine)
         self._write_info(status="running")
+
+    def _so_far(self, name: str, state: dict[str, Any] | None, now: Any) -> list[Any]:
+        """A checkpoint's list of what there was, and is now; recorded if that is not all one."""
+        before = (state or {}).get(name, [])
+        all_of_them = before if before[-1:] == [now] else [*before, now]
+        if len(all_of_them) > 1:
+            self._info[f"{name}_so_far"] = all_of_them
+        return all_of_them
 
     def add(self, row: dict[str, float], seconds: float) -> None:
         """Append an epoch's row, the first column `epoch`, and its training time."""

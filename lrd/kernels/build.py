@@ -32,16 +32,19 @@ _FLAGS = (
     *("-O3", "-mcpu=native" if _ARM else "-march=native", "-ffp-contract=off"),
     *("-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"),
 )
+_ADVICE = (
+    "Install a C compiler (Debian and Ubuntu: apt install gcc libc6-dev; Fedora: dnf install gcc; "
+    "macOS: xcode-select --install) or name yours in CC"
+)
 
 
 class CompilationError(RuntimeError):
     """The kernel of an optimizer's step could not be built, most often for want of a compiler."""
 
-    def __init__(self, cause: str) -> None:
+    def __init__(self, cause: str, advice: str = _ADVICE) -> None:
         super().__init__(
-            f"lrd's kernel cannot be built: {cause}. Install a C compiler (Debian and Ubuntu: apt "
-            "install gcc libc6-dev; Fedora: dnf install gcc; macOS: xcode-select --install) or "
-            "name yours in CC, or pass compile=False for the eager step"
+            f"lrd's kernel cannot be built: {cause}. {advice}, or pass compile=False for the eager "
+            "step"
         )
 
 

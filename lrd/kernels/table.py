@@ -18,15 +18,20 @@ from lrd.shards import Part
 _CHUNK = 1 << 15  # elements below which threads are not worth waking
 _TENSORS = 5  # addresses in a row of the table: weights, gradient and up to three of the state
 _SCALARS = 8
-_ROW = _TENSORS + 9
+ROW = _TENSORS + 9
 _PADDING = [[0] * (_TENSORS - count) for count in range(_TENSORS + 1)]
 
 
 class Table:
-    """What one call of a kernel works on. It holds addresses: the caller keeps the tensors."""
+    """What one call of a kernel works on. It holds addresses: the caller keeps the tensors.
 
-    def __init__(self) -> None:
-        self._rows, self._scalars, self._layouts = array("q"), array("d"), array("q")
+    `place` is the number of the tensors' GPU, -1 on a CPU.
+    """
+
+    def __init__(self, place: int = -1) -> None:
+        self.place = place
+        self.rows, self.scalars, self.layouts = array("q"), array("d"), array("q")
+        self.counters: list[Tensor] = []  # which are on the CPU, where a GPU's kernel cannot count
         self._places: dict[tuple[int, ...], int] = {}
         self._h: Sequence[Any] | None = None
         self._last = 0  # place of the last scalars
@@ -46,12 +51,16 @@ class Table:
         """
         if h is not self._h:  # most tensors share their scalars with the one before
             self._h = h
-            self._scalars.extend([float(value) for value in h])
-            self._scalars.extend([0.0] * (_SCALARS - len(h)))
-            self._last = len(self._scalars) // _SCALARS - 1
+            self.scalars.extend([float(value) for value in h])
+            self.scalars.extend([0.0] * (_SCALARS - len(h)))
+            self._last = len(self.scalars) // _SCALARS - 1
         addresses = [tensor.data_ptr() for tensor in tensors]
         addresses += _PADDING[len(addresses)]
-        counted = 0 if counter is None else counter.data_ptr()
+        counted = 0
+        if counter is not None and self.place < 0:
+            counted = counter.data_ptr()
+        elif counter is not None:
+            self.counters.append(counter)
         step0, step1 = step_words(draw.step)
         for begin, count, block, first, layout in spans:
             if begin:
@@ -61,20 +70,23 @@ class Table:
             word0, word1 = parameter_words(draw.seed, draw.index, block)
             place = self._places.get(layout)
             if place is None:
-                place = self._places[layout] = len(self._layouts)
-                self._layouts.extend(layout)
+                place = self._places[layout] = len(self.layouts)
+                self.layouts.extend(layout)
             keys = (word0 ^ step0, word1 ^ step1, draw.limit or 0, draw.unit)
-            self._rows.extend((*addresses, count, first, *keys, self._last, place, counted))
+            self.rows.extend((*addresses, count, first, *keys, self._last, place, counted))
             self._elements += count
             counted = 0  # once, however many spans
 
     def run(self, kernel: Callable[..., None]) -> None:
-        """Let a kernel work on all that was added, on as many threads as torch uses."""
+        """Let a kernel work on all that was added, on a CPU on as many threads as torch uses."""
+        if self.place >= 0:
+            kernel(self)
+            return
         threads = torch.get_num_threads() if self._elements > _CHUNK else 1
         rows, scalars, layouts = (
-            numbers.buffer_info()[0] for numbers in (self._rows, self._scalars, self._layouts)
+            numbers.buffer_info()[0] for numbers in (self.rows, self.scalars, self.layouts)
         )
-        kernel(rows, len(self._rows) // _ROW, scalars, layouts, threads, parallel())
+        kernel(rows, len(self.rows) // ROW, scalars, layouts, threads, parallel())
 
 
 class Span(NamedTuple):
@@ -146,12 +158,12 @@ def line(count: int, unit: int = 1) -> list[Span] | None:
 
 
 def fits(W: Tensor, *tensors: Tensor) -> bool:
-    """Whether the elements of tensors are of the dtype and lie in the order of those of `W`."""
-    dtype, count = W.dtype, W.numel()
+    """Whether tensors have the dtype and device of `W`, and their elements its order."""
+    dtype, count, place, in_line = W.dtype, W.numel(), W.get_device(), W.is_contiguous()
     for tensor in tensors:
-        if tensor.dtype is not dtype or tensor.numel() != count or not tensor.is_cpu:
+        if tensor.dtype is not dtype or tensor.numel() != count or tensor.get_device() != place:
             return False
-        if tensor.is_contiguous() and W.is_contiguous():
+        if in_line and tensor.is_contiguous():
             continue
         if tensor.shape != W.shape or tensor.stride() != W.stride():
             return False

@@ -1,7 +1,8 @@
 """Speed side by side in one run: `python -m scripts.benchmark`.
 
 Alternates what is compared and takes medians over rounds. Writes results/benchmark.{csv,md,png}.
-Needs MNIST (see data/mnist.py), a C++ compiler, Linux for the memory, and an idle machine.
+Needs MNIST (see data/mnist.py), a C++ compiler, Linux for the memory, and an idle machine. Other
+packages that mask (pytorch_optimizer, magma-optimizer) are measured where they are installed.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from scripts.benchmark.figure import draw
 from scripts.benchmark.measure import PARTS, Result
 
 HEAD = "| what | ours, ms | other, ms | measured | goal, at most | met | more |"
+IDLE = 0.5  # processes that want a core, on average over the last minute, at most
 EPOCH_ROUNDS = 3  # an epoch's round takes over a minute
 TITLES = {
     "step": "One step with LRD over the fastest that torch has without",
@@ -94,14 +96,27 @@ def conditions(threads: int, rounds: int) -> str:
     )
 
 
+def check_idle() -> None:
+    """End the command on a machine that does something else: its times would be of both."""
+    load = os.getloadavg()[0]
+    if load > IDLE:
+        sys.exit(
+            f"error: the machine is busy: load average {load:.1f}, idle is at most {IDLE}. End "
+            "what runs beside and wait a minute, or measure all the same with --busy"
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", default=os.environ.get("LRD_DATA", "data/raw"))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
+    parser.add_argument("--busy", action="store_true", help="measure on a machine that is not idle")
     parser.add_argument("--out", type=Path, default=Path("results"))
     options = parser.parse_args()
+    if not options.busy:
+        check_idle()
     torch.set_num_threads(options.threads)
     if "epoch" in options.only:
         try:

@@ -48,7 +48,7 @@ def epochs(root: str, threads: int, rounds: int) -> Iterator[Result]:
     ours, masked, name = seconds["runner"], seconds["LRD"], "MNIST epoch, Adam"
     loader = "DataLoader, 2 workers, ToTensor and Normalize"
     for label, against, goal, times, note in (
-        (f"{name}, runner: with LRD", "without", 1.03, (masked, ours), ""),
+        (f"{name}, runner: with LRD", "without", 1.01, (masked, ours), ""),
         (f"{name}+LRD: runner", "DataLoader loop with torch.bernoulli masks", 0.2,
          (masked, seconds["plain"]), loader),
         (f"{name}: runner", "bare loop", 1.15, (ours, seconds["bare"]), ""),

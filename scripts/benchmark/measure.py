@@ -49,15 +49,22 @@ def measure(timers: dict[str, Timer], rounds: int) -> dict[str, list[float]]:
 
 
 def timed(function: Callable[[], object], repeat: int = 1) -> Timer:
-    """A timer of the mean of `repeat` calls, in seconds."""
+    """A timer of the mean of `repeat` calls, in seconds, to the end of what a GPU has to do."""
 
     def timer() -> float:
+        _wait()
         begin = time.perf_counter()
         for _ in range(repeat):
             function()
+        _wait()
         return (time.perf_counter() - begin) / repeat
 
     return timer
+
+
+def _wait() -> None:
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def compare(

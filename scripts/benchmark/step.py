@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import subprocess
 from collections.abc import Callable, Iterator
@@ -39,11 +40,12 @@ class Rule(NamedTuple):
 
 
 class Size(NamedTuple):
-    """A net, the goal of its step's ratio, and how many steps are timed at once."""
+    """A net, goals of the step's ratio and the wrapper's, and how many steps are timed at once."""
 
     name: str
     net: Callable[[], nn.Module]
     goal: float
+    goal_around: float
     repeat: int
     compiled: bool  # whether torch.compile is tried where there is a fused step: not if it is slow
 
@@ -57,9 +59,11 @@ RULES = {
     "RAdam": Rule(torch.optim.RAdam, lrd.RAdam, {}, 2, fused=False),
 }
 SIZES = (
-    Size("21 M parameters", resnet34, 1.05, 5, compiled=False),
-    Size("1.8 M parameters", fcnet, 1.25, 20, compiled=True),
+    Size("21 M parameters", resnet34, 1.05, 2.1, 5, compiled=False),
+    Size("1.8 M parameters", fcnet, 1.0, 1.9, 20, compiled=True),
 )
+PEERS = {"pytorch_optimizer's Magma": "pytorch_optimizer", "magma-optimizer's Magma": "magma"}
+GOALS = {"torch.bernoulli": 0.04} | dict.fromkeys(PEERS, 1 / 8)
 GROWTH = (10**5, 10**6, 10**7, 3 * 10**7, 10**8)
 
 
@@ -141,18 +145,30 @@ def masks(rounds: int) -> Iterator[Result]:
             "Adam+LRD, eager step": lrd.Adam(random_parameters(model), compile=False).step,
             "LearningRateDropout around fused Adam": lrd.LearningRateDropout(inner).step,
         }
+        rivals |= peers(model)
         timers = {kind: timed(step, size.repeat) for kind, step in fast.items()}
         timers |= {kind: timed(step) for kind, step in (rivals | slow).items()}
         seconds = race(timers, rounds)
         numbers = {"size": size.name, "parameters": total}
         for kind in rivals:
-            goal = 0.05 if kind == "torch.bernoulli" else None
+            goal = GOALS.get(kind)
             sides = "Adam+LRD", kind, seconds["Adam+LRD"], seconds[kind]
-            note = "a loop over parameters"
+            note = "around fused Adam" if kind in PEERS else "a loop over parameters"
             yield compare("masks", *sides, **numbers, goal=goal, note=note)
         for kind in slow:
             sides = kind, "fused Adam", seconds[kind], seconds["fused Adam"]
-            yield compare("masks", *sides, **numbers)
+            goal = size.goal_around if kind.startswith("LearningRateDropout") else None
+            yield compare("masks", *sides, **numbers, goal=goal)
+
+
+def peers(model: nn.Module) -> dict[str, Step]:
+    """Masked steps of other packages, of those that are installed."""
+    found: dict[str, Step] = {}
+    for name, module in PEERS.items():
+        if importlib.util.find_spec(module):
+            inner = torch.optim.Adam(random_parameters(model), fused=True)
+            found[name] = importlib.import_module(module).Magma(inner).step
+    return found
 
 
 def plain_adam(params: Params, draw: Callable[[Tensor], Tensor]) -> Step:

@@ -39,6 +39,7 @@ def make_run(
     status: str = "done",
     source: dict | None = None,
     columns: dict[str, list[float]] | None = None,
+    device: str = "cpu",
     **changes,
 ) -> Path:
     """Write a run folder as the runner does; losses fall as 1 / epoch, or columns are given."""
@@ -76,7 +77,7 @@ def make_run(
         "hash": config_hash(config | changes),
         "seed": seed,
         "threads": 1,
-        "device": "cpu",
+        "device": device,
         "cpu": "Some CPU",
         "versions": {"torch": "2.14.1"},
         "seconds": 60.0,

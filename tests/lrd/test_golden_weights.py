@@ -75,19 +75,19 @@ def numbers(count, shift, dtype):
     return (integers.double() / 1024).to(dtype)
 
 
-def digest(cls, hyper, dtype, compile):
-    params = [nn.Parameter(numbers(count, 0, dtype)) for count in (70_001, 300)]
+def digest(cls, hyper, dtype, compile, device="cpu"):
+    params = [nn.Parameter(numbers(count, 0, dtype).to(device)) for count in (70_001, 300)]
     optimizer = cls(params, **hyper, seed=3, keep_prob=0.7, compile=compile)
     for number in range(6):
         for param in params:
-            param.grad = numbers(param.numel(), 1 + number, dtype)
+            param.grad = numbers(param.numel(), 1 + number, dtype).to(device)
         optimizer.step()
-    flat = torch.cat([param.detach() for param in params])
+    flat = torch.cat([param.detach() for param in params]).cpu()
     return hashlib.sha256(flat.view(torch.uint8).numpy().tobytes()).hexdigest()[:16]
 
 
 @pytest.mark.parametrize("compile", [False, True])
-@pytest.mark.parametrize(("case", "dtype"), GOLDEN)
+@pytest.mark.parametrize(("case", "dtype"), [key for key in GOLDEN if key[0] in CASES])
 @pytest.mark.usefixtures("ieee_roots")
 def test_bits_of_the_weights_are_those_of_the_first_release(case, dtype, compile):
     cls, hyper = CASES[case]

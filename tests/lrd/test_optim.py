@@ -25,6 +25,8 @@ CASES = {
     "radam": (lrd.RAdam, dict(lr=0.03)),
     "radam decoupled": (lrd.RAdam, dict(weight_decay=0.1, decoupled_weight_decay=True)),
 }
+if "decoupled_weight_decay" not in torch.optim.Adam([torch.zeros(1)]).defaults:  # before 2.7
+    del CASES["adam decoupled"]
 RULES = ["sgdm", "rmsprop", "adam", "amsgrad", "adamw", "radam"]
 
 

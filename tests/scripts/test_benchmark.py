@@ -113,7 +113,7 @@ def test_memory_of_a_step_holds_its_tensors_and_what_it_takes_for_a_while():
 @pytest.mark.slow
 def test_bandwidth_counts_what_a_step_moves(monkeypatch):
     """20 bytes for each of SGDM's parameters: W and momentum read and written, gradient read."""
-    small = step.Size("small", lambda: nn.Linear(50, 50), 1.25, 1, compiled=True)
+    small = step.Size("small", lambda: nn.Linear(50, 50), 1.25, 2.0, 1, compiled=True)
     monkeypatch.setattr(step, "SIZES", (small,))
     monkeypatch.setattr(step, "RULES", {"SGDM": step.RULES["SGDM"]})
     monkeypatch.setattr(step, "_fixed_cost", lambda *_: 0.0)
@@ -150,3 +150,23 @@ def test_run_folders_for_the_benchmark_are_whole_and_unlike(tmp_path):
     assert (len(runs), left_out) == (13, [])
     first, second = (run.metrics["test_accuracy"].iloc[-1] for run in runs if run.arm == "adam")
     assert first != second
+
+
+def test_a_busy_machine_is_not_measured_by_accident(monkeypatch):
+    monkeypatch.setattr(benchmark.os, "getloadavg", lambda: (0.4, 9.0, 9.0))
+    benchmark.check_idle()
+    monkeypatch.setattr(benchmark.os, "getloadavg", lambda: (3.6, 0.0, 0.0))
+    with pytest.raises(SystemExit, match=r"load average 3.6, idle is at most 0.5.*--busy"):
+        benchmark.check_idle()
+
+
+def test_other_packages_that_mask_are_measured_if_they_are_installed(monkeypatch):
+    class Magma:
+        def __init__(self, optimizer):
+            self.step = optimizer.step
+
+    present = {"magma": type("module", (), {"Magma": Magma})}
+    monkeypatch.setattr(step.importlib.util, "find_spec", present.get)
+    monkeypatch.setattr(step.importlib, "import_module", present.get)
+    (name,) = step.peers(nn.Linear(3, 2))
+    assert name == "magma-optimizer's Magma"

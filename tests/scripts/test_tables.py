@@ -125,6 +125,18 @@ def test_runs_on_other_data_than_most_are_left_out_by_name(runs, make_table):
     assert "(format in run.json)" in text
 
 
+def test_arms_of_a_seed_on_cpu_and_gpu_are_no_pair(runs):
+    arms = ["adam", "adam+lrd0.5"]
+    for seed, devices in enumerate([("cpu", "cpu"), ("NVIDIA H100", "cpu"), ("NVIDIA H100",) * 2]):
+        for arm, device in zip(arms, devices, strict=True):
+            make_run(runs, arm, seed, [98.0], device=device)
+    experiment = read_experiment(runs, "paper", "mnist", arms)
+    seeds = {name: [run.seed for run in experiment[name].done] for name in arms}
+    assert seeds == {"adam": [0, 2], "adam+lrd0.5": [0, 1, 2]}
+    (odd,) = experiment.left_out
+    assert "made on a GPU, other arms of its seed were not" in odd.reason
+
+
 def test_data_that_the_arms_name_explains_are_no_reason_to_leave_a_run_out(runs):
     arms = ["adam", "adam+standardised=false"]
     make_run(runs, arms[0], 0, [98.0])
