@@ -14,7 +14,7 @@ from experiments.configuration import Config
 from experiments.record.faults import FINISHED
 from experiments.record.reader import Run
 from experiments.tasks import required_columns
-from scripts.item import KEEP_PROBS, OPTIMIZERS, RATES, TOY_RATES, Item, toy_arm
+from scripts.item import HALF_RATE, KEEP_PROBS, OPTIMIZERS, RATES, TOY_RATES, Item, toy_arm
 from scripts.titles import title
 
 
