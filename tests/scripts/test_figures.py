@@ -11,7 +11,7 @@ from matplotlib.colors import rgb_to_hsv, to_rgb, to_rgba
 from matplotlib.figure import Figure
 
 import lrd
-from experiments.record.reader import read_run, read_runs
+from experiments.record.reader import LeftOut, read_run, read_runs
 from experiments.tasks import Column
 from helpers.synthetic import ROOT, make_run, read_experiment
 from scripts.catalogue import FIGURES, ITEMS, figure_item
@@ -26,7 +26,7 @@ from scripts.figures.curves import (
 )
 from scripts.figures.readme import STEPS, draw_lrd
 from scripts.figures.style import LINES, STYLE, line
-from scripts.gather import Arm, gather
+from scripts.gather import Arm, Experiment, gather
 
 CURVES = [
     figure
@@ -115,7 +115,7 @@ def test_optimizers_share_the_axes_of_a_column_but_one_that_fails_has_its_own(ru
     ("losses", "labels"),
     [
         ([2.2, 1.6, 1.4], ["1.5", "1.75", "2", "2.25"]),
-        ([9.0, 1.0, 0.25], ["0.3", "1", "3"]),
+        ([9.0, 1.0, 0.25], ["0.3", "1", "3", "10"]),
         ([1.0, 1e-2, 2e-3], [f"$\\mathdefault{{10^{{{power}}}}}$" for power in (-2, -1, 0)]),
     ],
 )
@@ -176,11 +176,13 @@ def test_the_values_of_p_and_the_base_at_half_the_rate_have_colours_of_their_own
 
 
 def test_captions_have_no_configuration_and_name_runs_that_are_left_out(runs):
-    model = {"_target_": "models.fcnet.fcnet", "growth_rate": 4, "encoder_weights": None}
-    model |= {"encoder_options": {"channels": [16, 32], "stem_width": 8}, "weights_file": None}
-    make_run(runs, "adam", 0, [90.0, 91.0], model=model)
-    (make_run(runs, "adam", 1, [90.0, 91.0]) / "metrics.csv").write_text("epoch\n1\n")
-    figure, _ = draw(runs)
+    model = {"_target_": "own.net", "growth_rate": 4, "encoder_weights": None, "width": None}
+    model |= {"encoder_options": {"channels": [16, 32], "stem_width": 8}}
+    run = read_run(make_run(runs, "adam", 0, [90.0, 91.0]))
+    run = replace(run, config=run.config | {"model": model})
+    left_out = [LeftOut(run.folder.with_name("seed1"), "metrics.csv lacks epochs")]
+    experiment = Experiment("mnist", {"adam": Arm([run])}, [], left_out, [])
+    figure = learning_curves(figure_item("figure5"), experiment, "paper", False)
     words = figure.get_supxlabel().replace("\n", " ")
     net = "net: growth rate 4, not pretrained, encoder channels 16/32, encoder stem width 8;"
     assert net in words
