@@ -193,7 +193,8 @@ def _words(sizes: dict[str, Any]) -> Iterator[str]:
     """A net's sizes in words: `growth rate 4`; those that say null are the net's usual ones."""
     for key, value in sizes.items():
         if isinstance(value, dict):
-            yield from _words(value)
+            of = key.removesuffix("_options")
+            yield from _words({f"{of}_{name}": size for name, size in value.items()})
         elif value is not None:
             number = "/".join(map(str, value)) if isinstance(value, list | tuple) else value
             yield f"{key.replace('_', ' ')} {number}"

@@ -32,7 +32,7 @@ def write_figures_of(item: Item, runs: Runs, out: Path, scale: str) -> list[Path
     An experiment without a finished run has no figure.
     """
     folder = out if item.layout == "drawing" else out / scale
-    experiments = [gather(runs, name, _arms(item)) for name in item.experiments]
+    experiments = [gather(runs, name, shown_arms(item)) for name in item.experiments]
     paths = []
     with mpl.rc_context(STYLE):
         for name, figure in drawn(item, experiments, scale).items():
@@ -42,7 +42,7 @@ def write_figures_of(item: Item, runs: Runs, out: Path, scale: str) -> list[Path
     return paths
 
 
-def _arms(item: Item) -> list[str]:
+def shown_arms(item: Item) -> list[str]:
     """The item's arms, and their bases at half the rate."""
     return [*item.arms(), *(name + half for name in item.optimizers for half in HALF_RATE.values())]
 
@@ -88,7 +88,7 @@ def make_figures(
     if item.layout != "drawing":
         item = item.of_experiment(experiment) if experiment else item
         shown = dict.fromkeys(item.figures.values())
-        experiments = [gather(runs, of, _arms(item)) for of in shown]
+        experiments = [gather(runs, of, shown_arms(item)) for of in shown]
         require_runs(experiments, runs_dir, scale, item.sweep)
     return write_figures_of(item, runs, out, scale)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from itertools import chain
 from typing import Any
 
@@ -41,11 +42,7 @@ def learning_curves(item: Item, experiment: Experiment, scale: str, released: bo
     columns = experiment.task.COLUMNS
     methods = methods_of(item, experiment)
     arms = {
-        optimizer: {
-            method: experiment[optimizer + suffix]
-            for method, suffix in methods.items()
-            if method in item.methods or experiment[optimizer + suffix].done
-        }
+        optimizer: {method: experiment[optimizer + suffix] for method, suffix in methods.items()}
         for optimizer in item.optimizers
     }
     cells = [[(optimizer, name) for optimizer in item.optimizers] for name in item.columns]
@@ -64,7 +61,8 @@ def learning_curves(item: Item, experiment: Experiment, scale: str, released: bo
         handles.append(_draw_released(grid, item, columns, epochs))
     for axes in grid.flat:
         _set_ticks(axes, epochs, 5 if len(cells[0]) < 4 else 2)
-    _name_panels(grid, cells, arms, columns, item.optimizers_across)
+    seeds = {optimizer: seeds_line(of, item.methods) for optimizer, of in arms.items()}
+    _name_panels(grid, cells, seeds, columns, item.optimizers_across)
     long = sum(len(str(handle.get_label())) for handle in handles) > 60
     legend(figure, handles, min(len(handles), 3 if long else 4), handlelength=4)
     text = f"{about(experiment, scale)} {_exceptions(arms, scales)}{names_left_out(experiment)}"
@@ -93,8 +91,12 @@ def _exceptions(arms: Arms, scales: dict[str, dict[str, Range]]) -> str:
         if any(name in of and of[name] not in common for of in scales.values())
     ]
     apart = f"; {names(own)} {'has its' if len(own) == 1 else 'have their'} own" if own else ""
-    halved = [name for name, methods in arms.items() if HALF_RATE.keys() & methods.keys()]
-    only = f" Rate halved: {names(halved)} only." if 0 < len(halved) < len(arms) else ""
+    halved = [
+        name
+        for name, methods in arms.items()
+        if any(methods[half].done for half in HALF_RATE.keys() & methods.keys())
+    ]
+    only = f" At half the rate: {names(halved)} only." if 0 < len(halved) < len(arms) else ""
     return f"Accuracy axes leave out the steep start{apart}.{only}"
 
 
@@ -185,27 +187,27 @@ def limits(curves: list[pd.DataFrame], column: Column) -> Range:
     return low - margin, high + margin
 
 
-def seeds_line(arms: dict[str, Arm]) -> str:
-    """How many seeds the curves of some methods are the mean of, and which methods lack runs."""
+def seeds_line(arms: dict[str, Arm], methods: Collection[str]) -> str:
+    """How many seeds an optimizer's curves are the mean of, and which of the methods lack runs."""
     counts = sorted({len(arm.done) for arm in arms.values() if arm.done})
     words = [f"n = {'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}"] if counts else []
     words += [f"{method} {arm.divergence()}" for method, arm in arms.items() if arm.diverged]
-    missing = [method for method, arm in arms.items() if not arm.done and not arm.diverged]
-    if len(missing) == len(arms):
+    missing = [name for name in methods if not arms[name].done and not arms[name].diverged]
+    if len(missing) == len(methods):
         words.append("not run")
     elif missing:  # a panel's title has room for one name
-        few = missing[0] if len(missing) == 1 else f"{len(missing)} of {len(arms)}"
+        few = missing[0] if len(missing) == 1 else f"{len(missing)} of {len(methods)}"
         words.append(f"not run: {few}")
     return "\n".join(words)
 
 
 def _name_panels(
-    grid: np.ndarray, cells: Cells, arms: Arms, columns: dict[str, Column], across: bool
+    grid: np.ndarray, cells: Cells, seeds: dict[str, str], columns: dict[str, Column], across: bool
 ) -> None:
     """Optimizers as titles, columns as labels of the vertical axes."""
     titles = {
-        optimizer: f"{OPTIMIZERS.get(optimizer, optimizer)}\n{seeds_line(methods)}"
-        for optimizer, methods in arms.items()
+        optimizer: f"{OPTIMIZERS.get(optimizer, optimizer)}\n{words}"
+        for optimizer, words in seeds.items()
     }
     lines = max(title.count("\n") for title in titles.values())
     for number, (row, names) in enumerate(zip(grid, cells, strict=True)):

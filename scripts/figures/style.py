@@ -52,7 +52,7 @@ def line(number: int) -> dict[str, Any]:
     """
     turn, place = divmod(number, len(LINES))
     dashes = LINES[(place + turn) % len(LINES)]["linestyle"]
-    return {**LINES[place], "linestyle": dashes, "linewidth": max(1.0, 1.7 - 0.15 * number)}
+    return {**LINES[place], "linestyle": dashes, "linewidth": max(1.0, 1.5 - 0.1 * number)}
 
 
 def panels(rows: int, columns: int, height: float, **more: Any) -> tuple[Figure, np.ndarray]:
@@ -73,7 +73,8 @@ def draw_curve(axes: Axes, curves: pd.DataFrame, style: dict[str, Any]) -> None:
     axes.plot(curves.index, curves.mean(axis=1), **style)
     if curves.shape[1] > 1:
         low, high = curves.min(axis=1), curves.max(axis=1)
-        axes.fill_between(curves.index, low, high, color=style["color"], alpha=0.2, lw=0)
+        alpha = 0.1 if style["color"] == "black" else 0.2  # greys would cover the others
+        axes.fill_between(curves.index, low, high, color=style["color"], alpha=alpha, lw=0)
 
 
 def epoch_ticks(axes: Axes, epochs: int, parts: int) -> None:
@@ -90,7 +91,7 @@ def legend(figure: Figure, handles: Sequence[Any], columns: int, **more: Any) ->
 
 def caption(figure: Figure, text: str, label: str = "") -> None:
     """The words below the panels, and above them the label of all horizontal axes."""
-    wrapped = textwrap.fill(text, 115)
+    wrapped = textwrap.fill(text, 125)
     figure.supxlabel(f"{label}\n\n{wrapped}" if label else wrapped, fontsize=7)
 
 

@@ -1,20 +1,32 @@
 """Figures, from synthetic run folders."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_rgba
+from matplotlib.colors import rgb_to_hsv, to_rgb, to_rgba
+from matplotlib.figure import Figure
 
 import lrd
+from experiments.record.reader import LeftOut, read_run, read_runs
+from experiments.tasks import Column
 from helpers.synthetic import ROOT, make_run, read_experiment
 from scripts.catalogue import FIGURES, ITEMS, figure_item
-from scripts.figures.__main__ import drawn, make_figures
-from scripts.figures.curves import learning_curves
+from scripts.figures.__main__ import drawn, make_figures, shown_arms
+from scripts.figures.curves import (
+    _scale,
+    _set_ticks,
+    learning_curves,
+    line_styles,
+    methods_of,
+    shared,
+)
 from scripts.figures.readme import STEPS, draw_lrd
 from scripts.figures.style import LINES, STYLE, line
+from scripts.gather import Arm, Experiment, gather
 
 CURVES = [
     figure
@@ -63,8 +75,8 @@ def test_figure_names_seeds_scale_data_and_what_is_missing(runs):
     make_run(runs, "radam", 0, [10.0], status="diverged", epochs=2)
     figure, grid = draw(runs)
     titles = [axes.get_title() for axes in grid[0]]
-    assert titles[0] == "SGDM\nn = 2"
-    assert titles[1] == "RMSprop\nnot run"
+    assert titles[0] == "SGDM\nn = 2\n"  # of equal height
+    assert titles[1] == "RMSprop\nnot run\n"
     assert titles[2] == "Adam\nn = 2\nnot run: LRD"
     assert titles[4] == "RAdam\nbase diverged 1/1\nnot run: LRD"
     words = [[text.get_text() for text in axes.texts] for axes in grid[1]]
@@ -92,6 +104,99 @@ def test_late_epochs_fill_the_accuracy_axes(runs):
     assert 98 < high < 98.2
     low, high = grid[0, 2].get_ylim()
     assert low < 1 / 20 < 1 < high
+
+
+def test_optimizers_share_the_axes_of_a_column_but_one_that_fails_has_its_own(runs):
+    make_run(runs, "sgdm", 0, [60.0, *np.linspace(98.2, 98.6, 19)])
+    make_run(runs, "adam", 0, [60.0, *np.linspace(97.5, 98.4, 19)])
+    make_run(runs, "radam", 0, np.linspace(90.0, 10.0, 20).tolist())
+    figure, grid = draw(runs)
+    for row in grid[1:]:
+        assert row[0].get_ylim() == row[2].get_ylim()
+        assert row[0].get_ylim()[0] > 97 > 20 > row[4].get_ylim()[0]
+        assert [axes.yaxis.get_tick_params()["labelleft"] for axes in row[[0, 2, 4]]] == [
+            *(True, False, True)
+        ]
+    assert len({axes.get_ylim() for axes in grid[0, [0, 2, 4]]}) == 1
+    assert "steep start; RAdam has its own." in figure.get_supxlabel().replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("losses", "labels"),
+    [
+        ([2.2, 1.6, 1.4], ["1.5", "1.75", "2", "2.25"]),
+        ([9.0, 1.0, 0.25], ["0.3", "1", "3", "10"]),
+        ([1.0, 1e-2, 2e-3], [f"$\\mathdefault{{10^{{{power}}}}}$" for power in (-2, -1, 0)]),
+    ],
+)
+def test_losses_have_few_ticks_in_plain_decimals_unless_they_span_decades(runs, losses, labels):
+    folder = make_run(runs, "adam", 0, [90.0] * len(losses))
+    metrics = pd.read_csv(folder / "metrics.csv").assign(train_loss=losses)
+    arms = {"adam": {"base": Arm([replace(read_run(folder), metrics=metrics)])}}
+    figure = Figure()
+    axes = figure.subplots()
+    column = Column("training loss", falls=True)
+    _scale(axes, shared(arms, "train_loss", column)["adam"], column)
+    _set_ticks(axes, 3, 5)
+    figure.canvas.draw()
+    low, high = axes.get_ylim()
+    ticks = zip(axes.get_yticks(), axes.get_yticklabels(), strict=True)
+    shown = [label.get_text() for tick, label in ticks if low <= tick <= high]
+    assert shown == labels
+    assert not any(label.get_text() for label in axes.get_yticklabels(minor=True))
+
+
+@pytest.mark.parametrize(("epochs", "ticks"), [(1, [1]), (7, [3, 7]), (10, [5, 10])])
+def test_the_last_epoch_is_labelled(runs, epochs, ticks):
+    make_run(runs, "adam", 0, np.linspace(90, 95, epochs).tolist())
+    _, grid = draw(runs)
+    assert sorted(grid[2, 2].get_xticks()) == ticks
+
+
+@pytest.mark.parametrize("name", ["figure5", "figure10", "controls", "settings"])
+def test_curves_show_the_base_at_half_the_rate_in_one_style_and_tables_do_not(runs, tmp_path, name):
+    item = figure_item(name)
+    (of,) = item.experiments
+    for arm in ("sgdm", "sgdm+lrd0.5", "sgdm+lr0.5"):
+        make_run(runs, arm, 0, [90.0, 95.0], experiment=of)
+    experiment = gather(read_runs(runs, scale="paper"), of, shown_arms(item))
+    figure = drawn(item, [experiment], "lite")[name]
+    panel = next(axes for axes in figure.axes if axes.get_title().startswith("SGDM"))
+    base, dropped, half = sorted(panel.lines, key=lambda one: one.get_color() == "black")
+    assert base.get_linewidth() > dropped.get_linewidth() > half.get_linewidth()
+    assert half.get_zorder() > base.get_zorder()
+    assert (half.is_dashed(), base.is_dashed()) == (True, False)
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels.count("base, rate halved") == 1
+    assert "At half the rate: SGDM only." in figure.get_supxlabel().replace("\n", " ")
+    assert ("+lr0.5" in ITEMS[item.name].methods.values()) == (name == "controls")
+
+
+def test_the_values_of_p_and_the_base_at_half_the_rate_have_colours_of_their_own(runs):
+    item = figure_item("figure10")
+    for arm in [*item.arms(), "adam+lr0.5"]:
+        make_run(runs, arm, 0, [40.0, 45.0], experiment="cifar10")
+    experiment = read_experiment(runs, "paper", "cifar10", shown_arms(item))
+    colours = {
+        name: style["color"] for name, style in line_styles(methods_of(item, experiment)).items()
+    }
+    assert len(set(colours.values())) == len(colours) == 7
+    one, other = (rgb_to_hsv(to_rgb(colours[p]))[0] for p in ("p = 1", "p = 0.9"))
+    assert abs(one - other) > 0.2  # another hue, not a lighter blue
+
+
+def test_captions_have_no_configuration_and_name_runs_that_are_left_out(runs):
+    model = {"_target_": "own.net", "growth_rate": 4, "encoder_weights": None, "width": None}
+    model |= {"encoder_options": {"channels": [16, 32], "stem_width": 8}}
+    run = read_run(make_run(runs, "adam", 0, [90.0, 91.0]))
+    run = replace(run, config=run.config | {"model": model})
+    left_out = [LeftOut(run.folder.with_name("seed1"), "metrics.csv lacks epochs")]
+    experiment = Experiment("mnist", {"adam": Arm([run])}, [], left_out, [])
+    figure = learning_curves(figure_item("figure5"), experiment, "paper", False)
+    words = figure.get_supxlabel().replace("\n", " ")
+    net = "net: growth rate 4, not pretrained, encoder channels 16/32, encoder stem width 8;"
+    assert net in words
+    assert words.endswith("Left out: mnist/adam/seed1.")
 
 
 @pytest.mark.parametrize("name", CURVES)

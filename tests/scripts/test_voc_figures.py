@@ -12,9 +12,11 @@ import yaml
 
 from experiments.identity import config_hash, reference
 from experiments.record.faults import record_digest
+from experiments.record.reader import read_runs
+from scripts.catalogue import figure_item
 from scripts.figures import __main__ as figures
 from scripts.figures.pictures import draw_predictions, palette
-from scripts.gather import ResultError
+from scripts.gather import ResultError, gather
 from scripts.tables import __main__ as tables
 
 CURVES = {
@@ -25,11 +27,11 @@ CURVES = {
 
 def make_run(root, experiment, arm, seed=0, scale="lite", status="done", predictions=None, add=0.0):
     """A run folder as the runner writes it, its curves raised by `add`."""
-    optimizer, *dropout = arm.split("+lrd")
+    optimizer, *dropout = arm.removesuffix("+lr0.5").split("+lrd")
     config = deepcopy(
         reference({"experiment": experiment, "scale": scale, "optimizer": {"name": optimizer}})
     )
-    config |= {"epochs": 2, "seed": seed}
+    config |= {"epochs": 2, "seed": seed, "lr_scale": 0.5 if "+lr0.5" in arm else 1.0}
     config["lrd"] |= {"enabled": bool(dropout), "p": float(*dropout or [0.5]), "compile": False}
     data = {"name": "VOC2012 subset, 128 px", "format": "devkit", "train": 1559, "test": 445}
     info = {
@@ -116,6 +118,20 @@ def test_curves_table_and_pictures_are_made(tmp_path, make, name, experiment):
     content = [path.read_bytes() for path in paths]
     make(name)
     assert content == [path.read_bytes() for path in paths]
+
+
+def test_the_first_epoch_does_not_flatten_a_loss_and_the_caption_says_so(tmp_path):
+    for arm in ("adam", "adam+lrd0.5", "adam+lr0.5"):
+        make_run(tmp_path, "ssd", arm)
+    item = figure_item("figure9")
+    experiment = gather(read_runs(tmp_path, scale="lite"), "ssd", figures.shown_arms(item))
+    figure = figures.drawn(item, [experiment], "lite")["figure9"]
+    assert [axes.get_ylim()[1] < 6 for axes in figure.axes] == [True, True]
+    assert [axes.get_xticks().tolist() for axes in figure.axes] == [[2, 1], [2, 1]]
+    words = figure.get_supxlabel().replace("\n", " ")
+    assert words.endswith("Axes of losses begin with epoch 2.")
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels[2] == "Adam, base, rate halved: n = 1"
 
 
 def test_table_has_last_and_best_epochs_over_seeds_beside_the_published(tmp_path, make):
