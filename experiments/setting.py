@@ -142,16 +142,17 @@ def make_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
 def wrapped(
     params: Any,
     base: Config,
+    *,
     keep_prob: float,
     seed: int,
     compile: bool | str,
     mask: str = "element",
     rescale: bool = False,
     **hyper: Any,
-) -> lrd.MaskedUpdate:
+) -> lrd.LearningRateDropout:
     """Learning rate dropout around the optimizer of a file that has no `lrd:` of its own."""
-    rule = lrd.Bernoulli(keep_prob, mask, rescale)
-    return lrd.MaskedUpdate(build({**base, **hyper}, params), rule, seed, compile=compile)
+    how = {"mask": mask, "rescale": rescale, "compile": compile}
+    return lrd.LearningRateDropout(build({**base, **hyper}, params), keep_prob, seed, **how)
 
 
 def ruled(params: Any, base: Config, rule: Config, seed: int, exempt: str = "") -> lrd.MaskedUpdate:
