@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -9,8 +10,7 @@ from scripts.report.missing import command_of
 from scripts.report.results import SCALES, Results
 from scripts.tables.formats import MISSING, pipes
 from scripts.verdicts.claim import Cost
-from scripts.verdicts.cost import judge_cost
-from scripts.verdicts.intervals import Paired
+from scripts.verdicts.cost import Ratio, judge_cost
 from scripts.verdicts.judge import (
     DECIDED,
     DIRECTIONS,
@@ -143,7 +143,7 @@ def _notes(results: Results, verdicts: Iterable[Verdict]) -> list[str]:
     ]
 
 
-def _judged(results: Results, cost: Cost) -> tuple[Paired, str]:
+def _judged(results: Results, cost: Cost) -> tuple[Ratio, str]:
     return judge_cost(cost, results.folder / "benchmark.csv", results.claims.level)
 
 
@@ -153,5 +153,6 @@ def _cost_row(results: Results, cost: Cost) -> list[str]:
     rounds, ratio = MISSING, "`make benchmark`"
     if result.n:
         rounds = f"{result.n} rounds"
-        ratio = f"ratio {result.mean:.3f} [{result.student_low:.3f}, {result.student_high:.3f}]"
+        ends = "" if math.isnan(result.low) else f" [{result.low:.3f}, {result.high:.3f}]"
+        ratio = f"median ratio {result.median:.3f}{ends}"
     return [cost.text, cost.source, verdict, MISSING, rounds, ratio, *[MISSING] * 3]

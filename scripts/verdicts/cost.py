@@ -1,20 +1,31 @@
-"""Claims about cost, judged by the benchmark's rounds."""
+"""Claims about cost, judged by the benchmark's rounds, as many as were planned beforehand."""
 
 from __future__ import annotations
 
 import math
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from scripts.gather import ResultError
 from scripts.verdicts.claim import Cost
-from scripts.verdicts.intervals import Paired, paired
 from scripts.verdicts.judge import CONTRADICTED, NOT_RUN, SUPPORTED, UNDECIDED
 
 
-def judge_cost(cost: Cost, benchmark: Path, level: float) -> tuple[Paired, str]:
+class Ratio(NamedTuple):
+    """The median of a row's rounds, as the benchmark's table has it, and its interval."""
+
+    n: int
+    median: float = math.nan
+    low: float = math.nan  # NaN for fewer than six rounds
+    high: float = math.nan
+
+
+def judge_cost(cost: Cost, benchmark: Path, level: float) -> tuple[Ratio, str]:
     """A claim about the benchmark: the rounds' ratios of its row, tested against its bound.
 
     Not run: there is no benchmark, or one from before the rounds' ratios were kept. Raises
@@ -22,13 +33,22 @@ def judge_cost(cost: Cost, benchmark: Path, level: float) -> tuple[Paired, str]:
     """
     table = pd.read_csv(benchmark) if benchmark.exists() else pd.DataFrame()
     if "ratios" not in table:
-        return paired([]), NOT_RUN
+        return Ratio(0), NOT_RUN
     rows = table[[fnmatchcase(what, cost.row) for what in table["what"]]]
     if len(rows) != 1:
         raise ResultError(f"{benchmark} has no row {cost.row!r}: run `make benchmark` again")
     ratios = [float(word) for word in str(rows["ratios"].iloc[0]).split()]
-    result = paired(ratios, level)
-    low, high = result.student_low, result.student_high  # rounds are as many as were planned
-    if math.isnan(low) or low <= cost.bound <= high:
+    result = Ratio(len(ratios), float(np.median(ratios)), *median_interval(ratios, level))
+    if math.isnan(result.low) or result.low <= cost.bound <= result.high:
         return result, UNDECIDED
-    return result, SUPPORTED if result.mean < cost.bound else CONTRADICTED
+    return result, SUPPORTED if result.high < cost.bound else CONTRADICTED
+
+
+def median_interval(values: list[float], level: float) -> tuple[float, float]:
+    """Two of the values that hold the median between them at 1 - level, whatever they are
+    distributed like; NaN for too few."""
+    ordered, n = sorted(values), len(values)
+    rank = int(stats.binom.ppf(level / 2, n, 0.5)) if n else 0
+    while rank and 2 * stats.binom.cdf(rank - 1, n, 0.5) > level:
+        rank -= 1
+    return (ordered[rank - 1], ordered[n - rank]) if rank else (math.nan, math.nan)

@@ -1,5 +1,7 @@
 """Claims about cost, from the benchmark's file."""
 
+import math
+
 import pandas as pd
 import pytest
 
@@ -7,15 +9,16 @@ from helpers.synthetic import ROOT
 from scripts.gather import ResultError
 from scripts.verdicts.claim import Cost
 from scripts.verdicts.claims import read_claims
-from scripts.verdicts.cost import judge_cost
+from scripts.verdicts.cost import judge_cost, median_interval
 
 
 @pytest.mark.parametrize(
     ("ratios", "verdict"),
     [
-        ("1.01 1.012 1.009", "supported"),
-        ("1.06 1.07 1.065", "contradicted"),
-        ("1.0 1.1", "undecided"),
+        ("1.01 1.012 1.009 1.0 1.02 1.025", "supported"),
+        ("1.06 1.07 1.065 1.08 1.04 1.05", "contradicted"),
+        ("1.01 1.012 1.009 1.0 1.02 1.5", "undecided"),
+        ("1.0 1.0 1.0", "undecided"),  # three rounds decide nothing
     ],
 )
 def test_cost_is_decided_by_the_benchmarks_rounds(tmp_path, ratios, verdict):
@@ -25,6 +28,13 @@ def test_cost_is_decided_by_the_benchmarks_rounds(tmp_path, ratios, verdict):
     assert judge_cost(Cost("cheap", "Section 4.1", "e*h", 1.03), path, 0.05)[1] == verdict
     with pytest.raises(ResultError, match="no row"):
         judge_cost(Cost("cheap", "Section 4.1", "another", 1.03), path, 0.05)
+
+
+def test_the_interval_of_a_median_has_the_ranks_of_the_sign_test():
+    """Ranks 4 and 12 of 15, as tables of the sign test have it; of five there is none."""
+    assert median_interval([float(n) for n in range(15, 0, -1)], 0.05) == (4.0, 12.0)
+    assert median_interval([1.0] * 6, 0.05) == (1.0, 1.0)
+    assert all(map(math.isnan, median_interval([1.0] * 5, 0.05)))
 
 
 @pytest.mark.parametrize("claim", read_claims().costs, ids=lambda claim: claim.row)

@@ -1,10 +1,14 @@
-"""The README's Python runs as it stands there."""
+"""The README: its Python runs as it stands there, and its numbers are those of the results."""
 
 import re
+from itertools import takewhile
 from pathlib import Path
 
-README = Path(__file__).parents[2] / "README.md"
-SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+import pandas as pd
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def run(snippet):
@@ -16,3 +20,33 @@ def run(snippet):
 def test_the_first_snippet_runs_and_masks():
     names = run(SNIPPETS[0])
     assert all(state["step"] == 10 for state in names["optimizer"].state.values())
+
+
+def rows_of(text, header):
+    """The rows of the table with a header, as lists of cells."""
+    lines = text[text.index(f"| {header} |") :].splitlines()
+    table = takewhile(lambda line: line.startswith("|"), lines)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in [*table][2:]]
+
+
+def test_it_can_be_read_in_one_go():
+    assert len(README.splitlines()) <= 110
+
+
+def test_what_was_found_is_what_the_verdicts_say():
+    verdicts = (ROOT / "results/tables/paper/verdicts.md").read_text()
+    known = {row[0].removesuffix(" †"): row for row in rows_of(verdicts, "Claim")}
+    shown = rows_of(README, "Claim")
+    assert len(shown) > 5
+    for claim, published, here, n, verdict in shown:
+        row = known[claim]
+        assert [published, here, n, verdict] == [row[6], row[4], row[3], row[2]]
+
+
+def test_the_speed_is_the_benchmarks():
+    table = pd.read_csv(ROOT / "results/benchmark.csv").set_index("what")
+    for name in ("AdamW", "Adam"):
+        (said,) = re.findall(rf"([\d.]+) × (?:torch's fastest without )?for {name}\b", README)
+        what = rf"{name}\+LRD / torch's {name} \(.*\), 21 M parameters"
+        (measured,) = table[table.index.str.fullmatch(what)]["value"]
+        assert f"{measured:.2f}" == said
