@@ -239,7 +239,7 @@ def test_numbers_trace_to_the_run_folders_that_the_report_links(committed):
     base, masked = last("amsgrad", "test_accuracy"), last("amsgrad+lrd0.5", "test_accuracy")
     table = cells(committed, "MNIST, FCNet | last epoch | base")
     assert table[6].startswith(f"{sum(base) / len(base):.2f} ")
-    row = cells(committed, "LRD improves AMSGrad's test accuracy on MNIST")
+    row = cells(committed, "LRD improves AMSGrad's test accuracy on MNIST †")
     assert row[4] == str(len(base))
     difference = sum(masked) / len(masked) - sum(base) / len(base)
     assert row[5].startswith(f"{difference:+.2f}")
