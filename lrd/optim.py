@@ -42,8 +42,8 @@ _ARGUMENTS = """
             mask="tensor", SkipUpdate (https://arxiv.org/abs/2602.15322). Default: False
         compile (bool or "auto"): True for a kernel, which makes the mask in registers and reads
             each tensor once; False for the eager reference; "auto" for the kernel where there is
-            one: on CPUs with a C compiler, on GPUs with Triton. Masks are the same, weights agree
-            to float rounding. Default: "auto"
+            one: on CPUs with a C compiler, on GPUs with Triton. Masks are the same, weights
+            agree to float rounding. Default: "auto"
 
     **Param groups** may have each of these but compile for themselves. To exempt biases and norms::
 

@@ -145,7 +145,7 @@ def test_a_forked_stream_leaves_the_global_generator_alone():
             "+optimizer.base.weight_decay=0.5",
             "hyper-parameters of both arms are set as",
         ),
-        ("precision=fp8", "precision must be fp32 or bf16, got 'fp8'"),
+        ("precision=fp8", "precision must be fp32 or tf32 or bf16, got 'fp8'"),
         ("schedule.name=linear", "schedule.name must be constant, steps, poly, cosine, or a"),
         ("schedule=null", "schedule must be a group"),
         (

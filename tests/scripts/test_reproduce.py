@@ -43,7 +43,7 @@ def planned(monkeypatch):
             yield plan.Planned(f"{sweep}/adam/seed0", False, hours, "1.0 GiB")
 
         monkeypatch.setattr(reproduce, "runs_of", runs_of)
-        monkeypatch.setattr(reproduce.torch.cuda, "is_available", lambda: False)
+        monkeypatch.setattr(plan.torch.cuda, "is_available", lambda: False)
         return sweeps
 
     return stand_in
