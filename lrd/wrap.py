@@ -280,7 +280,7 @@ for _name in (*_RULES, "mask_seed", "index_offset"):
 class LearningRateDropout(MaskedUpdate):
     """Masks what `optimizer` does to its parameters: dropped ones are put back after its step.
 
-    MaskedUpdate with the rule Bernoulli(keep_prob, mask, rescale), whose other arguments it takes.
+    MaskedUpdate, whose other arguments it takes, with the rule Bernoulli(keep_prob, mask, rescale).
     The optimizers of this package need no copy of the parameters.
     """
 

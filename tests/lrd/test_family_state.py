@@ -62,6 +62,23 @@ def test_continues_bit_for_bit_after_a_round_trip(rule, base, dtype, through):
     assert torch.equal(torch.cat([param.detach().flatten() for param in params]), expected)
 
 
+def test_magmas_s_goes_with_its_parameter():
+    params = parameters()
+    optimizer = lrd.MaskedUpdate(BASES["sgdm"](params), lrd.Magma())
+    for _ in steps(params, [optimizer], 3):
+        pass
+    first, second = optimizer.param_groups[0]["mask_scales"]
+    kept = optimizer.state_dict()
+    (group,) = optimizer.param_groups
+    group["params"].insert(1, nn.Parameter(torch.zeros(2)))
+    optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(3))], "tau": 1.0})
+    assert [g["mask_scales"] for g in optimizer.param_groups] == [[first, 0.0, second], [0.0]]
+    for _ in steps(params, [optimizer], 1, first=3):
+        pass
+    assert group["mask_scales"][1:] != [0.0, second]
+    assert kept["param_groups"][0]["mask_scales"] == [first, second]
+
+
 @each_rule
 def test_the_global_generator_is_left_alone(rule):
     params = parameters()
