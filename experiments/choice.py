@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from glob import escape
 from statistics import fmean
 from typing import NamedTuple
 
@@ -90,7 +89,8 @@ def with_chosen_rate(config: Config) -> Config:
         )
     arm = "+".join([arm_name({**config, "best_rate": False, "step_of": ""}), *_of(config)])
     place = {"scale": config["scale"], "experiment": config["experiment"]}
-    choice = choose(read_runs(config["runs_dir"], **place, arm=f"{escape(arm)}*").runs, arm, column)
+    runs = read_runs(config["runs_dir"], **place, wanted=lambda name: stem(name) == arm).runs
+    choice = choose(runs, arm, column)
     rate = choice.rate * (choice.mean_step if _of(config) else 1)
     return {**config, "optimizer": {**config["optimizer"], "lr": float(f"{rate:.4g}")}}
 

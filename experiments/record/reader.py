@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -63,18 +63,23 @@ def read_run(folder: Path) -> Run:
 
 
 def read_runs(
-    runs_dir: str | Path, *, scale: str, experiment: str | None = None, arm: str = "*"
+    runs_dir: str | Path,
+    *,
+    scale: str,
+    experiment: str | None = None,
+    wanted: Callable[[str], bool] = lambda arm: True,
 ) -> Runs:
     """Takes the root of run folders, returns those of a scale, each read and checked once.
 
-    `arm` is a pattern of names. In the order of experiment, arm and seed. A folder that is not a
-    whole record is left out, and so is a run that was made with other data than most of its
+    `wanted` says which arms, by name. In the order of experiment, arm and seed. A folder that is
+    not a whole record is left out, and so is a run that was made with other data than most of its
     experiment's, or that would make a pair of a CPU and a GPU.
     """
     runs, left_out = [], []
-    for path in (Path(runs_dir) / scale).glob(f"{experiment or '*'}/{arm}/seed*/run.json"):
+    for path in (Path(runs_dir) / scale).glob(f"{experiment or '*'}/*/seed*/run.json"):
         folder = path.parent
-        if not re.fullmatch("seed[0-9]+", folder.name):  # one that was put aside
+        # one that was put aside has another name
+        if not re.fullmatch("seed[0-9]+", folder.name) or not wanted(folder.parent.name):
             continue
         if not re.fullmatch("seed(0|[1-9][0-9]{0,18})", folder.name):
             left_out.append(LeftOut(folder, f"{folder.name} is no seed's name, as seed0 is"))
