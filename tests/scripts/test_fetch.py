@@ -7,7 +7,15 @@ import pytest
 from helpers.drawn import devkit
 from scripts import fetch
 
-SETS = {"cifar10", "cifar100", "digits", "mnist", "voc_detection", "voc_segmentation"}
+SETS = {
+    "cifar10",
+    "cifar100",
+    "digits",
+    "mnist",
+    "shakespeare",
+    "voc_detection",
+    "voc_segmentation",
+}
 
 
 @pytest.fixture
@@ -19,6 +27,7 @@ def fetched(monkeypatch, capsys):
 
     for name in ("mnist", "cifar", "voc", "sbd"):
         monkeypatch.setattr(f"torchvision.datasets.{name}.download_and_extract_archive", fail)
+    monkeypatch.setattr("data.shakespeare.download_url", fail)
 
     def run(root):
         monkeypatch.setenv("LRD_DATA", str(root))
