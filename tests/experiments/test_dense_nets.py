@@ -9,7 +9,7 @@ from torchvision.ops import batched_nms
 from experiments.schedule import scheduler
 from experiments.setting import build, make_optimizer
 from experiments.tasks import detection, segmentation
-from helpers.commands import configure
+from helpers.commands import configure, rows
 from helpers.drawn import CPU, streams
 
 EPOCHS = 300  # at most; some 80 are enough
@@ -72,3 +72,13 @@ def test_pspnet_learns_its_training_images_by_heart(tmp_path, masked):
     figures, _ = by_heart(segmentation, config, "mean_iou")
     assert figures[0] < 0.3
     assert figures[-1] > 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("experiment", "figure", "least"), [("ssd", "map50", 0.15), ("pspnet", "mean_iou", 0.45)]
+)
+def test_smoke_scale_learns_visibly(make, tmp_path, experiment, figure, least):
+    _, folder = make(f"experiment={experiment}", f"data.root={tmp_path}")
+    curve = [float(row[figure]) for row in rows(folder)]
+    assert curve[0] < least < curve[-1]
