@@ -67,12 +67,13 @@ def change_all(turns: list[Turn], updates: list[Update], states: dict[Tensor, fl
     known = [each for each in sums if each is not None]
     known = [each.to(known[0].device) for each in known]
     numbers = iter(torch.stack(known).tolist() if known else ())  # waits for the device once
-    changes = []
+    changes, alike = [], {}  # scalars that are the same object are in a kernel's table once
     for (turn, update), own in zip(pairs, sums, strict=True):
         state = states.get(turn.param, 0.0)
         h, new = turn.rule.scalars(() if own is None else next(numbers), update, state)
         if turn.rule.state:
             states[turn.param] = new
+        h = alike.setdefault(h, h)
         changes.append((update, turn.rule.formula.__name__, turn.draw, h))
     change(changes)
 
