@@ -258,8 +258,8 @@ def summary(runs: list[Planned]) -> str:
 def _sweeps(name: str, seeds: str) -> list[tuple[str, str]]:
     """Takes a sweep or what stands for several, returns each with its seeds, its own if it has."""
     items = [item for item in ITEMS.values() if name in (item.name, item.target)]
-    sweeps = dict.fromkeys((item.sweep, item.own_seeds or seeds) for item in items)
-    return [*sweeps] or [(name, seeds)]
+    sweeps = {item.sweep: item.own_seeds or seeds for item in items}  # the demo's is table1's
+    return [*sweeps.items()] or [(name, seeds)]
 
 
 def main(arguments: list[str] | None = None) -> None:
