@@ -291,8 +291,8 @@ METHODS = (
         "data.standardised", "standardised=false", True, _is_switch, "true or false",
         obstacle=_lacks("data", "standardised", "cannot leave pixels in [0, 1], mnist can"),
     ),
-    Method(
-        "step_of", "step_of_", "", lambda word: bool(re.fullmatch(r"(\w[\w.]*)?", str(word))),
+    Method("step_of", "step_of_", "",
+        lambda word: isinstance(word, str) and bool(re.fullmatch(r"(\w[\w.]*)?", word)),
         "a method of an arm's name, as magma0.5", control=True,
         obstacle=lambda config: "" if config["best_rate"] else "it needs best_rate=true",
     ),

@@ -23,6 +23,7 @@ from scripts.plan import PlanError, jobs, plain, runs_of
 from scripts.report.missing import own_words
 from scripts.reproduce import launcher_words, run_module
 from scripts.tables.formats import MISSING
+from scripts.titles import task_of
 from scripts.verdicts.claim import LEAST_SEEDS, Claim, Claims, Pair
 from scripts.verdicts.claims import ClaimError, read_claims
 from scripts.verdicts.intervals import expected_seeds
@@ -151,7 +152,8 @@ def batches_of(claims: list[Claim]) -> list[Batch]:
 
 def next_seed(batch: Batch, runs: list[Run]) -> int:
     """The first seed of which an arm lacks its result, and no run is of another processor."""
-    here = environment(processes.device("auto"))
+    task = task_of(batch.experiment)
+    here = environment(processes.device(processes.device_name({"device": "auto", "task": task})))
     machine = here["cpu"] if here["device"] == "cpu" else here["device"]
     seed = 0
     while True:
