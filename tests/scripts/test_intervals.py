@@ -36,6 +36,13 @@ def test_the_bayes_factor_is_pingouins(t, n):
         assert math.exp(log_bayes_factor(t, n)) == pytest.approx(17.26, abs=0.01)
 
 
+@pytest.mark.parametrize(("t", "n"), [(200.0, 2000), (1e6, 60), (0.0, 10_000)])
+def test_the_bayes_factor_of_many_seeds_or_a_huge_effect_is_finite(t, n):
+    assert math.isfinite(log_bayes_factor(t, n))
+    assert (log_bayes_factor(t, n) > 100) == (t > 0)
+    assert critical(n) == pytest.approx(3.9, abs=0.8)
+
+
 @pytest.mark.parametrize(
     ("level", "quantiles"),
     [
