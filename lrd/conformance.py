@@ -96,27 +96,30 @@ def check(
     momentum, without which some faults cannot be seen. Random states are put back.
     """
     p, state = check_keep_prob(keep_prob), random.getstate()
-    with torch.random.fork_rng(devices=[]):
-        plain = _Trial(base).run()
-        trial = _Trial(make_optimizer)
-        moves = trial.run()
-        ratio = torch.where(plain.abs() > 1e-3 * plain.abs().mean(), moves / plain, torch.nan)
-        moved = moves.abs() > 1e-9 * plain.abs()
-        seen = _Seen(ratio, moved, plain, p, max(len(moved.T.unique(dim=0)), _COUNT))
-        found = [
-            _momentum(seen),
-            _gradient(seen),
-            _one_mask(seen),
-            _swapped(seen),
-            _first_steps(seen),
-            _replicas(seen, make_optimizer),
-            _restart(seen, make_optimizer),
-            _generator(make_optimizer),
-            _decay(seen, make_optimizer, base),
-            _rescaled(seen, rescale),
-        ]
-    random.setstate(state)
-    return found
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return _findings(make_optimizer, base, p, rescale)
+    finally:
+        random.setstate(state)
+
+
+def _findings(make: Make, base: Make, p: float, rescale: bool | None) -> list[Finding]:
+    plain, moves = _Trial(base).run(), _Trial(make).run()
+    ratio = torch.where(plain.abs() > 1e-3 * plain.abs().mean(), moves / plain, torch.nan)
+    moved = moves.abs() > 1e-9 * plain.abs()
+    seen = _Seen(ratio, moved, plain, p, max(len(moved.T.unique(dim=0)), _COUNT))
+    return [
+        _momentum(seen),
+        _gradient(seen),
+        _one_mask(seen),
+        _swapped(seen),
+        _first_steps(seen),
+        _replicas(seen, make),
+        _restart(seen, make),
+        _generator(make),
+        _decay(seen, make, base),
+        _rescaled(seen, rescale),
+    ]
 
 
 def _kept(seen: _Seen) -> Iterator[Tensor]:

@@ -84,8 +84,8 @@ def is_decoupled(optimizer: torch.optim.Optimizer, group: Group) -> bool:
         return False
     if "decoupled_weight_decay" in group:
         return bool(group["decoupled_weight_decay"])
-    if type(optimizer).__module__.startswith("torch.optim"):
-        return isinstance(optimizer, torch.optim.Muon | torch.optim.Adafactor)
+    if type(optimizer).__module__.startswith("torch.optim"):  # AdamW's says nothing before 2.7
+        return type(optimizer).__name__ in ("AdamW", "Adafactor", "Muon")
     raise ValueError(
         f"a cautious rule must know whether the weight decay of {type(optimizer).__name__} is "
         "decoupled (AdamW) or part of the gradient: give each of its param groups "

@@ -30,6 +30,8 @@ from scripts.verdicts.intervals import expected_seeds
 from scripts.verdicts.judge import DECIDED, Verdict, judge
 from scripts.verdicts.text import evidence, seeds_of, word
 
+_SPREAD_OF = ("test_accuracy", "global_share")  # the columns of conf/claims.yaml's spreads
+
 
 class Batch(NamedTuple):
     """The runs of one seed: a sweep, or none, and the arms of it that are wanted."""
@@ -47,23 +49,26 @@ def main(arguments: list[str] | None = None) -> None:
         claims = read_claims()
         chosen = choose(claims, options.claim, options.claims)
         while True:
-            verdicts = _judged(claims, chosen, options)
+            runs = read_runs(options.runs_dir, scale=options.scale)
+            # a family is corrected together, so that all claims are judged
+            judged = judge(claims, runs, options.scale)
+            verdicts = [verdict for verdict in judged if verdict.claim in chosen]
             print(*map(line, verdicts), sep="\n", flush=True)
             left = [verdict.claim for verdict in verdicts if not decided(verdict)]
+            made = runs.runs
             if options.plan:
-                _print_plan(claims, verdicts, options)
+                _print_plan(claims, verdicts, made, options)
                 return
             if not left:
                 print("all decided")
                 return
-            made = read_runs(options.runs_dir, scale=options.scale).runs
             batches = {batch: next_seed(batch, made) for batch in batches_of(left)}
             took = sum(_hours(batch, made, options) for batch in batches) / options.jobs_at_once
             spent = (time.monotonic() - begin) / 3600
             if spent + took > options.hours or max(batches.values()) >= options.most:
                 limit = f"{options.most} seeds" if spent + took <= options.hours else "the hours"
                 print(f"stopped at {limit}, not decided: {'; '.join(c.text for c in left)}")
-                _print_plan(claims, verdicts, options)
+                _print_plan(claims, verdicts, made, options)
                 return
             for batch, seed in batches.items():
                 _run(batch, seed, options)
@@ -102,12 +107,6 @@ def choose(claims: Claims, text: str | None, group: str | None) -> list[Claim]:
         what = f"no claim reads {text!r}" if text else f"no experiment or family is {group!r}"
         raise ClaimError(f"{what}: conf/claims.yaml has them, of {', '.join(sorted(known))}")
     return chosen
-
-
-def _judged(claims: Claims, chosen: list[Claim], options: argparse.Namespace) -> list[Verdict]:
-    """All claims are judged, since a family is corrected together; the chosen ones are returned."""
-    verdicts = judge(claims, read_runs(options.runs_dir, scale=options.scale), options.scale)
-    return [verdict for verdict in verdicts if verdict.claim in chosen]
 
 
 def decided(verdict: Verdict) -> bool:
@@ -193,9 +192,10 @@ def _run(batch: Batch, seed: int, options: argparse.Namespace) -> None:
         sys.exit(f"error: not made: {', '.join(sorted(missing))} at seed {seed}")
 
 
-def _print_plan(claims: Claims, verdicts: list[Verdict], options: argparse.Namespace) -> None:
+def _print_plan(
+    claims: Claims, verdicts: list[Verdict], made: list[Run], options: argparse.Namespace
+) -> None:
     """The seeds and hours that the undecided ones are expected to take from here on."""
-    made = read_runs(options.runs_dir, scale=options.scale).runs
     for verdict in verdicts:
         if decided(verdict):
             continue
@@ -226,13 +226,10 @@ def expected(claim: Claim, claims: Claims) -> float | None:
             continue
         gain = abs((pair.published or pair.bound) - pair.bound)
         distance = max(gain, pair.margin or 0.0)
-        if spread is None or not distance or not pair.statistic.endswith(RESULTS):
+        if spread is None or not distance or not pair.statistic.endswith(_SPREAD_OF):
             return None
         counts.append(max(LEAST_SEEDS, expected_seeds(distance / spread)))
     return max(counts)
-
-
-RESULTS = ("test_accuracy", "global_share")  # that a planning spread is of
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def rate_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
     legend(figure, handles, 4, handlelength=4)
     text = (
         f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "
-        f"seed; grey: within {WITHIN:g} of the base's best. Losses more than {_SHOWN:g} above it, "
+        f"seed; grey: within {WITHIN:g} of a row's best. Losses more than {_SHOWN:g} above it, "
         f"and runs that diverged, are not shown. {conditions(experiment)}."
     )
     caption(figure, text)

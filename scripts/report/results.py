@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from experiments.record.faults import FINISHED
 from experiments.record.reader import LeftOut, Run, Runs, read_runs
@@ -13,6 +13,7 @@ from scripts.gather import ResultError
 from scripts.verdicts.claim import Claims
 from scripts.verdicts.claims import read_claims
 from scripts.verdicts.judge import Verdict, judge
+from scripts.verdicts.share import rows_of
 
 SCALES = ("paper", "mid", "lite")  # in the order of preference; smoke runs are no evidence
 
@@ -25,6 +26,7 @@ class Results(NamedTuple):
     items: list[Item]  # the catalogue's, and those of the user's own runs
     claims: Claims
     verdicts: dict[str, list[Verdict]]  # by scale
+    shares: dict[str, list[dict[str, Any]]]  # by scale: rows of scripts.verdicts.share
     demo: int  # runs that the report leaves out
 
     def finished(self, scale: str) -> list[Run]:
@@ -71,7 +73,8 @@ def read_results(folder: Path) -> Results:
     judged = {
         scale: judge(claims, of_scale, scale) for scale, of_scale in runs.items() if of_scale.runs
     }
-    return Results(folder, runs, items, claims, judged, left)
+    shares = {scale: rows_of(of_scale, scale) for scale, of_scale in runs.items()}
+    return Results(folder, runs, items, claims, judged, shares, left)
 
 
 def _arms(items: Iterable[Item]) -> set[tuple[str, str]]:

@@ -80,8 +80,8 @@ def _forests(results: Results) -> Iterator[str]:
 
 
 def _shares(results: Results) -> Iterator[str]:
-    for scale, runs in results.runs.items():
-        if rows := share.rows_of(runs, scale):
+    for scale, rows in results.shares.items():
+        if rows:
             yield markdown(share.table(rows, scale)[0])
 
 

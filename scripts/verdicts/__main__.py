@@ -11,9 +11,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from experiments.record.atomic import WriteError, write
-from experiments.record.reader import Runs, read_runs
+from experiments.record.reader import read_runs
 from scripts.figures.style import save
 from scripts.tables.formats import write_table
 from scripts.verdicts import forest, share
@@ -24,7 +25,7 @@ from scripts.verdicts.text import files
 
 
 def write_verdicts(
-    verdicts: list[Verdict], scale: str, claims: Claims, runs: Runs, out: Path
+    verdicts: list[Verdict], scale: str, claims: Claims, shares: list[dict[str, Any]], out: Path
 ) -> str:
     """Write the files of a scale's verdicts below `out`; returns the claims' table as Markdown."""
     folder = out / "tables" / scale
@@ -32,8 +33,8 @@ def write_verdicts(
     texts = files(verdicts, scale, claims)
     for name, text in texts.items():
         write(folder / name, text.encode())
-    if rows := share.rows_of(runs, scale):
-        write_table(*share.table(rows, scale), folder)
+    if shares:
+        write_table(*share.table(shares, scale), folder)
     figure = forest.draw(verdicts) if scale in JUDGED_SCALES else None
     if figure is not None:
         save(figure, *(out / "figures" / scale / f"forest.{kind}" for kind in ("png", "pdf")))
@@ -49,7 +50,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         claims, runs = read_claims(), read_runs(options.runs_dir, scale=options.scale)
         verdicts = judge(claims, runs, options.scale)
-        print(write_verdicts(verdicts, options.scale, claims, runs, options.out))
+        shares = share.rows_of(runs, options.scale)
+        print(write_verdicts(verdicts, options.scale, claims, shares, options.out))
     except (ClaimError, WriteError) as error:
         sys.exit(f"error: {error}")
 

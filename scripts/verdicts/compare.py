@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -104,6 +104,7 @@ def collapsed(arm: Arm) -> bool:
     return bool(len(curves) > 1 and curves.iloc[-1].mean() >= curves.iloc[0].mean())
 
 
+@functools.cache
 def published_values() -> dict[tuple[str, str], float]:
     """The paper's result of each experiment and arm."""
     rows = [row for item in PUBLISHED for row in published(item).itertuples()]
@@ -118,7 +119,7 @@ def result_of(arm: Arm, column: str) -> float:
 
 def right_images(run: Run) -> np.ndarray | None:
     """Which test images a run is right about, a bool for each; None if it kept them not."""
-    path = Path(run.folder) / "correct.bin"
+    path = run.folder / "correct.bin"
     if not path.exists():
         return None
     bits = np.unpackbits(np.fromfile(path, np.uint8))

@@ -44,7 +44,7 @@ def test_the_quotes_that_are_told_give_the_value(key, value):
 
 @pytest.mark.parametrize(
     "word",
-    ["seed=0,1", "lrd.p=0.5", "runs_dir=/tmp/x", "+schedule.at=[0.5]", "~data", "-m", "--cfg=job",
+    ["seed=0,1", "lrd.p=0.5", "runs_dir=/a/x", "+schedule.at=[0.5]", "~data", "-m", "--cfg=job",
      "data.root='~/x'", "experiment=", "/a=b/c"],
 )  # fmt: skip
 def test_words_that_hydra_parses_or_no_quotes_help_are_left_to_it(word):

@@ -1,15 +1,15 @@
 """MaskedUpdate in use: groups, state, other people's tools, and what it refuses."""
 
 import copy
-import io
 import math
-import pickle
 
 import pytest
 import torch
 from torch import nn
 
 import lrd
+from helpers.travel import WAYS, handed_on
+from lrd.turn import is_decoupled
 from tests.lrd.test_family import ADAMW, BASES, each_rule, parameters, steps, trained
 
 
@@ -33,7 +33,7 @@ def test_an_exempted_group_is_the_base_optimizers_and_keeps_its_indices(rule):
     assert list(optimizer._copies._copies) == params[1:]
 
 
-@pytest.mark.parametrize("through", ["state_dict", "deepcopy", "pickle", "weights_only"])
+@pytest.mark.parametrize("through", WAYS)
 @pytest.mark.parametrize("base", ["rmsprop", "adamw"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @each_rule
@@ -43,20 +43,12 @@ def test_continues_bit_for_bit_after_a_round_trip(rule, base, dtype, through):
     optimizer = lrd.MaskedUpdate(BASES[base](params), rule, 5)
     for _ in steps(params, [optimizer], 5):
         pass
-    if through == "deepcopy":
-        params, optimizer = copy.deepcopy((params, optimizer))
-    elif through == "pickle":
-        params, optimizer = pickle.loads(pickle.dumps((params, optimizer)))
-    else:
-        state = optimizer.state_dict()
-        if through == "weights_only":
-            file = io.BytesIO()
-            torch.save(state, file)
-            file.seek(0)
-            state = torch.load(file, weights_only=True)
-        other = lrd.Noise(0.1, 0.1) if isinstance(rule, lrd.Noise) else type(rule)()
-        optimizer = lrd.MaskedUpdate(BASES[base](params), other)  # the rest comes with the state
-        optimizer.load_state_dict(state)
+    other = lrd.Noise(0.1, 0.1) if isinstance(rule, lrd.Noise) else type(rule)()
+
+    def make(params):  # the rest comes with the state
+        return lrd.MaskedUpdate(BASES[base](params), other)
+
+    params, optimizer = handed_on(params, optimizer, through, make)
     for _ in steps(params, [optimizer], 4, first=5):
         pass
     assert torch.equal(torch.cat([param.detach().flatten() for param in params]), expected)
@@ -125,6 +117,14 @@ def test_decay_that_nobody_calls_decoupled_or_not_is_refused(rule):
     with pytest.raises(ValueError, match=r"weight decay of OwnAdamW is decoupled .*param groups"):
         lrd.MaskedUpdate(OwnAdamW(params, **ADAMW), rule)
     lrd.MaskedUpdate(OwnAdamW(params, lr=0.1, weight_decay=0.0), rule)
+
+
+def test_torchs_own_adamw_is_decoupled_where_its_groups_do_not_say_so():
+    """As torch's before 2.7; Adam's weight decay is part of the gradient."""
+    for cls, decoupled in ((torch.optim.AdamW, True), (torch.optim.Adam, False)):
+        optimizer = cls(parameters(), **ADAMW)
+        optimizer.param_groups[0].pop("decoupled_weight_decay", None)
+        assert is_decoupled(optimizer, optimizer.param_groups[0]) == decoupled
 
 
 BAD = [

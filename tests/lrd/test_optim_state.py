@@ -1,18 +1,15 @@
 """State: saved and loaded, copied, and from torch's own checkpoints."""
 
-import copy
-import io
-import pickle
-
 import pytest
 import torch
 
 import lrd
+from helpers.travel import WAYS, handed_on
 from tests.lrd.test_optim import CASES, net, train, weights
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("through", ["state_dict", "deepcopy", "pickle", "weights_only"])
+@pytest.mark.parametrize("through", WAYS)
 def test_continues_identically_after_a_round_trip(case, through):
     cls, hyper = CASES[case]
     straight = net()
@@ -20,19 +17,11 @@ def test_continues_identically_after_a_round_trip(case, through):
     model = net()
     optimizer = cls(model.parameters(), **hyper, seed=3)
     train(model, optimizer, 7)
-    if through == "deepcopy":
-        model, optimizer = copy.deepcopy((model, optimizer))
-    elif through == "pickle":
-        model, optimizer = pickle.loads(pickle.dumps((model, optimizer)))
-    else:
-        state = optimizer.state_dict()
-        if through == "weights_only":
-            file = io.BytesIO()
-            torch.save(state, file)
-            file.seek(0)
-            state = torch.load(file, weights_only=True)
-        optimizer = cls(model.parameters(), **hyper)  # the seed comes with the state
-        optimizer.load_state_dict(state)
+
+    def make(model):  # the seed comes with the state
+        return cls(model.parameters(), **hyper)
+
+    model, optimizer = handed_on(model, optimizer, through, make)
     assert torch.equal(train(model, optimizer, 5, first=7), expected)
 
 

@@ -36,6 +36,16 @@ def chunk(tensor, processes, place, dim):
     return chunks[place] if place < len(chunks) else tensor.narrow(dim, 0, 0)
 
 
+def parts(shape, mesh, placements, whole):
+    """Each process's part of a parameter, and of `whole`, a tensor of its shape."""
+    for coordinate in itertools.product(*map(range, mesh)):
+        expected = whole
+        for processes, place, placement in zip(mesh, coordinate, placements, strict=True):
+            if isinstance(placement, Shard):
+                expected = chunk(expected, processes, place, placement.dim)
+        yield shards._part(shape, Mesh(mesh, coordinate), tuple(placements)), expected
+
+
 CASES = [
     ((7,), (4,), [Shard(0)]),
     ((1000, 3), (3,), [Shard(0)]),
@@ -58,12 +68,7 @@ def test_a_parts_mask_is_the_matching_part_of_the_whole_mask(
             monkeypatch.setattr(f"{module}.BLOCK", block)
         monkeypatch.setattr("lrd.shards._CHUNK", 200)
     whole = lrd.keep_mask(shape, 0.5, seed=3, step=8, index=2)
-    for coordinate in itertools.product(*map(range, mesh)):
-        part = shards._part(shape, Mesh(mesh, coordinate), tuple(placements))
-        expected = whole
-        for processes, place, placement in zip(mesh, coordinate, placements, strict=True):
-            if isinstance(placement, Shard):
-                expected = chunk(expected, processes, place, placement.dim)
+    for part, expected in parts(shape, mesh, placements, whole):
         assert part.size == tuple(expected.shape)
         draw = Draw(threshold(0.5), seed=3, index=2, step=8)
         mask = shards.local_mask(torch.empty(part.size), part, draw)

@@ -1,12 +1,10 @@
 """Masks over rows and tensors, and survivors that are rescaled."""
 
-import itertools
 import math
 
 import pytest
 import torch
 from torch import nn
-from torch.distributed.tensor import Shard
 
 import lrd
 from lrd import shards
@@ -17,7 +15,7 @@ from tests.lrd.test_kernels import SIZES, assert_equal, layouts, pair, step
 from tests.lrd.test_mask import as_hex
 from tests.lrd.test_optim import CASES, net, torch_twin, train
 from tests.lrd.test_shards import CASES as PLACEMENTS
-from tests.lrd.test_shards import Mesh, chunk
+from tests.lrd.test_shards import parts
 
 UNITS = ["row", "tensor"]
 # Frozen: changing any of these is a breaking change.
@@ -100,18 +98,10 @@ def test_a_row_is_of_the_index_not_of_memory(name, mask, compile):
 def test_a_part_is_masked_as_in_the_whole(shape, mesh, placements, mask, compile):
     draw = Draw(threshold(0.5), 3, 2, 8, unit_of(mask, shape))
     whole = lrd.keep_mask(shape, 0.5, seed=3, step=8, index=2, mask=mask)
-    for coordinate in itertools.product(*map(range, mesh)):
-        part = shards._part(shape, Mesh(mesh, coordinate), tuple(placements))
-        expected = whole
-        for processes, place, placement in zip(mesh, coordinate, placements, strict=True):
-            if isinstance(placement, Shard):
-                expected = chunk(expected, processes, place, placement.dim)
-        W, rule = (
-            torch.zeros(part.size),
-            lrd.SGD([nn.Parameter(torch.zeros(1))])._rule(
-                dict(momentum=0, nesterov=False, maximize=False)
-            ),
-        )
+    plain = dict(momentum=0, nesterov=False, maximize=False)
+    rule = lrd.SGD([nn.Parameter(torch.zeros(1))])._rule(plain)
+    for part, expected in parts(shape, mesh, placements, whole):
+        W = torch.zeros(part.size)
         update([Row(W, torch.ones(part.size), (), counter(0), rule, part, draw, [1.0, 0])], compile)
         assert torch.equal(W != 0, expected)
 

@@ -135,9 +135,8 @@ def test_a_claim_of_several_pairs(runs, verdicts_of, gains, two, all_three):
             make_run(runs, f"adam+lrd{p:g}", seed, [40.0, last], experiment="cifar10")
     judged = verdicts_of(SEVERAL)
     assert [claim.verdict for claim in judged] == [two, all_three]
-    assert judged[1].p == max(
-        min(test.holds, test.fails) for test in judged[1].tested
-    ) or all_three in ("contradicted", "no effect", "undecided")
+    if all_three == "supported":
+        assert judged[1].p == max(test.holds for test in judged[1].tested)
 
 
 @pytest.mark.parametrize(("seeds", "verdict"), [(8, "supported"), (7, "undecided")])
