@@ -8,6 +8,7 @@ CHOICE   the column by whose last value a learning rate is chosen (best_rate), i
 
 from __future__ import annotations
 
+import functools
 import importlib
 import math
 from pathlib import Path
@@ -26,6 +27,7 @@ class Column(NamedTuple):
     optional: bool = False  # only in runs whose configuration asks for it
 
 
+@functools.cache
 def task_module(name: str) -> ModuleType:
     """Takes a task's name, returns its module: of this folder, or else any that Python finds.
 
