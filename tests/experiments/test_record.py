@@ -44,13 +44,18 @@ def test_a_finished_run_keeps_which_test_images_it_is_right_about(make):
 
 
 def test_clean_training_images_are_scored_where_asked_and_change_nothing_else(make, tmp_path):
-    noisy = ("regularizer.noisy_label=0.5", "epochs=3")
+    noisy = ("regularizer.noisy_label=0.5", "epochs=3", "data.test_subset=707")
     _, plain = make(*noisy)
     _, scored = make(*noisy, "clean_train=300", where=tmp_path / "scored")
     before, after = rows(plain), rows(scored)
     clean = [float(row.pop("clean_accuracy")) for row in after]
     assert after == before
     assert clean[-1] > float(after[-1]["train_accuracy"]) + 20  # half of its labels are wrong
+    (run,) = read_runs(tmp_path / "scored", scale="smoke").runs
+    batch = run.config["batch_size"]
+    right = [accuracy / 100 * batch * -(-300 // batch) for accuracy in clean]  # whole batches
+    assert right == pytest.approx([round(count) for count in right], abs=1e-6)
+    assert run.info["data"]["test"] % 7 == 0  # of whose images no such number is right
     assert len(read_runs(tmp_path / "scored", scale="smoke").runs) == 1
     with pytest.raises(ConfigError, match="clean_train must be 0, or a number of images where"):
         check(configure("experiment=toy", "clean_train=3", runs_dir="x"))

@@ -26,6 +26,11 @@ def test_cost_is_decided_by_the_benchmarks_rounds(tmp_path, ratios, verdict):
     pd.DataFrame({"what": ["epoch"], "ratios": [ratios]}).to_csv(path, index=False)
     assert judge_cost(Cost("cheap", "Section 4.1", "epoch", 1.03), path, 0.05)[1] == verdict
     assert judge_cost(Cost("cheap", "Section 4.1", "e*h", 1.03), path, 0.05)[1] == verdict
+    numbers = sorted(map(float, ratios.split()))
+    result, _ = judge_cost(Cost("cheap", "Section 4.1", "epoch", 1.03), path, 0.05)
+    assert result.median == pytest.approx(
+        (numbers[(len(numbers) - 1) // 2] + numbers[len(numbers) // 2]) / 2
+    )
     with pytest.raises(ResultError, match="no row"):
         judge_cost(Cost("cheap", "Section 4.1", "another", 1.03), path, 0.05)
 

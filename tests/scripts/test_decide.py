@@ -1,9 +1,14 @@
 """Seeds are added until claims are decided, or the hours are spent; real runs of digits."""
 
-import pytest
+from dataclasses import replace
 
+import pytest
+import torch
+
+from experiments.record.machine import environment
 from experiments.record.reader import read_runs
 from helpers.claims import HEAD, family
+from helpers.synthetic import make_run
 from scripts import decide
 from scripts.verdicts.claims import read_claims
 
@@ -53,6 +58,19 @@ def test_a_plan_runs_nothing(command):
     out = command(LARGE, "--claims", "digits", "--plan")
     assert "expected for Adam is above a coin: about 4 seeds in all, 4 more" in out
     assert command.runs() == []
+
+
+def test_a_seed_that_another_processor_has_begun_is_left_to_it(tmp_path):
+    """Its pair would be of two processors; one that is finished here is not made again."""
+    batch = decide.Batch("table1", "mnist", ("adam", "adam+lrd0.5"), ())
+    for seed in (0, 1):
+        make_run(tmp_path, "adam", seed, [97.0])  # on "Some CPU"
+    runs = read_runs(tmp_path, scale="paper").runs
+    here = environment(torch.device("cpu"))["cpu"]
+    made = [replace(run, info=run.info | {"cpu": here}) for run in runs]
+    assert decide.next_seed(batch, runs) == 2
+    assert decide.next_seed(batch, made) == 0
+    assert decide.next_seed(batch._replace(arms=("adam",)), made) == 2
 
 
 def test_a_claim_that_is_not_there_is_refused(command):

@@ -27,6 +27,13 @@ def test_the_page_holds_its_pictures_and_needs_nothing_else(tmp_path):
     assert "default-src 'none'" in html
 
 
+def test_every_link_of_the_contents_leads_to_a_heading():
+    html = page((RESULTS / "REPORT.md").read_text(), RESULTS)
+    links = re.findall('href="#([^"]*)"', html)
+    assert len(links) > 20
+    assert set(links) <= set(re.findall('<h[23] id="([^"]*)"', html))
+
+
 @pytest.mark.parametrize(
     "text",
     [

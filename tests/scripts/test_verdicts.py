@@ -143,12 +143,13 @@ def test_a_claim_of_several_pairs(runs, verdicts_of, gains, two, all_three):
 def test_an_order_is_one_test_at_the_stated_number_of_seeds(runs, verdicts_of, seeds, verdict):
     text = family("""
       Rises: {seeds: 8, trend: [[adam, adam+lrd0.5, adam+lrd0.9]]}
-      Falls: {seeds: 8, trend: [[adam+lrd0.9, adam+lrd0.5, adam]]}""")
+      Falls: {seeds: 8, trend: [[adam+lrd0.9, adam+lrd0.5, adam]]}
+      Falls backwards: {below: 0, seeds: 8, trend: [[adam+lrd0.9, adam+lrd0.5, adam]]}""")
     for seed in range(seeds):
         for number, arm in enumerate(("adam", "adam+lrd0.5", "adam+lrd0.9")):
             make_run(runs, arm, seed, [50.0, PUBLISHED + 0.1 * number + STEADY[seed]])
-    rises, falls = verdicts_of(text)
-    assert rises.verdict == verdict
+    rises, falls, backwards = verdicts_of(text)
+    assert rises.verdict == backwards.verdict == verdict
     assert falls.verdict == ("contradicted" if verdict == "supported" else "undecided")
 
 
