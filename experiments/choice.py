@@ -60,7 +60,7 @@ def choose(runs: Iterable[Run], arm: str, column: str) -> Choice:
 
 def last(run: Run, column: str) -> float:
     """A column's last value; infinite for a run that diverged."""
-    return float(run.metrics[column].iloc[-1]) if run.status == "done" else np.inf
+    return float(run.metrics[column][-1]) if run.status == "done" else np.inf
 
 
 def stem(arm: str) -> str:

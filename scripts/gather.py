@@ -32,13 +32,9 @@ class Arm:
     done: list[Run] = field(default_factory=list)
     diverged: list[Run] = field(default_factory=list)
 
-    def curves(self, column: str) -> pd.DataFrame:
-        """A metric by epoch (rows) and seed (columns), of the runs that did not diverge."""
-        if not self.done:
-            return pd.DataFrame()
-        index = pd.Index(range(1, len(self.done[0].metrics) + 1), name="epoch")
-        numbers = [run.metrics[column].to_numpy() for run in self.done]
-        return pd.DataFrame(np.transpose(numbers), index, [run.seed for run in self.done])
+    def curves(self, column: str) -> np.ndarray:
+        """A metric of the runs that did not diverge, (epochs, seeds)."""
+        return np.transpose([run.metrics[column] for run in self.done])
 
     def divergence(self) -> str:
         """`diverged 1/3`, or nothing."""

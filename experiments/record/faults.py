@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from experiments.configuration import Config, ConfigError
 from experiments.identity import arm_name, digest_of, hashed_part
 from experiments.methods import active
-from experiments.record.files import RecordError, read_table
+from experiments.record.files import Columns, RecordError, read_table
 from experiments.record.schema import FINISHED
 from experiments.tasks import task_module
 
@@ -86,7 +85,7 @@ def _faults_of_metrics(run: Run) -> list[str]:
     expected = ["epoch", "lr", *shown]
     if lines := _faults_of_columns("metrics.csv", metrics, expected):
         return lines
-    numbers = metrics.to_numpy(float)
+    numbers = np.column_stack([*metrics.values()])
     wanted = epochs if run.status == "done" else run.info.get("epochs")
     if numbers[:, 0].tolist() != list(range(1, len(numbers) + 1)) or len(numbers) != wanted:
         return [f"metrics.csv must have the epochs 1 … {wanted}, it has {len(numbers)} rows"]
@@ -106,8 +105,8 @@ def _faults_of_tables(run: Run) -> list[str]:
         timing = read_table(run.folder / "timing.csv")
         if lines := _faults_of_columns("timing.csv", timing, ["epoch", "seconds"]):
             return lines
-        epochs, seconds = timing.to_numpy(float).T
-        if epochs.tolist() != list(range(1, len(run.metrics) + 1)):
+        epochs, seconds = timing.values()
+        if epochs.tolist() != list(range(1, run.epochs + 1)):
             return [f"timing.csv must have the epochs of metrics.csv, it has {len(epochs)} rows"]
         if not (np.isfinite(seconds) & (seconds >= 0)).all():
             return ["timing.csv: seconds must be finite, not negative"]
@@ -119,11 +118,11 @@ def _faults_of_tables(run: Run) -> list[str]:
     return _faults_of_columns("paths.csv", paths, ["start", "step", "x", "y", "f"])
 
 
-def _faults_of_columns(name: str, table: pd.DataFrame, expected: list[str]) -> list[str]:
+def _faults_of_columns(name: str, table: Columns, expected: list[str]) -> list[str]:
     """Of a table's columns: they must be those expected, of numbers."""
-    if list(table.columns) != expected:
-        names = ", ".join(map(str, table.columns)) or "none"
+    if list(table) != expected:
+        names = ", ".join(table) or "none"
         return [f"{name} must have the columns {', '.join(expected)}, it has {names}"]
-    if table.to_numpy().dtype.kind not in "iuf":
+    if any(column.dtype.kind not in "iuf" for column in table.values()):
         return [f"{name} holds what is not a number"]
     return []

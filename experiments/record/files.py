@@ -17,6 +17,8 @@ from experiments.configuration import Config
 from experiments.identity import config_hash
 from experiments.record.schema import check_config, check_info
 
+Columns = dict[str, np.ndarray]  # of a csv file, by name
+
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # tables read thousands of files
 _SEED = re.compile("^seed: (0|[1-9][0-9]{0,17})$", re.MULTILINE)
 _ANY_SEED = 271828182845904523  # stands for the seed in what an arm's files have in common
@@ -60,28 +62,26 @@ def _parsed(text: str) -> Config:
     return config
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> Columns:
     """Takes a csv file of a run, returns its columns; none if there is no file.
 
     Raises RecordError for one that is no table.
     """
     try:
         header, _, body = path.read_text().partition("\n")
-        names, rows = _names(header), body.splitlines()
-        if _NUMBERS.fullmatch(body) and {row.count(",") for row in rows} == {len(names) - 1}:
+        names, rows = header.split(","), body.splitlines()
+        unique = len(set(names)) == len(names)
+        commas = {row.count(",") for row in rows}
+        if unique and _NUMBERS.fullmatch(body) and commas == {len(names) - 1}:
             with suppress(ValueError):
                 numbers = np.array([float(cell) for row in rows for cell in row.split(",")])
-                return pd.DataFrame(numbers.reshape(len(rows), -1), columns=names)
-        return pd.read_csv(path)  # of anything else, in ten times as long
+                return dict(zip(names, numbers.reshape(len(rows), -1).T, strict=True))
+        table = pd.read_csv(path)  # of anything else, in ten times as long
+        return {str(name): table[name].to_numpy() for name in table}
     except FileNotFoundError:
-        return pd.DataFrame()
+        return {}
     except (ValueError, OSError) as error:
         raise _damaged(path, error) from error
-
-
-@functools.lru_cache(maxsize=100)
-def _names(header: str) -> pd.Index:
-    return pd.Index(header.split(","))
 
 
 def _damaged(path: Path, error: Exception) -> RecordError:

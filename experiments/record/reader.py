@@ -10,18 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from experiments.configuration import Config
 from experiments.identity import hashed_part
 from experiments.record.faults import faults
-from experiments.record.files import RecordError, read_config, read_info, read_table
+from experiments.record.files import Columns, RecordError, read_config, read_info, read_table
 from experiments.record.schema import FINISHED
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder as tables and figures read it; `metrics` has a row per epoch."""
+    """A run folder as tables and figures read it; `metrics` has a value per epoch."""
 
     folder: Path
     scale: str
@@ -30,11 +28,16 @@ class Run:
     seed: int
     config: Config
     info: dict[str, Any]
-    metrics: pd.DataFrame
+    metrics: Columns
 
     @property
     def status(self) -> str:
         return self.info["status"]
+
+    @property
+    def epochs(self) -> int:
+        """How many were trained."""
+        return len(self.metrics.get("epoch", ()))
 
 
 class LeftOut(NamedTuple):

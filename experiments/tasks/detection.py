@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import box_iou
 
 from experiments.tasks import Column
 
@@ -100,6 +99,8 @@ def judge(detections: Boxes, target: Boxes) -> Tensor:
     verdicts = torch.full((len(detections["scores"]),), WRONG)
     if not len(target["labels"]):
         return verdicts
+    from torchvision.ops import box_iou  # slow to load, and tables want COLUMNS alone
+
     overlap = box_iou(detections["boxes"].double(), target["boxes"].double())
     overlap[detections["labels"][:, None] != target["labels"]] = 0
     best = overlap.max(dim=1).values

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from experiments.record.atomic import WriteError
 from experiments.record.reader import Runs
 from scripts.catalogue import FIGURES, HALF_RATE, ITEMS, Item
-from scripts.figures import toy, voc
+from scripts.figures import toy
 from scripts.figures.curves import learning_curves
 from scripts.figures.method import DRAWINGS
 from scripts.figures.rates import rate_curves
@@ -66,6 +66,8 @@ def drawn(item: Item, experiments: list[Experiment], scale: str) -> dict[str, Fi
             name: learning_curves(item, experiment, scale, name in released)
             for name, experiment in figures.items()
         }
+    from scripts.figures import voc  # loads torchvision, which takes a second
+
     curves_and_pictures = {}
     for name, experiment in figures.items():
         curves_and_pictures[name] = voc.learning_curves(item, experiment, scale)

@@ -170,13 +170,13 @@ def shared(arms: Arms, name: str, column: Column) -> dict[str, Range]:
     return {optimizer: common if ends in near else ends for optimizer, ends in ranges.items()}
 
 
-def limits(curves: list[pd.DataFrame], column: Column) -> Range:
+def limits(curves: list[np.ndarray], column: Column) -> Range:
     """Limits of an axis: all of a loss, but of an accuracy not the steep first tenth.
 
     Of the accuracies, one in a hundred may lie below, so that a spike does not flatten the rest.
     """
     start = 0 if column.falls else 1 / 10
-    shown = [curve.iloc[int(start * len(curve)) :].to_numpy().ravel() for curve in curves]
+    shown = [curve[int(start * len(curve)) :].ravel() for curve in curves]
     numbers = np.concatenate(shown)
     if column.falls:
         low, high = max(numbers.min(), 1e-8), max(numbers.max(), 1e-8)

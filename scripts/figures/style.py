@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -68,13 +67,14 @@ def canvas(height: float, width: float = WIDTH) -> Figure:
     return figure
 
 
-def draw_curve(axes: Axes, curves: pd.DataFrame, style: dict[str, Any]) -> None:
-    """The mean over seeds (columns) by epoch (rows), with a band from the least to the greatest."""
-    axes.plot(curves.index, curves.mean(axis=1), **style)
+def draw_curve(axes: Axes, curves: np.ndarray, style: dict[str, Any]) -> None:
+    """Takes (epochs, seeds): the mean over seeds, and a band from the least to the greatest."""
+    epochs = range(1, len(curves) + 1)
+    axes.plot(epochs, curves.mean(1), **style)
     if curves.shape[1] > 1:
-        low, high = curves.min(axis=1), curves.max(axis=1)
+        low, high = curves.min(1), curves.max(1)
         alpha = 0.1 if style["color"] == "black" else 0.2  # greys would cover the others
-        axes.fill_between(curves.index, low, high, color=style["color"], alpha=alpha, lw=0)
+        axes.fill_between(epochs, low, high, color=style["color"], alpha=alpha, lw=0)
 
 
 def epoch_ticks(axes: Axes, epochs: int, parts: int) -> None:

@@ -44,7 +44,7 @@ def learning_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
                 axes.axhline(level, color=style["color"], linestyle=":", linewidth=0.8)
         axes.set_title(columns[column].label)
         epoch_ticks(axes, epochs, 5)
-        later = [arm.curves(column).iloc[1:] for arm in experiment.arms.values() if arm.done]
+        later = [arm.curves(column)[1:] for arm in experiment.arms.values() if arm.done]
         if columns[column].falls and epochs > 1 and later:
             axes.set_ylim(limits(later, columns[column]))
     handles = [

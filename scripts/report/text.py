@@ -167,9 +167,9 @@ def _run_lists(results: Results) -> Iterator[str]:
 
 def _run_row(run: Run) -> list[str]:
     info, last, device = run.info, "", ""
-    if not run.metrics.empty:
-        numbers = run.metrics.drop(columns=["epoch", "lr"]).iloc[-1]
-        last = ", ".join(f"{name} {value:.5g}" for name, value in numbers.items())
+    if run.epochs:
+        names = [name for name in run.metrics if name not in ("epoch", "lr")]
+        last = ", ".join(f"{name} {run.metrics[name][-1]:.5g}" for name in names)
     if "device" in info:
         device = f"{info.get('cpu') or info['device']}, {info['threads']} thread"
     folder = f"runs/{run.scale}/{run.experiment}/{run.arm}/seed{run.seed}"

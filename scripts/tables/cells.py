@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from experiments.tasks import Column
 from scripts.catalogue import Item
@@ -15,11 +14,11 @@ from scripts.gather import Arm, Experiment, place, place_of
 from scripts.tables.formats import MISSING
 
 # Of a run's column, epoch by epoch, or of several. The last ten of ten epochs are all of them.
-STATISTICS: dict[str, Callable[[pd.Series | pd.DataFrame], Any]] = {
-    "last": lambda curve: curve.iloc[-1],
-    "max": lambda curve: curve.max(),
-    "min": lambda curve: curve.min(),
-    "last10": lambda curve: curve.iloc[-10:].mean() if len(curve) > 10 else np.nan,
+STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {
+    "last": lambda curve: curve[-1],
+    "max": lambda curve: curve.max(0),
+    "min": lambda curve: curve.min(0),
+    "last10": lambda curve: curve[-10:].mean(0) if len(curve) > 10 else np.nan,
 }
 SEEDS = "mean ± sample standard deviation over seeds (number of seeds)"
 

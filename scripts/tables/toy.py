@@ -24,8 +24,7 @@ OUTCOMES = {
 
 def shares(run: Run) -> dict[str, float]:
     """Percent of the run's starts that are in each basin at its end, and in none."""
-    last = run.metrics.iloc[-1]
-    percents = {name: 100 * last[f"{name}_share"] for name in BASINS if name != "none"}
+    percents = {name: 100 * run.metrics[f"{name}_share"][-1] for name in BASINS if name != "none"}
     return percents | {"none": max(0.0, 100 - sum(percents.values()))}
 
 

@@ -91,7 +91,7 @@ def statistic(comparison: Pair | Trend, run: Run, base: Run) -> float:
         return float(STATISTICS[kind](curve))
     if kind == "mean":
         return float(curve.mean())
-    goal = base.metrics[column].iloc[-1]
+    goal = base.metrics[column][-1]
     reached = curve <= goal if comparison.column.falls else curve >= goal
     return float(run.metrics["epoch"][reached].min() if reached.any() else len(curve) + 1)
 
@@ -101,7 +101,7 @@ def collapsed(arm: Arm) -> bool:
     if not arm.done or "train_loss" not in arm.done[0].metrics:
         return False
     curves = arm.curves("train_loss")
-    return bool(len(curves) > 1 and curves.iloc[-1].mean() >= curves.iloc[0].mean())
+    return bool(len(curves) > 1 and curves[-1].mean() >= curves[0].mean())
 
 
 @functools.cache
@@ -113,7 +113,7 @@ def published_values() -> dict[tuple[str, str], float]:
 
 def result_of(arm: Arm, column: str) -> float:
     """The mean over seeds of an arm's result; NaN without runs."""
-    lasts = [float(run.metrics[column].iloc[-1]) for run in arm.done]
+    lasts = [float(run.metrics[column][-1]) for run in arm.done]
     return float(np.mean(lasts)) if lasts else math.nan
 
 

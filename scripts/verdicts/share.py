@@ -89,9 +89,9 @@ def _value(run: Run, column: str) -> float:
     if column == "train_accuracy":
         return float(curve.mean())
     if column:
-        return float(curve.iloc[-1])
+        return float(curve[-1])
     reached = curve >= GOAL
-    return float(run.metrics["epoch"][reached].iloc[0]) if reached.any() else math.nan
+    return float(run.metrics["epoch"][reached][0]) if reached.any() else math.nan
 
 
 def table(rows: list[dict[str, Any]], scale: str) -> tuple[Table, pd.DataFrame]:

@@ -215,5 +215,5 @@ def test_read_runs_gives_scale_experiment_arm_and_seed(make, tmp_path):
     make("lrd.enabled=true")
     found = read_runs(tmp_path, scale="smoke", experiment="digits").runs
     assert [(run.arm, run.seed) for run in found] == [("adam", 1), ("adam+lrd0.5", 0)]
-    assert len(found[0].metrics) == 2
+    assert found[0].epochs == 2
     assert read_runs(tmp_path, scale="paper").runs == []

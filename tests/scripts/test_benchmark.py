@@ -148,7 +148,7 @@ def test_run_folders_for_the_benchmark_are_whole_and_unlike(tmp_path):
     make_runs(ROOT / "results/runs/lite/cifar100", tmp_path, 13)  # of ten arms
     runs, left_out = read_runs(tmp_path, scale="lite")
     assert (len(runs), left_out) == (13, [])
-    first, second = (run.metrics["test_accuracy"].iloc[-1] for run in runs if run.arm == "adam")
+    first, second = (run.metrics["test_accuracy"][-1] for run in runs if run.arm == "adam")
     assert first != second
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -32,7 +33,7 @@ def third_party(runs) -> Runs:
     for seed in range(2):
         run = read_run(make_run(runs, "adam", seed, [50.0] * 10, experiment="digits"))
         for arm, accuracy in arms.items():
-            metrics = run.metrics.assign(test_accuracy=accuracy + seed)
+            metrics = run.metrics | {"test_accuracy": np.full(10, accuracy + seed)}
             whole.append(replace(run, arm=arm, metrics=metrics))
     return Runs(whole, [])
 

@@ -80,7 +80,8 @@ def test_starts_in_no_basin_yet_are_shown(sweep):
     settled, early = "adam+lr=0.05", "adam+lrd0.5+lr=0.05"
     for arm, local in ((settled, 0.58), (early, 0.28)):
         shares = {"global_share": 0.4, "local_share": local, "outside_share": 0.02}
-        runs = [replace(run, metrics=run.metrics.assign(**shares)) for run in experiment[arm].done]
+        columns = {name: [share] for name, share in shares.items()}
+        runs = [replace(run, metrics=run.metrics | columns) for run in experiment[arm].done]
         experiment.arms[arm] = replace(experiment[arm], done=runs)
     table = toy_shares.summary(ITEM, [experiment], "smoke")
     column = table.header.index("none yet")
