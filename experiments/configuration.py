@@ -20,3 +20,8 @@ def flatten(config: Config, prefix: str = "") -> Config:
         name = f"{prefix}{key}"
         flat |= flatten(value, f"{name}.") if isinstance(value, dict) else {name: value}
     return flat
+
+
+def is_evaluated(config: Config, epoch: int) -> bool:
+    """Whether an epoch, from 1, is one after which the net is evaluated."""
+    return epoch % config.get("evaluate_every", 1) == 0 or epoch == config["epochs"]

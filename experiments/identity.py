@@ -32,7 +32,7 @@ _NOT_HASHED = {
 # the runs that were made before it; methods are left out where they are neutral.
 _DEFAULTS = {
     "lrd.enabled": False, "precision": "fp32", "deterministic": False, "channels_last": False,
-    "compile_model": False, "threads": 1,
+    "compile_model": False, "threads": 1, "evaluate_every": 1,
 }  # fmt: skip
 _NO_SCHEDULE = {"schedule.name": "constant"}
 _HYDRAS = ("_partial_", "_convert_")  # words of Hydra that early runs have

@@ -122,6 +122,13 @@ def evaluate(config: Config, setting: Setting, pause: Pause) -> dict[str, float]
     return row
 
 
+def evaluated_columns(config: Config, setting: Setting, trained: dict[str, Any]) -> list[str]:
+    """The names of `evaluate`'s columns: all of the task but those that training has filled."""
+    columns = setting.task.COLUMNS.items()
+    names = [name for name, column in columns if name not in trained and not column.optional]
+    return [*names, "clean_accuracy"] if config["clean_train"] else names
+
+
 @processes.on_first
 def save_files(config: Config, setting: Setting, save: Callable[[str, Any], None]) -> None:
     """Save what the task keeps beside the numbers: predictions of some images, paths.

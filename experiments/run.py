@@ -23,9 +23,16 @@ from omegaconf import DictConfig, OmegaConf
 import lrd
 from data.batches import DataError
 from experiments import outcomes, processes, words
-from experiments.configuration import Config, ConfigError
+from experiments.configuration import Config, ConfigError, is_evaluated
 from experiments.identity import config_hash, run_folder
-from experiments.loop import Position, evaluate, make_step, save_files, train_epoch
+from experiments.loop import (
+    Position,
+    evaluate,
+    evaluated_columns,
+    make_step,
+    save_files,
+    train_epoch,
+)
 from experiments.precision import arithmetic
 from experiments.record.atomic import WriteError
 from experiments.record.checkpoint import CheckpointError, Checkpoints
@@ -80,7 +87,7 @@ def _run(config: Config) -> str:
 
 
 def fit(config: Config, setting: Setting, record: Record, interruption: Interruption) -> str:
-    """Train from the last checkpoint on, evaluate after each epoch, and close the record."""
+    """Train from the last checkpoint on, evaluate after epochs, and close the record."""
     first, epochs, steps = processes.first(), config["epochs"], len(setting.train)
     step, factor = make_step(config, setting), factor_function(config["schedule"])
     whose = {"hash": config_hash(config), "data": json.dumps(setting.provenance)}
@@ -107,7 +114,10 @@ def fit(config: Config, setting: Setting, record: Record, interruption: Interrup
             rate = factor(position.number - position.step, steps, epochs)
             row = {"epoch": position.epoch, "lr": setting.schedule.base_lrs[0] * rate}
             row |= train_epoch(config, setting, step, position, pause)
-            row |= evaluate(config, setting, pause)
+            if is_evaluated(config, position.epoch):
+                row |= evaluate(config, setting, pause)
+            else:
+                row |= dict.fromkeys(evaluated_columns(config, setting, row))
             record.add(row, position.seconds)
             tracker.log(row)
             progress.report(row, position.seconds)

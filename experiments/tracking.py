@@ -78,7 +78,7 @@ class Tracker:
         """The W&B run's id, for a checkpoint."""
         return self._run.id if self._run is not None else None
 
-    def log(self, row: dict[str, float]) -> None:
+    def log(self, row: dict[str, float | None]) -> None:
         if self._run is not None:
             self._run.log(row, step=int(row["epoch"]))
 
@@ -127,12 +127,12 @@ class Progress:
         if not self._bar.disable:
             self._bar.update(done - self._bar.n)
 
-    def report(self, row: dict[str, float], seconds: float) -> None:
+    def report(self, row: dict[str, float | None], seconds: float) -> None:
         """An epoch's numbers and its seconds of training."""
         if self._disabled:
             return
         shown = {key: value for key, value in row.items() if key not in ("epoch", "lr")}
-        text = ", ".join(f"{key} {value:.4g}" for key, value in shown.items())
+        text = ", ".join(f"{key} {value:.4g}" for key, value in shown.items() if value is not None)
         self._bar.set_postfix_str(text)
         if self._bar.disable:
             print(

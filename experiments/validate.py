@@ -116,6 +116,7 @@ def _check_plain_values(config: Config) -> None:
         **{key: CONFIG[key] for key in ("epochs", "batch_size", "seed", "lrd.enabled")},
         "lrd.compile": Field(lambda c: isinstance(c, bool) or c == "auto", "true, false or auto"),
         "threads": count(1),
+        "evaluate_every": count(1),
         "optimizer.lr": positive,
         "checkpoint_minutes": positive,
         "clean_train": Field(

@@ -147,7 +147,7 @@ def _measured(config: Config, configs: list[Config]) -> Cost:
         loss.backward()
 
     step, epoch = timed(propagate, device), {}
-    tested = provenance["test"] / config["batch_size"] * _EVALUATION
+    tested = provenance["test"] / config["batch_size"] * _EVALUATION / config["evaluate_every"]
     for alike in configs:
         update = timed(make_optimizer(alike, net).step, device)
         epoch[optimizer_kind(alike)] = len(train) * (step + update) + tested * step

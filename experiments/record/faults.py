@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.configuration import Config, ConfigError
+from experiments.configuration import Config, ConfigError, is_evaluated
 from experiments.identity import arm_name, digest_of, hashed_part
 from experiments.methods import active
 from experiments.record.files import Columns, RecordError, read_table
@@ -90,8 +90,12 @@ def _faults_of_metrics(run: Run) -> list[str]:
     if numbers[:, 0].tolist() != list(range(1, len(numbers) + 1)) or len(numbers) != wanted:
         return [f"metrics.csv must have the epochs 1 … {wanted}, it has {len(numbers)} rows"]
     whole = numbers if run.status == "done" else numbers[:-1]  # the last row diverged
+    evaluated = np.array([is_evaluated(run.config, epoch) for epoch in whole[:, 0]], dtype=bool)
     highest = [columns[name].highest if name in columns else np.inf for name in expected]
-    infinite = ~np.isfinite(whole).all(axis=0)
+    between = whole[~evaluated]
+    empty = np.isnan(between).all(axis=0)
+    infinite = ~np.isfinite(whole[evaluated]).all(axis=0)
+    infinite |= ~(np.isfinite(between).all(axis=0) | empty)
     outside = ((whole < 0) | (whole > highest)).any(axis=0)
     lines = [f"metrics.csv: {name} is not finite" for name in compress(expected, infinite)]
     for name, most in compress(zip(expected, highest, strict=True), outside):

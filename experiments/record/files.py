@@ -74,7 +74,8 @@ def read_table(path: Path) -> Columns:
         commas = {row.count(",") for row in rows}
         if unique and _NUMBERS.fullmatch(body) and commas == {len(names) - 1}:
             with suppress(ValueError):
-                numbers = np.array([float(cell) for row in rows for cell in row.split(",")])
+                cells = [cell or "nan" for row in rows for cell in row.split(",")]
+                numbers = np.array(list(map(float, cells)))
                 return dict(zip(names, numbers.reshape(len(rows), -1).T, strict=True))
         table = pd.read_csv(path)  # of anything else, in ten times as long
         return {str(name): table[name].to_numpy() for name in table}

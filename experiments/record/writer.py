@@ -126,8 +126,11 @@ class Record:
             self._info[f"{name}_so_far"] = all_of_them
         return all_of_them
 
-    def add(self, row: dict[str, float], seconds: float) -> None:
-        """Append an epoch's row, the first column `epoch`, and its training time."""
+    def add(self, row: dict[str, float | None], seconds: float) -> None:
+        """Append an epoch's row, the first column `epoch`, and its training time.
+
+        What was not evaluated is None, and an empty cell.
+        """
         self._rows.append(row)
         self._seconds.append(seconds)
         self._write_rows()
@@ -135,7 +138,8 @@ class Record:
     @property
     def diverged(self) -> bool:
         """Whether the last row has a number that is not finite."""
-        return bool(self._rows) and not all(map(math.isfinite, self._rows[-1].values()))
+        last = self._rows[-1].values() if self._rows else ()
+        return not all(math.isfinite(value) for value in last if value is not None)
 
     def save_file(self, name: str, content: Any) -> None:
         """Write what a task keeps: rows as <name>.csv, bytes as they are, others as torch does."""

@@ -178,6 +178,7 @@ def limits(curves: list[np.ndarray], column: Column) -> Range:
     start = 0 if column.falls else 1 / 10
     shown = [curve[int(start * len(curve)) :].ravel() for curve in curves]
     numbers = np.concatenate(shown)
+    numbers = numbers[~np.isnan(numbers)]
     if column.falls:
         low, high = max(numbers.min(), 1e-8), max(numbers.max(), 1e-8)
         margin = max((high / low) ** 0.05, 1.02)

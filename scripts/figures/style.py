@@ -69,7 +69,8 @@ def canvas(height: float, width: float = WIDTH) -> Figure:
 
 def draw_curve(axes: Axes, curves: np.ndarray, style: dict[str, Any]) -> None:
     """Takes (epochs, seeds): the mean over seeds, and a band from the least to the greatest."""
-    epochs = range(1, len(curves) + 1)
+    evaluated = ~np.isnan(curves).all(1)
+    epochs, curves = np.flatnonzero(evaluated) + 1, curves[evaluated]
     axes.plot(epochs, curves.mean(1), **style)
     if curves.shape[1] > 1:
         low, high = curves.min(1), curves.max(1)

@@ -13,12 +13,13 @@ from scripts.catalogue import Item
 from scripts.gather import Arm, Experiment, place, place_of
 from scripts.tables.formats import MISSING
 
-# Of a run's column, epoch by epoch, or of several. The last ten of ten epochs are all of them.
+# Of a run's column, epoch by epoch, or of several. Epochs that were not evaluated are NaN. The
+# last ten of ten epochs are all of them.
 STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {
     "last": lambda curve: curve[-1],
-    "max": lambda curve: curve.max(0),
-    "min": lambda curve: curve.min(0),
-    "last10": lambda curve: curve[-10:].mean(0) if len(curve) > 10 else np.nan,
+    "max": lambda curve: np.nanmax(curve, 0),
+    "min": lambda curve: np.nanmin(curve, 0),
+    "last10": lambda curve: np.nanmean(curve[-10:], 0) if len(curve) > 10 else np.nan,
 }
 SEEDS = "mean ± sample standard deviation over seeds (number of seeds)"
 

@@ -14,6 +14,7 @@ from scripts.tables.cells import SEEDS, best_note, cell, mean_std, notes_on_runs
 from scripts.tables.formats import MISSING, Table
 
 LABELS = {"last": "last epoch", "best": "best epoch*", "last10": "mean of last 10"}
+LOSS = "test_loss"  # the last stands beside results that are no losses themselves
 
 
 def frame(item: Item, experiments: list[Experiment], scale: str) -> pd.DataFrame:
@@ -38,6 +39,9 @@ def frame(item: Item, experiments: list[Experiment], scale: str) -> pd.DataFrame
             for statistic in LABELS:
                 numbers = values(arm, result, experiment.result, statistic)
                 row |= mean_std(numbers, statistic)
+            if _has_loss(experiment):
+                loss = values(arm, LOSS, experiment.task.COLUMNS[LOSS], "last")
+                row |= mean_std(loss, LOSS)
             rows.append(row | {"published": paper.get((name, result), np.nan)})
     return pd.DataFrame(rows).astype({"epochs": "Int64"})
 
@@ -64,11 +68,15 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
     )
 
 
+def _has_loss(experiment: Experiment) -> bool:
+    return LOSS in experiment.task.COLUMNS and experiment.task.RESULT != LOSS
+
+
 def _rows(item: Item, experiment: Experiment) -> Iterator[list[str]]:
     """A row for each method, of each statistic and of the published numbers where there are some.
 
-    An experiment without runs has rows of the last epoch only. The mean of the last ten epochs is
-    left out if all runs are too short for it.
+    The last test loss follows. An experiment without runs has rows of the last epoch's result only.
+    The mean of the last ten epochs is left out if all runs are too short for it.
     """
     name, column = experiment.task.RESULT, experiment.result
     paper = paper_values(item, experiment.name)
@@ -76,9 +84,11 @@ def _rows(item: Item, experiment: Experiment) -> Iterator[list[str]]:
     statistics = ["last", *(["published"] if paper else []), *(["best"] if experiment.runs else [])]
     if any(values(arm, name, column, "last10") for arm in arms):
         statistics.append("last10")
+    if experiment.runs and _has_loss(experiment):
+        statistics.append(LOSS)
     title = experiment.title
     for statistic in statistics:
-        label = LABELS.get(statistic, statistic)
+        label = "test loss, last" if statistic == LOSS else LABELS.get(statistic, statistic)
         for method, suffix in item.methods.items():
             names = [optimizer + suffix for optimizer in item.optimizers]
             if statistic == "published":
@@ -86,6 +96,9 @@ def _rows(item: Item, experiment: Experiment) -> Iterator[list[str]]:
                 if not any(numbers):
                     continue
                 cells = [f"{number:.{column.digits}f}" if number else MISSING for number in numbers]
+            elif statistic == LOSS:
+                loss = experiment.task.COLUMNS[LOSS]
+                cells = [cell(experiment[arm], LOSS, loss, "last") for arm in names]
             else:
                 cells = [cell(experiment[arm], name, column, statistic) for arm in names]
             yield [title, label, method, *cells]

@@ -90,7 +90,7 @@ def statistic(comparison: Pair | Trend, run: Run, base: Run) -> float:
     if kind in STATISTICS:
         return float(STATISTICS[kind](curve))
     if kind == "mean":
-        return float(curve.mean())
+        return float(np.nanmean(curve))
     goal = base.metrics[column][-1]
     reached = curve <= goal if comparison.column.falls else curve >= goal
     return float(run.metrics["epoch"][reached].min() if reached.any() else len(curve) + 1)

@@ -1,5 +1,10 @@
 """Seeds are added until claims are decided, or the hours are spent; real runs of digits."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -8,7 +13,7 @@ import torch
 from experiments.record.machine import environment
 from experiments.record.reader import read_runs
 from helpers.claims import HEAD, family
-from helpers.synthetic import make_run
+from helpers.synthetic import ROOT, make_run
 from scripts import decide
 from scripts.verdicts.claims import read_claims
 
@@ -52,6 +57,35 @@ def test_without_an_effect_it_stops_at_its_limit_and_says_what_is_left(command):
     out = command(NONE, "--claim", claim, "--hours", "1e-6")  # the next seed would take longer
     assert f"stopped at the hours, not decided: {claim}" in out
     assert {run.seed for run in command.runs()} == {0, 1}
+
+
+@pytest.mark.slow
+def test_killed_and_repeated_it_ends_the_same(command, tmp_path):
+    claim = "LRD is above itself"
+    words = ["--claim", claim, "--most", "2"]
+    whole = command(NONE, *words)
+    runs_dir, path = tmp_path / "killed", tmp_path / "claims.yaml"
+    code = (
+        "import sys; from pathlib import Path; from scripts import decide\n"
+        "from scripts.verdicts.claims import read_claims\n"
+        f"decide.read_claims = lambda: read_claims(Path({str(path)!r})); decide.main()"
+    )
+    words += ["--scale", "smoke", "--runs-dir", str(runs_dir)]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words], cwd=ROOT, start_new_session=True
+    )
+    rows = runs_dir / "smoke/digits/adam+lrd0.5/seed1/metrics.csv"
+    while not rows.exists() and process.poll() is None:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    runs = read_runs(runs_dir, scale="smoke").runs
+    assert [run.status for run in runs] == ["done", "running"]
+    again = command(NONE, *words)
+    assert again.splitlines()[-3:] == whole.splitlines()[-3:]
+    for run, undisturbed in zip(runs, command.runs(), strict=True):
+        name = "metrics.csv"
+        assert (run.folder / name).read_bytes() == (undisturbed.folder / name).read_bytes()
 
 
 def test_a_plan_runs_nothing(command):
