@@ -61,8 +61,12 @@ def test_the_page_is_text_and_reads_no_picture_from_elsewhere(tmp_path, text):
 
 
 @pytest.mark.browser
-def test_the_page_opens_in_a_browser_at_the_width_of_a_phone(tmp_path):
-    """Every picture loads, nothing is wider than the screen, and dark mode is dark."""
+@pytest.mark.parametrize(("screen", "width"), [("phone", 400), ("desktop", 1280)])
+def test_the_page_opens_in_a_browser(tmp_path, screen, width):
+    """Every picture loads, nothing is wider than the screen, and dark mode is dark.
+
+    To be looked at, its first screens and its print stay in the test's folder.
+    """
     playwright = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
@@ -71,7 +75,7 @@ def test_the_page_opens_in_a_browser_at_the_width_of_a_phone(tmp_path):
     file.write_text(page((RESULTS / "REPORT.md").read_text(), RESULTS), encoding="utf-8")
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        context = browser.new_context(viewport={"width": 400, "height": 800}, offline=True)
+        context = browser.new_context(viewport={"width": width, "height": 2000}, offline=True)
         view, errors = context.new_page(), []
         view.on("pageerror", lambda error: errors.append(str(error)))
         view.on("requestfailed", lambda request: errors.append(request.url[:80]))
@@ -79,10 +83,12 @@ def test_the_page_opens_in_a_browser_at_the_width_of_a_phone(tmp_path):
         pictures = view.evaluate("[...document.images].map(picture => picture.naturalWidth)")
         assert len(pictures) > 5
         assert all(pictures)
-        assert view.evaluate("document.documentElement.scrollWidth") <= 400
-        wide = """[...document.querySelectorAll('body *')].filter(box => !box.closest('.table')
-            && box.getBoundingClientRect().right > 400).map(box => box.outerHTML.slice(0, 80))"""
-        assert view.evaluate(wide) == []
+        assert view.evaluate("document.documentElement.scrollWidth") <= width
+        wide = """width => [...document.querySelectorAll('body *')].filter(box =>
+            !box.closest('.table') && box.getBoundingClientRect().right > width
+            ).map(box => box.outerHTML.slice(0, 80))"""
+        assert view.evaluate(wide, width) == []
+        view.screenshot(path=tmp_path / f"{screen}.png")
         colour = "getComputedStyle(document.body).backgroundColor"
         assert view.evaluate(colour) == "rgb(255, 255, 255)"
         view.emulate_media(color_scheme="dark")
@@ -91,6 +97,6 @@ def test_the_page_opens_in_a_browser_at_the_width_of_a_phone(tmp_path):
         assert view.evaluate(colour) == "rgb(255, 255, 255)"
         closed = "[...document.querySelectorAll('details td')].some(cell => !cell.offsetHeight)"
         assert not view.evaluate(closed)
-        assert view.pdf(format="A4").startswith(b"%PDF")
+        assert view.pdf(format="A4", path=tmp_path / "print.pdf").startswith(b"%PDF")
         assert errors == []
         browser.close()
