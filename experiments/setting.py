@@ -158,10 +158,10 @@ def wrapped(
 def ruled(params: Any, base: Config, rule: Config, seed: int, exempt: str = "") -> lrd.MaskedUpdate:
     """The optimizer `base` with a rule of the family, eagerly; `exempt` names groups without it."""
 
-    def group(each: Any) -> Any:
-        return {**each, "masked": False} if isinstance(each, dict) and exempt in each else each
-
-    groups = [group(each) for each in params]
+    groups = [
+        {**group, "masked": False} if isinstance(group, dict) and exempt in group else group
+        for group in params
+    ]
     return lrd.MaskedUpdate(build(base, groups), build(rule), seed, compile=False)
 
 

@@ -244,7 +244,7 @@ def _named(path: str) -> Any:
 
 def _makers(cls: Any, base: Any, p: float, given: dict[str, Any]) -> tuple[Make, Make]:
     """What makes the optimizer, or wraps it around its base, and what makes the base."""
-    own, plain = (inspect.signature(each).parameters for each in (cls, base))
+    own, plain = (inspect.signature(kind).parameters for kind in (cls, base))
     shared = {name: value for name, value in given.items() if name in plain}
     if "momentum" in plain and "momentum" not in given:
         shared["momentum"] = 0.9
@@ -281,7 +281,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--rescale", action="store_true", help="survivors are multiplied by 1/p")
     options = parser.parse_intermixed_args(words)
     cls = _named(options.optimizer)
-    name = next((each.__name__ for each in cls.__mro__ if hasattr(torch.optim, each.__name__)), "")
+    name = next((kind.__name__ for kind in cls.__mro__ if hasattr(torch.optim, kind.__name__)), "")
     base = _named(options.base or f"torch.optim:{name if name not in ('', 'Optimizer') else 'SGD'}")
     given = dict(word.split("=", 1) for word in options.arguments)
     given = {name: ast.literal_eval(value) for name, value in given.items()}

@@ -48,7 +48,7 @@ class Part(NamedTuple):
     def element(self, number: int) -> int:
         """The flat index in the whole tensor of this box's element `number`."""
         flat, stride = 0, 1
-        for whole, offset, size in zip(*(reversed(each) for each in self), strict=True):
+        for whole, offset, size in zip(*(reversed(sizes) for sizes in self), strict=True):
             number, place = divmod(number, size)
             flat, stride = flat + (offset + place) * stride, stride * whole
         return flat
@@ -57,7 +57,7 @@ class Part(NamedTuple):
         """The flat indices of the box's elements from `low` to before `high`, int64."""
         number = torch.arange(low, high, device=device)
         flat, stride = torch.zeros_like(number), 1
-        for whole, offset, size in zip(*(reversed(each) for each in self), strict=True):
+        for whole, offset, size in zip(*(reversed(sizes) for sizes in self), strict=True):
             flat += (number % size + offset) * stride
             number, stride = number // size, stride * whole
         return flat

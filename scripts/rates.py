@@ -66,9 +66,9 @@ def _reach(x: np.ndarray, y: np.ndarray) -> tuple[float, bool]:
 
 def widths(runs: pd.DataFrame, by: str) -> tuple[list[float], bool]:
     """Takes a curve, returns for each seed its octaves `by` rate or step; whether any is cut."""
-    found = [
+    of_seeds = [
         octaves(of_seed[by].tolist(), of_seed["validation"].tolist())
         for _, of_seed in runs.groupby("seed")
         if len(of_seed) > 1 and np.isfinite(of_seed["validation"]).any()
     ]
-    return [width for width, _ in found], any(cut for _, cut in found)
+    return [width for width, _ in of_seeds], any(cut for _, cut in of_seeds)

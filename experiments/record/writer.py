@@ -100,7 +100,7 @@ class Record:
                 (self.folder / name).unlink(missing_ok=True)
         config = {key: value for key, value in self.config.items() if key not in _MACHINE_KEYS}
         for group, path in (("data", "root"), ("model", "weights_file")):
-            config[group] = {key: each for key, each in config[group].items() if key != path}
+            config[group] = {key: value for key, value in config[group].items() if key != path}
         self._write("config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
         self._info = {
             "hash": config_hash(self.config),

@@ -55,7 +55,7 @@ def kernel(definitions: tuple[str, ...]) -> Any:
     target = _run([*compiler, *_FLAGS, "-dM", "-E", "-x", "c", os.devnull])
     depends = "\0".join([_SOURCE.read_text(), *compiler, *_FLAGS, *definitions, target])
     key = hashlib.sha256(depends.encode()).hexdigest()[:32]
-    command = [*compiler, *_FLAGS, *(f"-D{each}" for each in definitions), str(_SOURCE), "-lm"]
+    command = [*compiler, *_FLAGS, *(f"-D{name}" for name in definitions), str(_SOURCE), "-lm"]
     try:
         return _load(_folder(), key, command)
     except OSError:  # a home read-only, full, noexec or others' to write: for this process alone

@@ -89,12 +89,12 @@ def _tiles(counts: tuple[int, ...], device: Any) -> torch.Tensor:
 def _divisors(layouts: bytes) -> bytes:
     """For each size d in layouts, what makes its divisions of n < 2^31 a product: factor + 2^32
     shift, with n // d = n · factor >> 32 + shift (Granlund and Montgomery, 1994)."""
-    found = array("q")
+    numbers = array("q")
     for size in memoryview(layouts).cast("q"):
         shift = max((size - 1).bit_length() - 1, 0) if 0 < size < 1 << 31 else 0
         factor = -(-(1 << 32 + shift) // size) if 0 < size < 1 << 31 else 0
-        found.append((factor & 0xFFFFFFFF) + (shift << 32))
-    return found.tobytes()
+        numbers.append((factor & 0xFFFFFFFF) + (shift << 32))
+    return numbers.tobytes()
 
 
 @triton.jit

@@ -142,13 +142,13 @@ def spans(
 
 def _blocks(first: int, count: int) -> list[Span]:
     """Cut `count` elements in line, the first of index `first`, where blocks end."""
-    found, begin = [], 0
+    pieces, begin = [], 0
     while begin < count:
         block, element = divmod(first + begin, BLOCK)
         size = min(BLOCK - element, count - begin)
-        found.append(Span(begin, size, block, element, _IN_LINE))
+        pieces.append(Span(begin, size, block, element, _IN_LINE))
         begin += size
-    return found
+    return pieces
 
 
 @functools.lru_cache(maxsize=1 << 14)

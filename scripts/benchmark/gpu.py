@@ -124,16 +124,16 @@ def in_a_process(experiment: str, precision: str, seconds: float) -> tuple[float
 
 def measurements(left: Callable[[], float]) -> dict[str, Callable[[], tuple[Any, str, str]]]:
     """What is measured, by name; `left` says how many seconds there are."""
-    found: dict[str, Callable[[], tuple[Any, str, str]]] = {"tests/gpu": tests}
+    parts: dict[str, Callable[[], tuple[Any, str, str]]] = {"tests/gpu": tests}
     for experiment in EXPERIMENTS:
         for precision in PRECISIONS:
-            found[f"{experiment}, {precision}: training"] = lambda words=(experiment, precision): (
+            parts[f"{experiment}, {precision}: training"] = lambda words=(experiment, precision): (
                 in_a_process(*words, min(60, left()))
             )
     for number, size in enumerate(SIZES):
         for rule in RULES:
-            found[f"{rule}+LRD, {size.name}: step"] = lambda words=(rule, number): steps(*words)
-    return found
+            parts[f"{rule}+LRD, {size.name}: step"] = lambda words=(rule, number): steps(*words)
+    return parts
 
 
 def write(lines: list[Line], out: Path) -> None:

@@ -163,12 +163,12 @@ def masks(rounds: int) -> Iterator[Result]:
 
 def peers(model: nn.Module) -> dict[str, Step]:
     """Masked steps of other packages, of those that are installed."""
-    found: dict[str, Step] = {}
+    steps: dict[str, Step] = {}
     for name, module in PEERS.items():
         if importlib.util.find_spec(module):
             inner = torch.optim.Adam(random_parameters(model), fused=True)
-            found[name] = importlib.import_module(module).Magma(inner).step
-    return found
+            steps[name] = importlib.import_module(module).Magma(inner).step
+    return steps
 
 
 def plain_adam(params: Params, draw: Callable[[Tensor], Tensor]) -> Step:
