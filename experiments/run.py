@@ -92,6 +92,7 @@ def fit(config: Config, setting: Setting, record: Record, interruption: Interrup
     step, factor = make_step(config, setting), factor_function(config["schedule"])
     whose = {"hash": config_hash(config), "data": json.dumps(setting.provenance)}
     whose["device"] = setting.device.type
+    whose["clean_train"] = config["clean_train"]
     minutes = config["checkpoint_minutes"]
     checkpoints = Checkpoints(record.folder, setting.parts(), whose, minutes, record.lock)
     saved = checkpoints.restore()

@@ -82,7 +82,7 @@ class Tracker:
         if self._run is not None:
             self._run.log(row, step=int(row["epoch"]))
 
-    def finish(self, status: str, rows: list[dict[str, float]]) -> None:
+    def finish(self, status: str, rows: list[dict[str, float | None]]) -> None:
         """Log how the run ended ("done" or "diverged"), and all its epochs as a table and curves.
 
         Those before a resumption are among them.

@@ -114,9 +114,9 @@ def _check_plain_values(config: Config) -> None:
     subset = Field(lambda n: n is None or count(1).right(n), "null or a number")
     rules = {
         **{key: CONFIG[key] for key in ("epochs", "batch_size", "seed", "lrd.enabled")},
+        "evaluate_every": CONFIG["evaluate_every"],
         "lrd.compile": Field(lambda c: isinstance(c, bool) or c == "auto", "true, false or auto"),
         "threads": count(1),
-        "evaluate_every": count(1),
         "optimizer.lr": positive,
         "checkpoint_minutes": positive,
         "clean_train": Field(

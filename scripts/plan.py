@@ -27,7 +27,7 @@ from omegaconf import OmegaConf
 
 from data.batches import DataError
 from experiments.choice import NoChoice
-from experiments.configuration import CONF, Config, ConfigError, flatten
+from experiments.configuration import CONF, Config, ConfigError, flatten, is_evaluated
 from experiments.identity import run_folder
 from experiments.methods import masked
 from experiments.precision import arithmetic, autocast
@@ -39,7 +39,7 @@ from scripts.catalogue import ITEMS
 
 _NET = (
     "model.", "task", "data.", "batch_size", "precision", "deterministic", "channels_last",
-    "threads", "regularizer.p_sd", "device",
+    "threads", "regularizer.p_sd", "device", "epochs", "evaluate_every",
 )  # fmt: skip
 _EVALUATION = 1 / 3  # of a training step's time, for as many samples
 # Addresses at which nobody answers: what is not on this machine is not downloaded for a plan
@@ -147,7 +147,8 @@ def _measured(config: Config, configs: list[Config]) -> Cost:
         loss.backward()
 
     step, epoch = timed(propagate, device), {}
-    tested = provenance["test"] / config["batch_size"] * _EVALUATION / config["evaluate_every"]
+    evaluated = sum(is_evaluated(config, epoch + 1) for epoch in range(config["epochs"]))
+    tested = provenance["test"] / config["batch_size"] * _EVALUATION * evaluated / config["epochs"]
     for alike in configs:
         update = timed(make_optimizer(alike, net).step, device)
         epoch[optimizer_kind(alike)] = len(train) * (step + update) + tested * step

@@ -11,7 +11,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 VERSIONS = {"python3.11": "torch==2.6.0", "python3.12": "torch==2.11.0", "python3.13": "torch"}
-NEEDS = ["numpy", "hydra-core", "pytest>=9", "pytest-timeout", "setuptools"]
+# Triton 3.6's interpreter takes arrays of one element for numbers, as NumPy does below 2.5
+NEEDS = ["numpy<2.5", "hydra-core", "pytest>=9", "pytest-timeout", "setuptools"]
 # runs of the suite, and libraries that bring a torch of their own choice
 LEFT_OUT = [
     "--ignore=tests/lrd/test_precision.py",

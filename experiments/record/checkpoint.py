@@ -125,7 +125,7 @@ class Checkpoints:
         self._lock.rename(aside, CURRENT)
 
     def _check_identity(self, path: Path, found: dict[str, Any]) -> None:
-        found = {"device": "cpu", **found}  # of which early ones say nothing
+        found = {"device": "cpu", "clean_train": 0, **found}  # of which early ones say nothing
         differ = [
             f"{key}: {found.get(key)} -> {value}"
             for key, value in self._identity.items()

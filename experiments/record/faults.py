@@ -35,9 +35,9 @@ def record_digest(folder: Path, info: dict[str, Any]) -> str:
 
 
 def faults(run: Run) -> list[str]:
-    """What is wrong with a finished run, in words; empty if nothing is, or if it is unfinished."""
+    """What is wrong with a run, in words; empty if nothing is. Of unfinished ones, few are seen."""
     if run.status not in FINISHED:
-        return []
+        return _faults_of_columns("metrics.csv", run.metrics, list(run.metrics))
     if run.info.get("digest") != record_digest(run.folder, run.info):
         return ["a file is not as the run left it (digest in run.json)"]
     try:
@@ -94,6 +94,7 @@ def _faults_of_metrics(run: Run) -> list[str]:
     highest = [columns[name].highest if name in columns else np.inf for name in expected]
     between = whole[~evaluated]
     empty = np.isnan(between).all(axis=0)
+    empty[:2] = False  # epoch and lr
     infinite = ~np.isfinite(whole[evaluated]).all(axis=0)
     infinite |= ~(np.isfinite(between).all(axis=0) | empty)
     outside = ((whole < 0) | (whole > highest)).any(axis=0)

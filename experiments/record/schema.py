@@ -87,6 +87,7 @@ CONFIG = {
     "task": _TEXT,
     "epochs": count(1),
     "batch_size": count(1),
+    "evaluate_every": count(1, optional=True),
     "seed": count(0),
     "lrd": _GROUP,
     "lrd.enabled": SWITCH,

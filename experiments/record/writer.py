@@ -50,7 +50,7 @@ class Record:
         self.config, self.writes = config, writes
         self.folder = run_folder(config)
         self.lock: Lock | None = None
-        self._rows: list[dict[str, float]] = []
+        self._rows: list[dict[str, float | None]] = []
         self._seconds: list[float] = []
         self._processes: list[int] = []  # their number, and after a change the next
         self._machines: list[str] = []  # and so device and processor
@@ -224,7 +224,7 @@ def is_finished(config: Config) -> bool:
     return finished
 
 
-def _csv(rows: list[dict[str, float]]) -> str:
+def _csv(rows: list[dict[str, float | None]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
     writer.writeheader()

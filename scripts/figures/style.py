@@ -71,7 +71,7 @@ def draw_curve(axes: Axes, curves: np.ndarray, style: dict[str, Any]) -> None:
     """Takes (epochs, seeds): the mean over seeds, and a band from the least to the greatest."""
     evaluated = ~np.isnan(curves).all(1)
     epochs, curves = np.flatnonzero(evaluated) + 1, curves[evaluated]
-    axes.plot(epochs, curves.mean(1), **style)
+    axes.plot(epochs, curves.mean(1), marker="." if len(epochs) == 1 else None, **style)
     if curves.shape[1] > 1:
         low, high = curves.min(1), curves.max(1)
         alpha = 0.1 if style["color"] == "black" else 0.2  # greys would cover the others

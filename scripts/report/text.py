@@ -169,7 +169,8 @@ def _run_row(run: Run) -> list[str]:
     info, last, device = run.info, "", ""
     if run.epochs:
         names = [name for name in run.metrics if name not in ("epoch", "lr")]
-        last = ", ".join(f"{name} {run.metrics[name][-1]:.5g}" for name in names)
+        values = {name: run.metrics[name][-1] for name in names}
+        last = ", ".join(f"{name} {value:.5g}" for name, value in values.items() if value == value)
     if "device" in info:
         device = f"{info.get('cpu') or info['device']}, {info['threads']} thread"
     folder = f"runs/{run.scale}/{run.experiment}/{run.arm}/seed{run.seed}"

@@ -19,7 +19,7 @@ STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {
     "last": lambda curve: curve[-1],
     "max": lambda curve: np.nanmax(curve, 0),
     "min": lambda curve: np.nanmin(curve, 0),
-    "last10": lambda curve: np.nanmean(curve[-10:], 0) if len(curve) > 10 else np.nan,
+    "last10": lambda curve: curve[-10:].mean(0) if len(curve) > 10 else np.nan,
 }
 SEEDS = "mean ± sample standard deviation over seeds (number of seeds)"
 
@@ -56,7 +56,7 @@ def spread(numbers: list[float], digits: int, sign: str = "") -> str:
 def cell(arm: Arm, name: str, column: Column, statistic: str) -> str:
     """`98.21 ± 0.10 (3)`, or a dash for no run.
 
-    `diverged 1/3` follows the last epoch, which is the result, and not the other statistics.
+    `diverged 1/3` follows the last epoch, and not the other statistics.
     """
     numbers = values(arm, name, column, statistic)
     text = f"{spread(numbers, column.digits)} ({len(numbers)})" if numbers else ""

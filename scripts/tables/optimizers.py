@@ -14,7 +14,7 @@ from scripts.tables.cells import SEEDS, best_note, cell, mean_std, notes_on_runs
 from scripts.tables.formats import MISSING, Table
 
 LABELS = {"last": "last epoch", "best": "best epoch*", "last10": "mean of last 10"}
-LOSS = "test_loss"  # the last stands beside results that are no losses themselves
+LOSS = "test_loss"  # whose last value has rows below results that are no losses
 
 
 def frame(item: Item, experiments: list[Experiment], scale: str) -> pd.DataFrame:
@@ -69,7 +69,8 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
 
 
 def _has_loss(experiment: Experiment) -> bool:
-    return LOSS in experiment.task.COLUMNS and experiment.task.RESULT != LOSS
+    column = experiment.task.COLUMNS.get(LOSS)
+    return column is not None and not column.optional and experiment.task.RESULT != LOSS
 
 
 def _rows(item: Item, experiment: Experiment) -> Iterator[list[str]]:
@@ -78,17 +79,19 @@ def _rows(item: Item, experiment: Experiment) -> Iterator[list[str]]:
     The last test loss follows. An experiment without runs has rows of the last epoch's result only.
     The mean of the last ten epochs is left out if all runs are too short for it.
     """
-    name, column = experiment.task.RESULT, experiment.result
+    name = experiment.task.RESULT
     paper = paper_values(item, experiment.name)
     arms = experiment.arms.values()
     statistics = ["last", *(["published"] if paper else []), *(["best"] if experiment.runs else [])]
-    if any(values(arm, name, column, "last10") for arm in arms):
+    if any(values(arm, name, experiment.result, "last10") for arm in arms):
         statistics.append("last10")
     if experiment.runs and _has_loss(experiment):
         statistics.append(LOSS)
     title = experiment.title
     for statistic in statistics:
-        label = "test loss, last" if statistic == LOSS else LABELS.get(statistic, statistic)
+        of, how = (LOSS, "last") if statistic == LOSS else (name, statistic)
+        column = experiment.task.COLUMNS[of]
+        label = f"{column.label}, last" if of == LOSS else LABELS.get(statistic, statistic)
         for method, suffix in item.methods.items():
             names = [optimizer + suffix for optimizer in item.optimizers]
             if statistic == "published":
@@ -96,10 +99,7 @@ def _rows(item: Item, experiment: Experiment) -> Iterator[list[str]]:
                 if not any(numbers):
                     continue
                 cells = [f"{number:.{column.digits}f}" if number else MISSING for number in numbers]
-            elif statistic == LOSS:
-                loss = experiment.task.COLUMNS[LOSS]
-                cells = [cell(experiment[arm], LOSS, loss, "last") for arm in names]
             else:
-                cells = [cell(experiment[arm], name, column, statistic) for arm in names]
+                cells = [cell(experiment[arm], of, column, how) for arm in names]
             yield [title, label, method, *cells]
             title = label = ""

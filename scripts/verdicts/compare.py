@@ -90,7 +90,7 @@ def statistic(comparison: Pair | Trend, run: Run, base: Run) -> float:
     if kind in STATISTICS:
         return float(STATISTICS[kind](curve))
     if kind == "mean":
-        return float(np.nanmean(curve))
+        return float(curve.mean())
     goal = base.metrics[column][-1]
     reached = curve <= goal if comparison.column.falls else curve >= goal
     return float(run.metrics["epoch"][reached].min() if reached.any() else len(curve) + 1)
@@ -101,6 +101,7 @@ def collapsed(arm: Arm) -> bool:
     if not arm.done or "train_loss" not in arm.done[0].metrics:
         return False
     curves = arm.curves("train_loss")
+    curves = curves[~np.isnan(curves).any(1)]  # of epochs that were evaluated, in the toy
     return bool(len(curves) > 1 and curves[-1].mean() >= curves[0].mean())
 
 

@@ -5,7 +5,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import lrd
@@ -14,15 +13,12 @@ from experiments.configuration import ConfigError
 from experiments.identity import run_folder
 from experiments.record import atomic
 from experiments.record.atomic import WriteError
-from experiments.record.faults import faults, record_digest
+from experiments.record.faults import faults
 from experiments.record.reader import RecordError, read_run, read_runs
 from experiments.record.writer import Record
 from experiments.tasks import classification
 from experiments.validate import check
 from helpers.commands import ROOT, configure, rows
-from scripts.figures.style import canvas, draw_curve
-from scripts.gather import Arm
-from scripts.tables.cells import values
 
 
 def test_a_finished_run_is_skipped_and_an_unfinished_one_made_again(make, capsys):
@@ -65,42 +61,14 @@ def test_clean_training_images_are_scored_where_asked_and_change_nothing_else(ma
         check(configure("experiment=toy", "clean_train=3", runs_dir="x"))
 
 
-def test_epochs_between_evaluations_have_empty_cells_and_change_nothing_else(make, tmp_path):
-    few = ("epochs=8", "evaluate_every=3")
-    _, plain = make("epochs=8")
-    _, folder = make(*few)
-    assert folder.parent.name == "adam+epochs=8+evaluate_every=3"
-    every, seldom = rows(plain), rows(folder)
-    for number, (before, after) in enumerate(zip(every, seldom, strict=True), 1):
-        empty = {"test_loss", "test_accuracy"} if number in (1, 2, 4, 5, 7) else set()
-        assert {name for name, cell in after.items() if not cell} == empty
-        assert {name: cell for name, cell in after.items() if cell} == {
-            name: cell for name, cell in before.items() if name not in empty
-        }
-    (run,) = [r for r in read_runs(tmp_path, scale="smoke").runs if "evaluate_every" in r.arm]
-    assert np.isnan(run.metrics["test_loss"]).sum() == 5
-    arm = Arm([run])
-    column = classification.COLUMNS["test_accuracy"]
-    seen = [float(row["test_accuracy"]) for row in seldom if row["test_accuracy"]]
-    assert values(arm, "test_accuracy", column, "best") == [max(seen)]
-    figure = canvas(2)
-    axes = figure.subplots()
-    draw_curve(axes, arm.curves("test_accuracy"), {"color": "black"})
-    assert axes.lines[0].get_xydata().tolist() == [[3, seen[0]], [6, seen[1]], [8, seen[2]]]
-    with pytest.raises(ConfigError, match="evaluate_every must be a positive integer, got 0"):
-        check(configure("evaluate_every=0", runs_dir="x"))
-
-
-@pytest.mark.parametrize(("epoch", "cell"), [(3, ""), (2, "inf"), (5, "98.0")])
-def test_an_empty_cell_stands_only_where_nothing_was_evaluated(make, epoch, cell):
-    _, folder = make("epochs=8", "evaluate_every=3")
-    table = pd.read_csv(folder / "metrics.csv", dtype=str, keep_default_na=False)
-    table.loc[epoch - 1, "test_loss"] = cell
-    table.to_csv(folder / "metrics.csv", index=False)
+def test_an_unfinished_record_with_text_for_numbers_is_left_out(make, tmp_path):
+    _, folder = make("epochs=2")
     info = json.loads((folder / "run.json").read_text())
-    info["digest"] = record_digest(folder, info)
-    (folder / "run.json").write_text(json.dumps(info))
-    assert faults(read_run(folder)) == ["metrics.csv: test_loss is not finite"]
+    (folder / "run.json").write_text(json.dumps({**info, "status": "running"}))
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    (folder / "metrics.csv").write_text("\n".join([*rows[:2], rows[2].replace(",", ",x")]))
+    (left_out,) = read_runs(tmp_path, scale="smoke").left_out
+    assert left_out.reason == "metrics.csv holds what is not a number"
 
 
 def test_a_finished_run_of_another_configuration_is_refused_with_the_difference(make):

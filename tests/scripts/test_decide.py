@@ -74,8 +74,8 @@ def test_killed_and_repeated_it_ends_the_same(command, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-c", code, *words], cwd=ROOT, start_new_session=True
     )
-    rows = runs_dir / "smoke/digits/adam+lrd0.5/seed1/metrics.csv"
-    while not rows.exists() and process.poll() is None:
+    begun = runs_dir / "smoke/digits/adam+lrd0.5/seed1/run.json"
+    while not begun.exists() and process.poll() is None:
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
