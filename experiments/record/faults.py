@@ -35,7 +35,7 @@ def record_digest(folder: Path, info: dict[str, Any]) -> str:
 
 
 def faults(run: Run) -> list[str]:
-    """What is wrong with a run, in words; empty if nothing is. Of unfinished ones, few are seen."""
+    """What is wrong with a run, in words; empty if nothing is. Of an unfinished run: text."""
     if run.status not in FINISHED:
         return _faults_of_columns("metrics.csv", run.metrics, list(run.metrics))
     if run.info.get("digest") != record_digest(run.folder, run.info):
