@@ -13,31 +13,35 @@ from torch import nn
 import lrd
 from tests.lrd.test_optim import CASES, RULES, torch_twin
 
-STEPS = 20_000
+STEPS, SIZE = 20_000, 8
+CURVATURES = torch.logspace(-2, 1, SIZE, dtype=torch.float64)  # of a quadratic
 
 
-def gradient_of(W, step):
-    """Of a quadratic with curvatures from 0.01 to 10, and noise that grows less."""
-    noise = torch.randn(len(W), generator=torch.Generator().manual_seed(step), dtype=W.dtype)
-    return W * torch.logspace(-2, 1, len(W), dtype=W.dtype) + noise / (1 + step) ** 0.5
+def noise():
+    """Of gradients, (steps, size); it grows less."""
+    drawn = torch.randn(
+        STEPS, SIZE, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
+    return drawn / torch.arange(1, STEPS + 1)[:, None] ** 0.5
 
 
 def farthest(case, keep_prob):
     """The largest difference of a weight or state over all steps, relative to the number before
     or after the step, whichever is larger."""
     cls, hyper = CASES[case]
-    start = torch.linspace(-2, 2, 8, dtype=torch.float64)
+    start = torch.linspace(-2, 2, SIZE, dtype=torch.float64)
     W, V = nn.Parameter(start.clone()), nn.Parameter(start.clone())
     optimizer, twin = cls([W], **hyper, keep_prob=keep_prob, compile=False), torch_twin(cls)
     other, most = twin([V], **hyper), 0.0
-    for step in range(STEPS):
+    for step, of_step in enumerate(noise()):
         before = {"W": W.detach().clone()}
         for name, value in other.state[V].items():
             if value is not None:
                 before[name] = optimizer.state[W][name].clone()
                 value.copy_(before[name])
         V.data.copy_(before["W"])
-        W.grad, V.grad = (gradient_of(before["W"], step) for _ in range(2))
+        W.grad = before["W"] * CURVATURES + of_step
+        V.grad = W.grad.clone()
         optimizer.step()
         other.step()
         mask = lrd.keep_mask(len(W), keep_prob, seed=0, step=step, index=0)
