@@ -117,7 +117,8 @@ def setting(experiment: Experiment) -> str:
     def among(value: Callable[[Run], Any]) -> str:
         return " or ".join(sorted({f"{value(run):,}" for run in runs}))
 
-    seeds = ", ".join(map(str, sorted({run.seed for run in runs})))
+    counts = sorted(len(arm.done) + len(arm.diverged) for arm in experiment.arms.values())
+    seeds = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     machines = {
         f"{run.info['device']} ({run.info['cpu']}), threads: {run.info['threads']}, "
         f"torch {run.info['versions']['torch']}"
@@ -125,7 +126,7 @@ def setting(experiment: Experiment) -> str:
     }
     return (
         f"{among(lambda run: run.config['model']['side'] ** 2)} starts, one in each cell of a grid "
-        f"over the box, drawn anew for each seed; {among(steps_of)} steps; seeds: {seeds}; "
+        f"over the box, drawn anew for each seed; {among(steps_of)} steps; seeds of an arm: {seeds}; "
         f"device: {' or '.join(sorted(machines))}"
     )
 
