@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import reprlib
+from contextlib import suppress
 from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,8 @@ def record_digest(folder: Path, info: dict[str, Any]) -> str:
     content = {key: value for key, value in info.items() if key != "digest"}
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode())
     for name in ("config.yaml", *NUMBERS):
-        path = folder / name
-        digest.update(path.read_bytes() if path.exists() else b"")
+        with suppress(FileNotFoundError):
+            digest.update((folder / name).read_bytes())
     return digest.hexdigest()
 
 

@@ -126,8 +126,8 @@ def setting(experiment: Experiment) -> str:
     }
     return (
         f"{among(lambda run: run.config['model']['side'] ** 2)} starts, one in each cell of a grid "
-        f"over the box, drawn anew for each seed; {among(steps_of)} steps; seeds of an arm: {seeds}; "
-        f"device: {' or '.join(sorted(machines))}"
+        f"over the box, drawn anew for each seed; {among(steps_of)} steps; seeds of an arm: "
+        f"{seeds}; device: {' or '.join(sorted(machines))}"
     )
 
 

@@ -15,9 +15,8 @@ from typing import Any
 
 from experiments.record.atomic import WriteError, write
 from experiments.record.reader import read_runs
-from scripts.figures.style import save
 from scripts.tables.formats import write_table
-from scripts.verdicts import forest, share
+from scripts.verdicts import share
 from scripts.verdicts.claim import Claims
 from scripts.verdicts.claims import ClaimError, read_claims
 from scripts.verdicts.judge import JUDGED_SCALES, Verdict, judge
@@ -35,9 +34,10 @@ def write_verdicts(
         write(folder / name, text.encode())
     if shares:
         write_table(*share.table(shares, scale), folder)
-    figure = forest.draw(verdicts) if scale in JUDGED_SCALES else None
-    if figure is not None:
-        save(figure, *(out / "figures" / scale / f"forest.{kind}" for kind in ("png", "pdf")))
+    if scale in JUDGED_SCALES:
+        from scripts.verdicts import forest  # loads matplotlib
+
+        forest.write(verdicts, out / "figures" / scale)
     return texts["verdicts.md"]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import textwrap
+from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from scripts.figures.style import STYLE, canvas
+from scripts.figures.style import STYLE, canvas, save
 from scripts.verdicts.claim import Pair
 from scripts.verdicts.judge import (
     AGAINST,
@@ -49,6 +50,13 @@ SIGNS = {
     MIXED: ("↔", _GREY, "o"),
 }
 _HOLLOW = (UNDECIDED, NOT_COMPARABLE, FOR, AGAINST, MIXED)
+
+
+def write(verdicts: list[Verdict], folder: Path) -> None:
+    """Write the plot of a scale's verdicts to forest.png and forest.pdf, if there is any."""
+    figure = draw(verdicts)
+    if figure is not None:
+        save(figure, *(folder / f"forest.{kind}" for kind in ("png", "pdf")))
 
 
 def draw(verdicts: list[Verdict]) -> Figure | None:
