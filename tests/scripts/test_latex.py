@@ -26,7 +26,7 @@ def test_latex_is_escaped_and_every_row_has_all_columns(runs, tmp_path):
     assert text.isascii()
     assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 3, 1]
     lines = [line for line in text.splitlines() if line.endswith(r"\\")]
-    assert [line.replace(r"\&", "").count("&") for line in lines] == [6] + [0] + [6] * 6 + (
+    assert [line.replace(r"\&", "").count("&") for line in lines] == [6] + [0] + [6] * 8 + (
         [0] + [6] * 4
     ) * 2
 
