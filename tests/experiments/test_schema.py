@@ -70,7 +70,7 @@ def test_any_value_in_any_field(folder, tmp_path):
     config = yaml.safe_load((folder / "config.yaml").read_text())
     names, cases, left_out = ("run.json", "config.yaml"), 0, 0
     whole = numbers(tmp_path, tmp_path / "out")
-    assert len(whole) == 2
+    assert len(whole) == 4  # accuracies and losses
     for name, content in zip(names, (info, config), strict=True):
         for key in keys(content):
             for value in random.Random(str(key)).sample(VALUES, len(VALUES)):

@@ -210,8 +210,8 @@ def test_without_any_effect_a_whole_family_is_seldom_decided(
         for seed in range(12):
             for arm in random.permutation(["adam", *arms]):
                 curve = np.sort(random.normal(90.0, 3.0, 12)) + random.normal(0.0, 0.3)
-                metrics = pd.DataFrame({"epoch": range(1, 13), "test_accuracy": curve})
-                metrics["train_accuracy"] = curve
+                metrics = {"epoch": np.arange(1, 13.0)}
+                metrics |= {"test_accuracy": curve, "train_accuracy": curve}
                 runs.append(dataclasses.replace(template, arm=str(arm), seed=seed, metrics=metrics))
         looks = [judge(read, Runs([r for r in runs if r.seed < n], [])) for n in (4, 6, 8, 12)]
         words = {verdict.verdict for look in looks for verdict in look}

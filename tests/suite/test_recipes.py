@@ -101,8 +101,15 @@ ARMS = {
 
 @pytest.mark.integration
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("title", ARMS)
-def test_a_recipe_ends_in_runs_a_table_a_figure_and_the_report(repository, title):
+def test_what_the_recipes_add_is_shown_judged_and_verified(repository):
+    """In one test: of several, each process of the tests would follow the recipes once."""
+    for title in ARMS:
+        check_runs_a_table_a_figure_and_the_report(repository, title)
+    check_verdicts_and_verify(repository)
+    check_that_a_third_party_optimizer_is_masked_and_its_base_is_not(repository)
+
+
+def check_runs_a_table_a_figure_and_the_report(repository, title):
     folder, outputs = repository
     experiment, arms = ARMS[title]
     report = (folder / "results/REPORT.md").read_text()
@@ -115,9 +122,7 @@ def test_a_recipe_ends_in_runs_a_table_a_figure_and_the_report(repository, title
     assert "wrote" in outputs[title]
 
 
-@pytest.mark.integration
-@pytest.mark.timeout(900)
-def test_what_the_recipes_add_is_judged_and_verified(repository):
+def check_verdicts_and_verify(repository):
     folder, outputs = repository
     assert "paper:" in outputs["A claim"]
     assert "LRD improves SGDM's explained variance on a line" in outputs["A claim"]
@@ -130,9 +135,7 @@ def test_what_the_recipes_add_is_judged_and_verified(repository):
     assert "FCNet" not in (folder / "results/tables/paper/own-digits_cnn.md").read_text()
 
 
-@pytest.mark.integration
-@pytest.mark.timeout(900)
-def test_a_third_party_optimizer_is_masked_and_its_base_is_not(repository):
+def check_that_a_third_party_optimizer_is_masked_and_its_base_is_not(repository):
     folder, _ = repository
     base, masked = (cell(folder, "digits", f"nadam{arm}") for arm in ("", "+lrd0.5"))
     assert base != masked
