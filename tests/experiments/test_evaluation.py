@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from experiments.configuration import ConfigError
+from experiments.record.checkpoint import CheckpointError
 from experiments.record.faults import faults, record_digest
 from experiments.record.reader import read_run, read_runs
 from experiments.tasks import classification
@@ -89,3 +90,13 @@ def test_a_collapse_is_seen_in_the_epochs_that_were_evaluated(make, losses, rise
     run = read_run(make("epochs=3")[1])
     metrics = {"train_loss": np.array([np.nan, *losses])}
     assert collapsed(Arm([replace(run, metrics=metrics)])) is rises
+
+
+@pytest.mark.parametrize(("begun", "asked"), [(0, 50), (50, 0)])
+def test_a_run_does_not_go_on_with_another_number_of_clean_images(
+    interrupted_at, tmp_path, begun, asked
+):
+    """Its rows would not have the same columns."""
+    interrupted_at(2, f"clean_train={begun}", where=tmp_path)
+    with pytest.raises(CheckpointError, match=f"clean_train: {begun} -> {asked}"):
+        interrupted_at(None, f"clean_train={asked}", where=tmp_path)
