@@ -10,7 +10,7 @@ import platform
 from pathlib import Path
 
 from experiments import outcomes
-from experiments.record.atomic import write_aside
+from experiments.record.atomic import WriteError, write_aside
 from experiments.record.reader import RecordError
 
 _NAME = ".lock"
@@ -75,8 +75,16 @@ class Lock:
     def write_aside(self, name: str, *parts: bytes | memoryview) -> Path:
         """As atomic.write_aside, for who holds the lock before and after it."""
         self.check()
-        path = write_aside(self._folder / name, *parts)
-        self.check()
+        try:
+            path = write_aside(self._folder / name, *parts)
+        except WriteError:
+            self.check()
+            raise
+        try:
+            self.check()
+        except RecordError:
+            path.unlink(missing_ok=True)  # it stands where the folder was
+            raise
         return path
 
     def rename(self, aside: Path, name: str) -> None:

@@ -44,7 +44,7 @@ def refilled(folder, made):
 @pytest.mark.parametrize(
     ("where", "name"),
     [(runner, "train_epoch"), (runner, "save_files"), (Checkpoints, "save"), (Record, "start"),
-     (Checkpoints, "keep_model")],
+     (Checkpoints, "keep_model"), (locks, "write_aside")],
 )  # fmt: skip
 def test_who_has_lost_the_folder_touches_nothing(make, tmp_path, monkeypatch, change, where, name):
     """As when a process was stopped, and its run made again meanwhile."""
