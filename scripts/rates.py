@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.choice import FRESH, Choice, NoChoice, choose, last
+from experiments.record.reader import Run
 from scripts.gather import Experiment
 from scripts.item import Item, at_rate
 
@@ -26,11 +27,18 @@ def curve(item: Item, experiment: Experiment, arm: str) -> pd.DataFrame:
         of_rate = experiment[at_rate(arm, rate)]
         for run in sorted((*of_rate.done, *of_rate.diverged), key=lambda run: run.seed):
             if run.seed < FRESH:
-                ratio = run.metrics["mean_step"].mean()
+                ratio = mean_step(run)
                 losses = {name: last(run, column) for name, column in columns.items()}
                 row = {"rate": rate, "seed": run.seed, "ratio": ratio, "step": rate * ratio}
                 rows.append(row | losses)
     return pd.DataFrame(rows, columns=["rate", "seed", "ratio", "step", *columns], dtype=float)
+
+
+def mean_step(run: Run) -> float:
+    """A run's mean step over its epochs, in units of the base's; NaN if it has none."""
+    steps = run.metrics["mean_step"]
+    finite = steps[np.isfinite(steps)]  # of one that diverged, until then
+    return float(finite.mean()) if len(finite) else np.nan
 
 
 def chosen(experiment: Experiment, arm: str) -> Choice | None:
@@ -45,9 +53,9 @@ def octaves(places: Sequence[float], losses: Sequence[float]) -> tuple[float, bo
     """How far in octaves the places reach, around the best, at which the loss is WITHIN of it.
 
     Losses between places lie on lines over their logarithm. Also whether the grid ends before the
-    loss has left: then it is at least so far.
+    loss has left: then it is at least so far. A place that is NaN is none.
     """
-    order = np.argsort(places)
+    order = np.argsort(places)[: np.isfinite(places).sum()]
     x, y = np.log2(np.asarray(places)[order]), np.asarray(losses, dtype=float)[order]
     best = int(np.argmin(y))
     ends = [_reach(x[best::-1], y[best::-1]), _reach(x[best:], y[best:])]

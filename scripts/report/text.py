@@ -19,7 +19,7 @@ from scripts.tables.__main__ import table_of
 from scripts.tables.formats import markdown, pipes
 from scripts.titles import title
 from scripts.verdicts import share
-from scripts.verdicts.judge import JUDGED_SCALES
+from scripts.verdicts.judge import judged
 
 _TOY = {"figure4": "paths over the contour", "figure4-basins": "share of starts by basin"}
 _ESCAPES = {char: f"\\{char}" for char in "\\`*[]<>|"} | {"\n": " ", "\r": " "}
@@ -72,9 +72,9 @@ def _contents(sections: list[str]) -> str:
 
 def _forests(results: Results) -> Iterator[str]:
     """The forest plot of every scale at which claims are judged."""
-    for scale in results.verdicts:
-        if scale in JUDGED_SCALES:
-            text = f"Every claim that was run at {scale} scale: the interval of the difference, "
+    for scale, verdicts in results.verdicts.items():
+        if judged(verdicts, scale):
+            text = f"Every claim that was judged at {scale} scale: the interval of the difference, "
             text += "the published gain, the margin, and the verdict"
             yield _picture(f"figures/{scale}/forest.png", text)
 

@@ -14,7 +14,6 @@ from scripts.verdicts.cost import Ratio, judge_cost
 from scripts.verdicts.judge import (
     DECIDED,
     DIRECTIONS,
-    JUDGED_SCALES,
     NOT_COMPARABLE,
     NOT_RUN,
     VERDICTS,
@@ -51,7 +50,7 @@ def shown(results: Results) -> Shown:
 def plain_lines(results: Results, count: int = 10) -> str:
     """The report's first lines: what was decided, family by family, and what was not."""
     rows = shown(results)
-    judged = [verdict for scale, verdict in rows if scale in JUDGED_SCALES]
+    judged = [verdict for scale, verdict in rows if scale in verdict.claim.judged_at]
     lines = [_counts(results, rows)]
     families: dict[str, list[Verdict]] = {}
     for verdict in judged:
@@ -75,9 +74,10 @@ def _counts(results: Results, rows: Shown) -> str:
     for scale in SCALES:
         counts = Counter(verdict.verdict for name, verdict in rows if name == scale)
         listed = [f"{counts[word]} {word}" for word in (*VERDICTS, *DIRECTIONS) if counts[word]]
-        judged = "" if scale in JUDGED_SCALES else ", where directions are no verdicts"
+        points = any(counts[word] for word in DIRECTIONS)
+        note = ", where directions are no verdicts" if points else ""
         if listed:
-            words.append(f"{counts.total()} at {scale} scale{judged} ({', '.join(listed)})")
+            words.append(f"{counts.total()} at {scale} scale{note} ({', '.join(listed)})")
     listed = [f"{costs[word]} {word}" for word in (*VERDICTS, NOT_RUN) if costs[word]]
     words.append(f"{costs.total()} about the cost of a step or epoch ({', '.join(listed)})")
     if never := sum(scale is None for scale, _ in rows):
@@ -137,8 +137,8 @@ def _notes(results: Results, verdicts: Iterable[Verdict]) -> list[str]:
     return [
         *notes(results.claims),
         *reasons(verdict for verdict in verdicts if verdict.tested),
-        "At lite scale training is far from its end: `points for` and `points against` say where "
-        "all seeds of enough comparisons lie, and decide nothing.",
+        "At lite scale training is far from its end, but for the language model's: `points for` "
+        "and `points against` say where all seeds of enough comparisons lie, and decide nothing.",
         f"By scale: {links}.",
     ]
 

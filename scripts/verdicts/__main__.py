@@ -19,7 +19,7 @@ from scripts.tables.formats import write_table
 from scripts.verdicts import share
 from scripts.verdicts.claim import Claims
 from scripts.verdicts.claims import ClaimError, read_claims
-from scripts.verdicts.judge import JUDGED_SCALES, Verdict, judge
+from scripts.verdicts.judge import Verdict, judge, judged
 from scripts.verdicts.text import files
 
 
@@ -34,10 +34,10 @@ def write_verdicts(
         write(folder / name, text.encode())
     if shares:
         write_table(*share.table(shares, scale), folder)
-    if scale in JUDGED_SCALES:
+    if shown := judged(verdicts, scale):
         from scripts.verdicts import forest  # loads matplotlib
 
-        forest.write(verdicts, out / "figures" / scale)
+        forest.write(shown, out / "figures" / scale)
     return texts["verdicts.md"]
 
 

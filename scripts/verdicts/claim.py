@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from experiments.tasks import Column
+from scripts.item import RATES, at_rate
 
 LEAST_SEEDS = 4  # with fewer, nothing is decided
+JUDGED_SCALES = ("paper", "mid")  # trained to the end; others show directions
 
 
 class Pair(NamedTuple):
@@ -71,6 +73,7 @@ class Claim(NamedTuple):
     at_least: int
     exploratory: bool  # a question of the suite's own
     omnibus: bool = False  # about its family's mean, and tested before the others
+    judged_at: tuple[str, ...] = JUDGED_SCALES
 
     @property
     def experiment(self) -> str:
@@ -79,8 +82,7 @@ class Claim(NamedTuple):
     @property
     def arms(self) -> list[str]:
         """The arms that it compares."""
-        pairs = self.comparisons
-        return [*dict.fromkeys(arm for pair in pairs for arm in (*pair.arms, *pair.than))]
+        return [*dict.fromkeys(arm for pair in self.comparisons for arm in arms_run(pair))]
 
     @property
     def digits(self) -> int:
@@ -114,6 +116,14 @@ class Claims(NamedTuple):
     another_base: dict[str, float]
     claims: list[Claim]
     costs: list[Cost]
+
+
+def arms_run(comparison: Pair | Trend) -> list[str]:
+    """The arms of a comparison's runs: of octaves, those at each rate of the grid."""
+    names = [*comparison.arms, *comparison.than]
+    if comparison.statistic.startswith("octaves:"):
+        return [at_rate(name, rate) for name in names for rate in RATES]
+    return names
 
 
 def mean_pair(pairs: Sequence[Pair]) -> Pair:

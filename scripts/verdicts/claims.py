@@ -13,13 +13,24 @@ from omegaconf import OmegaConf
 from experiments.configuration import CONF
 from experiments.tasks import Column, task_module
 from scripts.catalogue import ITEMS
-from scripts.verdicts.claim import LEAST_SEEDS, Claim, Claims, Cost, Pair, Trend, mean_pair
+from scripts.verdicts.claim import (
+    JUDGED_SCALES,
+    LEAST_SEEDS,
+    Claim,
+    Claims,
+    Cost,
+    Pair,
+    Trend,
+    mean_pair,
+)
 
 CLAIMS = CONF / "claims.yaml"
 STATISTICS = ("last", "last10", "mean", "reach")
+_OCTAVES = Column("octaves", digits=1, unit=" octaves")
+_OCTAVES_BY = ("rate", "mean_step")
 _SIDES = {"above", "below"}
 _NEEDED = {"experiment", "source", "statistic", "stated"}
-_FAMILY = _NEEDED | _SIDES | {"sweep", "claims", "margin", "exploratory", "omnibus"}
+_FAMILY = _NEEDED | _SIDES | {"sweep", "claims", "margin", "exploratory", "omnibus", "judged_at"}
 _CLAIM = _NEEDED | _SIDES | {"at_least", "pairs", "trend", "seeds", "margin"}
 _COST = {"source", "row", "below"}
 
@@ -88,6 +99,7 @@ def _claim(text: str, family: str, node: dict[str, Any]) -> Claim:
     claim = Claim(
         text, family, node["source"], _time(text, node["stated"]), node.get("sweep"),
         comparisons, at_least, bool(node.get("exploratory", False)),
+        judged_at=tuple(node.get("judged_at", JUDGED_SCALES)),
     )  # fmt: skip
     _check_arms(claim)
     return claim
@@ -121,10 +133,13 @@ def _column(text: str, experiment: str, statistic: str) -> Column:
     except (ImportError, AttributeError) as error:
         raise ClaimError(f"{text!r}: the task of {experiment} is not known: {error}") from error
     kind, _, name = statistic.partition(":")
+    if kind == "octaves" and name in _OCTAVES_BY and "mean_step" in columns:
+        return _OCTAVES
     if kind not in STATISTICS or name not in columns:
         raise ClaimError(
             f"{text!r}: statistic must be last, last10, mean or reach, a colon and a column of "
-            f"{experiment} ({', '.join(columns)}), as last:{next(iter(columns))}, got {statistic!r}"
+            f"{experiment} ({', '.join(columns)}), as last:{next(iter(columns))}, or, of one with "
+            f"mean_step, octaves:rate or octaves:mean_step, got {statistic!r}"
         )
     return columns[name]
 
@@ -154,6 +169,8 @@ def _pair(text: str, pair: list[Any], node: dict[str, Any], column: Column) -> P
 
 def _trend(text: str, arms: list[str], node: dict[str, Any], column: Column) -> Trend:
     seeds = node.get("seeds", 0)
+    if node["statistic"].startswith("octaves:"):
+        raise ClaimError(f"{text!r}: a trend is of a column, got {node['statistic']}")
     if len(arms) < 3 or seeds < LEAST_SEEDS:
         raise ClaimError(
             f"{text!r}: a trend is of three arms or more, at `seeds: 8`, {LEAST_SEEDS} or more"

@@ -8,10 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from experiments.choice import last
 from experiments.record.reader import Run
+from experiments.tasks import task_module
 from scripts.gather import Arm, Experiment, published
+from scripts.rates import mean_step, octaves
 from scripts.tables.cells import STATISTICS
-from scripts.verdicts.claim import Pair, Trend
+from scripts.verdicts.claim import Pair, Trend, arms_run
 
 PUBLISHED = ("table1", "table2", "table3", "table4", "figure8")  # in results/paper
 MAIN_METRICS = ("test_accuracy", "mean_iou")
@@ -40,10 +43,13 @@ def measure(comparison: Pair | Trend, experiment: Experiment) -> Measured:
     All arms have a run of the seed, on processors of one type: on another one libraries round
     differently, which training amplifies.
     """
-    names = (*comparison.arms, *comparison.than)
-    done = [{run.seed: run for run in experiment[arm].done} for arm in names]
+    names = arms_run(comparison)
+    arms = {arm: experiment[arm] for arm in names}
+    if comparison.statistic.startswith("octaves:"):  # a rate at which it diverges is an answer
+        arms = {name: Arm([*arm.done, *arm.diverged]) for name, arm in arms.items()}
+    done = [{run.seed: run for run in arms[name].done} for name in names]
     common = sorted(set.intersection(*map(set, done)))
-    diverged = {arm: {run.seed for run in experiment[arm].diverged} for arm in names}
+    diverged = {name: {run.seed for run in arm.diverged} for name, arm in arms.items()}
     ended = set.intersection(
         *({*of_arm, *diverged[arm]} for arm, of_arm in zip(names, done, strict=True))
     )
@@ -74,11 +80,25 @@ def _sides(comparison: Pair | Trend, runs: list[Run]) -> list[float] | None:
     if isinstance(comparison, Trend):
         return [statistic(comparison, run, base=run) for run in runs]
     count, base = len(comparison.arms), runs[-1]
-    values = [statistic(comparison, run, base=base) for run in runs]
+    if comparison.statistic.startswith("octaves:"):
+        step = len(runs) // len((*comparison.arms, *comparison.than))
+        values = [_octaves(comparison, runs[k : k + step]) for k in range(0, len(runs), step)]
+    else:
+        values = [statistic(comparison, run, base=base) for run in runs]
     if comparison.statistic.startswith("reach:") and values[-1] == 1:
         return None  # the base ends below its first epoch
     second = np.mean(values[count:]) if comparison.than else comparison.number
     return [float(np.mean(values[:count])), float(second)]
+
+
+def _octaves(comparison: Pair | Trend, runs: list[Run]) -> float:
+    """Takes the runs of an arm at all rates of the grid, returns the octaves of good ones."""
+    column = task_module(runs[0].config["task"]).CHOICE
+    by_step = comparison.statistic == "octaves:mean_step"
+    places = [
+        run.config["optimizer"]["lr"] * (mean_step(run) if by_step else 1.0) for run in runs
+    ]
+    return octaves(places, [last(run, column) for run in runs])[0]
 
 
 def statistic(comparison: Pair | Trend, run: Run, base: Run) -> float:

@@ -36,7 +36,6 @@ FOR, AGAINST, MIXED = "points for", "points against", "points nowhere"  # direct
 DECIDED = (SUPPORTED, SMALLER, CONTRADICTED, NO_EFFECT, EXCLUDED)
 VERDICTS = (*DECIDED, UNDECIDED, NOT_COMPARABLE)
 DIRECTIONS = (FOR, AGAINST, MIXED)
-JUDGED_SCALES = ("paper", "mid")  # trained to the end; others show directions
 
 
 class Tested(NamedTuple):
@@ -93,6 +92,11 @@ def judge(claims: Claims, runs: Runs, scale: str = "paper") -> list[Verdict]:
         _verdict(claim, tests[claim.text], raw[claim.text], adjusted[claim.text], claims, scale)
         for claim in claims.claims
     ]
+
+
+def judged(verdicts: list[Verdict], scale: str) -> list[Verdict]:
+    """Those of claims that were run at a scale and are judged there."""
+    return [v for v in verdicts if scale in v.claim.judged_at and v.verdict != NOT_RUN]
 
 
 def _unlike(
@@ -247,7 +251,7 @@ def _verdict(
         alone = "" if void else decide(claim, run, 0.0, level, claims.level)[0]
         return Verdict(claim, tested, NOT_COMPARABLE, p, adjusted, alone, late=late)
     word, negligible = decide(claim, counted, adjusted, level, claims.level)
-    if scale not in JUDGED_SCALES:
+    if scale not in claim.judged_at:
         return Verdict(claim, tested, _direction(claim, run), p, adjusted, word, late=late)
     late |= (word == NO_EFFECT or negligible) and first < claims.margins_stated
     return Verdict(claim, tested, word, p, adjusted, "", negligible, late)

@@ -66,9 +66,9 @@ def _pair_row(verdict: Verdict, test: Tested) -> dict[str, Any]:
     """A comparison with its seeds and run folders (under runs/<scale>)."""
     pair, measured, result = test.pair, test.measured, test.result
     folders = [
-        f"{pair.experiment}/{arm}/seed{seed}"
-        for arm in (*pair.arms, *pair.than)
-        for seed in measured.seeds
+        "/".join(run.folder.parts[-3:])
+        for of_arm in zip(*measured.runs, strict=True)
+        for run in of_arm
     ]
     simple = isinstance(pair, Pair)
     images = image_interval(measured, pair) if simple else (math.nan, math.nan)
