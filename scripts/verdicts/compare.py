@@ -95,9 +95,7 @@ def _octaves(comparison: Pair | Trend, runs: list[Run]) -> float:
     """Takes the runs of an arm at all rates of the grid, returns the octaves of good ones."""
     column = task_module(runs[0].config["task"]).CHOICE
     by_step = comparison.statistic == "octaves:mean_step"
-    places = [
-        run.config["optimizer"]["lr"] * (mean_step(run) if by_step else 1.0) for run in runs
-    ]
+    places = [run.config["optimizer"]["lr"] * (mean_step(run) if by_step else 1.0) for run in runs]
     return octaves(places, [last(run, column) for run in runs])[0]
 
 

@@ -1,5 +1,7 @@
 """Curves by rate and by mean step: how wide the best is, the table, the figure, the choice."""
 
+import csv
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.choice import NoChoice, choose
 from experiments.record.reader import read_runs
+from helpers.claims import HEAD, family
 from helpers.synthetic import make_run, read_experiment
 from scripts.catalogue import ITEMS
 from scripts.figures.__main__ import make_figures
@@ -16,6 +19,8 @@ from scripts.item import at_rate
 from scripts.rates import curve, octaves
 from scripts.tables import __main__ as tables
 from scripts.verdicts.claims import read_claims
+from scripts.verdicts.judge import judge
+from scripts.verdicts.text import evidence, files
 
 ITEM = ITEMS["family_rates"]
 RATES = WHOLE[:6]
@@ -30,7 +35,8 @@ def make_grid(root, arm, losses, seeds=(0, 1), ratio=1.0, rates=RATES, **more):
 
 def add(root, arm, seed, loss, ratio=1.0, test=None, **more):
     test = loss + 1 if test is None else test
-    columns = {"train_loss": [4, loss], "mean_step": [ratio, ratio]}
+    first = 1.0 if np.isnan(ratio) else ratio
+    columns = {"train_loss": [4, loss], "mean_step": [first, ratio]}
     columns |= {"val_loss": [4, loss], "test_loss": [4, test]}
     make_run(root, arm, seed, [0, 0], experiment="language", columns=columns, **more)
 
@@ -162,7 +168,67 @@ def test_best_against_best_has_a_table_with_the_bases_at_the_arms_steps(tmp_path
 
 def test_the_familys_claims_compare_arms_of_its_sweep_and_stand_for_every_base():
     claims = [claim for claim in read_claims().claims if claim.experiment == "language"]
-    assert len(claims) == 12
-    arms = {arm for claim in claims for arm in claim.arms}
-    assert arms <= set(ITEMS["family_best"].arms())
-    assert all(arm.endswith("+best") for arm in arms)
+    best = [claim for claim in claims if claim.sweep == "family_best"]
+    ranges = [claim for claim in claims if claim.sweep == "family_rates"]
+    assert (len(best), len(ranges)) == (12, 6)
+    assert all(arm.endswith("+best") for claim in best for arm in claim.arms)
+    arms = {"+".join(a for a in arm.split("+") if "lr=" not in a) for c in ranges for arm in c.arms}
+    assert arms == {
+        base + suffix
+        for base in ("rmsprop", "adamw")
+        for suffix in ("", "+magma0.5", "+lrd0.5+tensor+rescale")
+    }
+
+
+def test_ranges_of_rates_are_compared_in_octaves_and_judged_where_the_claims_say(tmp_path):
+    """Magma's is the base's, two octaves up and one octave wider; its mean step is a quarter."""
+    base, wider = [2, 1.5, 1, 1.5, 2, 2.5, 3], [3, 3, 2, 1.5, 1, 1, 1.5]
+    for seed in range(5):
+        shift = 0.001 * seed**2
+        make_grid(
+            tmp_path, "rmsprop", [x + shift for x in base], (seed,), rates=WHOLE, scale="lite"
+        )
+        make_grid(
+            tmp_path, "rmsprop+magma0.5", [x + shift * (-1) ** k for k, x in enumerate(wider)],
+            (seed,), 0.25, rates=WHOLE, scale="lite",
+        )  # fmt: skip
+    more = "\n    judged_at: [lite]\n    sweep: family_rates"
+    text = """
+      Wider in rate: {statistic: "octaves:rate", margin: 0.5, pairs: [[rmsprop+magma0.5, rmsprop]]}
+      Wider in step: {statistic: "octaves:mean_step", pairs: [[rmsprop+magma0.5, rmsprop]]}"""
+    path = tmp_path / "claims.yaml"
+    path.write_text(HEAD + family(text, "language", more=more))
+    claims, runs = read_claims(path), read_runs(tmp_path, scale="lite")
+    verdicts = judge(claims, runs, "lite")
+    for verdict in verdicts:
+        (test,) = verdict.tested
+        assert test.measured.second == pytest.approx(0.2, abs=1e-6)
+        assert test.result.mean == pytest.approx(1, abs=0.05)
+        assert (verdict.verdict, test.result.n) == ("supported", 5)
+        assert evidence(verdict).endswith("] octaves")
+    for row in csv.DictReader(files(verdicts, "lite", claims)["pairs.csv"].splitlines()):
+        names = row["runs"].split()
+        assert (len(names), len(set(names))) == (70, 70)
+    path.write_text(path.read_text().replace("    judged_at: [lite]\n", ""))
+    assert {v.verdict for v in judge(read_claims(path), runs, "lite")} == {"points for"}
+
+
+def test_a_rate_at_which_an_arm_diverges_ends_its_range(tmp_path):
+    make_grid(tmp_path, "rmsprop", [2, 1.5, 1, 1, 1], (0,), rates=WHOLE[:5])
+    for rate in WHOLE[5:]:
+        add(tmp_path, at_rate("rmsprop", rate), 0, np.nan, np.nan, status="diverged")
+    make_grid(tmp_path, "rmsprop+cautious", [2, 1.5, 1, 1, 1, 1, 1], (0,), rates=WHOLE)
+    path = tmp_path / "claims.yaml"
+    path.write_text(
+        HEAD
+        + family(
+            """
+      Wider: {statistic: "octaves:mean_step", pairs: [[rmsprop+cautious, rmsprop]]}""",
+            "language",
+        )
+    )
+    (verdict,) = judge(read_claims(path), read_runs(tmp_path, scale="paper"))
+    measured = verdict.tested[0].measured
+    assert measured.first == pytest.approx(4.1)
+    assert measured.second == pytest.approx(2.1)
+    assert measured.diverged == {}
