@@ -55,7 +55,7 @@ decide = $(RUN) scripts.decide --scale $(call quoted,SCALE) --hours $(call quote
 	reproduce-figure1 reproduce-figure2 reproduce-figure3 reproduce-figure4 \
 	reproduce-figure5 reproduce-figure6 reproduce-figure7 reproduce-figure8 reproduce-figure9 \
 	reproduce-figure10 reproduce-figure11 reproduce-figure12 reproduce-figure13 \
-	reproduce-controls reproduce-authors reproduce-settings reproduce-family \
+	reproduce-controls reproduce-step reproduce-authors reproduce-settings reproduce-family \
 	reproduce decide plan-decide report verify benchmark gpu-check clean
 
 help:  ## Show this list
@@ -159,6 +159,9 @@ reproduce-figure13: reproduce-table4  ## Table 4's curves
 
 reproduce-controls: $(STAMP)  ## Not in the paper: is it the mask, or the smaller mean step?
 	$(call reproduce,controls)
+
+reproduce-step: $(STAMP)  ## Not in the paper: LRD beside the base at its mean step, by rate
+	$(call reproduce,step)
 
 reproduce-authors: $(STAMP)  ## Not in the paper: RMSprop with LRD as the authors released it
 	$(call reproduce,authors)

@@ -6,16 +6,18 @@ optimizer's and a method's suffix: `adam` and `+lrd0.5` make `adam+lrd0.5`.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable
 from dataclasses import replace
 
-from experiments.configuration import Config
-from experiments.record.faults import FINISHED
-from experiments.record.reader import Run
-from experiments.tasks import required_columns
-from scripts.item import HALF_RATE, KEEP_PROBS, OPTIMIZERS, RATES, TOY_RATES, Item, toy_arm
-from scripts.titles import title
+from scripts.item import (
+    HALF_RATE,
+    KEEP_PROBS,
+    RATES,
+    STEP_RATES,
+    TOY_RATES,
+    Item,
+    step_arm,
+    toy_arm,
+)
 
 
 def _drawing(name: str, heading: str) -> Item:
@@ -111,10 +113,26 @@ _ROWS = (
         "learning rate dropout (LRD, p = 0.5), of the base at half the learning rate, and of LRD "
         "with its updates doubled",
         experiments=("mnist", "cifar10"),
-        optimizers=("sgdm", "adam"),
+        optimizers=("sgdm", "rmsprop", "adam", "amsgrad"),
         methods={**_LRD, **HALF_RATE, "LRD, updates doubled": "+lrd0.5+rescale"},
         figures={"controls": "cifar10"},
         columns=_ACCURACIES,
+    ),
+    Item(
+        name="step",
+        heading="Not in the paper: LRD beside the base at the same mean step, by learning rate",
+        caption="LRD (p = 0.5) beside the base at half the rate, which has its mean step: {result} "
+        "of SGDM with weight decay 0.0005",
+        experiments=("mnist",),
+        optimizers=("sgdm",),
+        methods={
+            f"{label}, rate {rate * share:g}": step_arm(method, rate).removeprefix("sgdm")
+            for rate in STEP_RATES
+            for label, method, share in (("LRD", "lrd0.5", 1), ("base", "lr0.5", 0.5))
+        },
+        seeds=tuple(range(6)),
+        figures={"step": "mnist"},
+        layout="step",
     ),
     Item(
         name="authors",
@@ -134,7 +152,7 @@ _ROWS = (
         "with learning rate dropout (LRD, p = 0.5); with weight decay, of the base at half the "
         "rate too; and with pixels in [0, 1] that are not standardised",
         experiments=("mnist",),
-        optimizers=("sgdm", "adam", "radam"),
+        optimizers=("sgdm", "rmsprop", "adam", "amsgrad", "radam"),
         methods={
             **_LRD,
             "base, weight decay 0.0005": "+weight_decay=0.0005",
@@ -236,12 +254,6 @@ _DEMO = replace(
 )
 ITEMS = {item.name: item for item in (*_ROWS, _DEMO)}
 FIGURES = {figure: item.name for item in ITEMS.values() for figure in item.figures}
-_SHOWN = {
-    (experiment, arm)
-    for item in ITEMS.values()
-    for experiment in item.experiments
-    for arm in item.arms()
-}
 
 
 def items_named(name: str) -> list[Item]:
@@ -256,45 +268,3 @@ def figure_item(figure: str) -> Item:
     item = ITEMS[FIGURES[figure]]
     shown = item.figures[figure]
     return replace(item, figures={figure: shown}, experiments=(shown,) if shown else ())
-
-
-def own_arms(runs: Iterable[Run]) -> dict[str, list[str]]:
-    """Takes runs, returns by experiment the arms of finished ones that no item shows."""
-    arms: dict[str, list[str]] = defaultdict(list)
-    for run in runs:
-        known = (run.experiment, run.arm) in _SHOWN or run.arm in arms[run.experiment]
-        if run.status in FINISHED and not known:
-            arms[run.experiment].append(run.arm)
-    return {experiment: sorted(names) for experiment, names in arms.items() if names}
-
-
-def own_items(runs: Iterable[Run]) -> list[Item]:
-    """Takes the runs of a scale, returns an item for each experiment with arms of the user's own.
-
-    It shows these arms and the base arms of their optimizers.
-    """
-    configs: dict[str, list[Config]] = defaultdict(list)
-    runs = [run for run in runs if run.status in FINISHED]
-    for run in runs:
-        configs[run.experiment].append(run.config)
-    items = []
-    for experiment, arms in own_arms(runs).items():
-        of_runs = configs[experiment]
-        task = Counter(config["task"] for config in of_runs).most_common(1)[0][0]
-        names = {arm.partition("+")[0] for arm in arms}
-        suffixes = sorted({arm.partition("+")[2] for arm in arms} - {""})
-        known = [name for name in OPTIMIZERS if name in names]
-        items.append(
-            Item(
-                name=f"own-{experiment}",
-                heading=f"Not in the paper: own runs of {title(experiment, of_runs)}",
-                caption=f"{{result}} of own runs, and of their base optimizers ({experiment})",
-                experiments=(experiment,),
-                optimizers=(*known, *sorted(names - set(known))),
-                methods={"base": "", **{suffix: f"+{suffix}" for suffix in suffixes}},
-                figures={f"own-{experiment}": experiment},
-                columns=required_columns(task),
-                optimizers_across=True,
-            )
-        )
-    return items

@@ -14,7 +14,8 @@ import pandas as pd
 from experiments.record.faults import FINISHED
 from experiments.record.reader import LeftOut, Run, Runs, read_runs
 from experiments.tasks import Column, task_module
-from scripts.catalogue import ITEMS, Item, figure_item, own_arms, own_items
+from scripts.catalogue import ITEMS, Item, figure_item
+from scripts.own import own_arms, own_items
 from scripts.titles import name_of, task_of, title
 
 PAPER = Path(__file__).parent.parent / "results" / "paper"

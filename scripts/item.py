@@ -18,6 +18,7 @@ TOY_RATES = (0.01, 0.05, 0.1)  # the first is the experiment's own
 RATES = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)  # of the family's grid
 OWN_RATE = 0.001  # of its optimizers' files
 KEEP_PROBS = (0.1, 0.3, 0.5, 0.7, 0.9, 1)  # p; at 1 it is the base optimizer
+STEP_RATES = (0.05, 0.1, 0.2, 0.4)  # of SGDM, whose own is 0.1
 HALF_RATE = {"base, rate halved": "+lr0.5"}  # in all curves of optimizers that have been run so
 
 
@@ -36,7 +37,7 @@ class Item:
     rates: tuple[float, ...] = ()  # at which each arm is run; empty: at the optimizer's own
     seeds: tuple[int, ...] = ()  # its own, whatever Make's SEEDS are
     optimizers_across: bool = False  # optimizers side by side and columns below one another
-    layout: str = "optimizers"  # or "metrics", "toy", "rates"; "drawing" has no runs
+    layout: str = "optimizers"  # or "metrics", "toy", "rates", "step"; "drawing" has no runs
     published: str | None = None  # the file of results/paper with numbers of some of its arms
     in_report: bool = True
 
@@ -81,6 +82,12 @@ class Item:
 def at_rate(arm: str, rate: float) -> str:
     """Takes an arm and a learning rate of the family's grid, returns the arm's name there."""
     return arm if rate == OWN_RATE else f"{arm}+lr={rate:g}"
+
+
+def step_arm(method: str, rate: float) -> str:
+    """Takes `lrd0.5` or `lr0.5` and a learning rate, returns the arm of SGDM with weight decay."""
+    at = "" if rate == 0.1 else f"+lr={rate:g}"
+    return f"sgdm+{method}{at}+weight_decay=0.0005"
 
 
 def toy_arm(rate: float, keep_prob: float) -> str:

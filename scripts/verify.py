@@ -13,7 +13,8 @@ from collections import Counter
 from pathlib import Path
 
 from experiments.record.reader import Runs, read_runs
-from scripts.catalogue import ITEMS, own_arms
+from scripts.catalogue import ITEMS
+from scripts.own import own_arms
 
 _OUTSIDE = {
     (experiment, arm)

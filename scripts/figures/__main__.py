@@ -22,6 +22,7 @@ from scripts.figures.curves import learning_curves
 from scripts.figures.method import DRAWINGS
 from scripts.figures.rates import rate_curves
 from scripts.figures.readme import draw_lrd
+from scripts.figures.step import step_curves
 from scripts.figures.style import STYLE, save
 from scripts.gather import Experiment, ResultError, gather, read_item, require_runs
 
@@ -57,6 +58,8 @@ def drawn(item: Item, experiments: list[Experiment], scale: str) -> dict[str, Fi
     if item.layout == "toy":
         draw = {"figure4": toy.draw_paths, "figure4-basins": toy.draw_basins}
         return {name: draw[name](experiment, scale) for name, experiment in figures.items()}
+    if item.layout == "step":
+        return {name: step_curves(item, of, scale) for name, of in figures.items()}
     if item.layout == "rates":
         return {name: rate_curves(item, of, scale) for name, of in figures.items()}
     if item.layout == "optimizers":

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from experiments.tasks import Column
-from scripts.catalogue import OPTIMIZERS, Item
+from scripts.catalogue import Item
 from scripts.figures.style import (
     HALF_RATE_LINE,
     caption,
@@ -25,7 +25,7 @@ from scripts.figures.style import (
     panels,
 )
 from scripts.gather import PAPER, Arm, Experiment, conditions, names_left_out
-from scripts.item import HALF_RATE
+from scripts.item import HALF_RATE, OPTIMIZERS
 
 AUTHORS = {"color": "0.35", "linestyle": ":", "linewidth": 0.9}  # the curve that they released
 Arms = dict[str, dict[str, Arm]]  # by optimizer and method

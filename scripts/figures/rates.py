@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, NullLocator
 
-from scripts.catalogue import OPTIMIZERS, Item
+from scripts.catalogue import Item
 from scripts.figures.style import caption, legend, line, panels
 from scripts.gather import Experiment, conditions
+from scripts.item import OPTIMIZERS
 from scripts.rates import WITHIN, curve
 
 _SHOWN = 0.4  # nats above the best, that a panel shows

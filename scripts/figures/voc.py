@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from scripts.catalogue import OPTIMIZERS, Item
+from scripts.catalogue import Item
 from scripts.figures.curves import about, limits, line_styles, methods_of
 from scripts.figures.pictures import draw_predictions, read_predictions
 from scripts.figures.style import caption, draw_curve, epoch_ticks, legend, panels
@@ -17,6 +17,7 @@ from scripts.gather import (
     of_one_seed,
     paper_values,
 )
+from scripts.item import OPTIMIZERS
 
 
 class NoPictures(ResultError):

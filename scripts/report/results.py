@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from experiments.record.faults import FINISHED
 from experiments.record.reader import LeftOut, Run, Runs, read_runs
-from scripts.catalogue import ITEMS, Item, own_items
+from scripts.catalogue import ITEMS, Item
 from scripts.gather import ResultError
+from scripts.own import own_items
 from scripts.verdicts.claim import Claims
 from scripts.verdicts.claims import read_claims
 from scripts.verdicts.judge import Verdict, judge

@@ -17,7 +17,9 @@ from scripts.gather import Experiment, ResultError, gather, read_item, require_r
 from scripts.tables import metrics, optimizers, rates, toy
 from scripts.tables.formats import Table, markdown, write_table
 
-LAYOUTS = {"optimizers": optimizers, "metrics": metrics, "rates": rates, "toy": toy}
+LAYOUTS = {
+    "optimizers": optimizers, "step": optimizers, "metrics": metrics, "rates": rates, "toy": toy
+}  # fmt: skip
 
 
 def table_of(item: Item, runs: Runs, scale: str) -> Table:

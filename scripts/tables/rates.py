@@ -7,8 +7,9 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from scripts.catalogue import OPTIMIZERS, Item
+from scripts.catalogue import Item
 from scripts.gather import Experiment, conditions
+from scripts.item import OPTIMIZERS
 from scripts.rates import WITHIN, chosen, curve, widths
 from scripts.tables.cells import mean_std, notes_on_runs, spread
 from scripts.tables.formats import MISSING, Table

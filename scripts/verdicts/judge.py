@@ -55,6 +55,11 @@ class Tested(NamedTuple):
     def counts(self) -> bool:
         return bool(self.measured.seeds) and not self.unlike
 
+    @property
+    def pending(self) -> bool:
+        """Whether it waits for its first seed that counts."""
+        return not (self.measured.seeds or self.measured.diverged or self.unlike)
+
 
 class Verdict(NamedTuple):
     """A claim's verdict, and the comparisons from which it follows."""
@@ -203,7 +208,7 @@ def _gain(pair: Pair, measured: Measured, scale: str) -> float | None:
 def _p(claim: Claim, tested: list[Tested]) -> float:
     """The p value of a claim: that it holds, or that it cannot."""
     counted = [test for test in tested if test.counts]
-    if not counted:
+    if not counted or any(test.pending for test in tested):
         return math.nan
     least = min(claim.at_least, len(counted))
     holds = partial_conjunction([test.holds for test in counted], least)
@@ -248,9 +253,12 @@ def _verdict(
     counted = [test for test in tested if test.counts]
     if not counted:
         void = any(test.measured.diverged or "collapsed" in test.unlike for test in run)
+        void |= any(test.pending for test in tested)
         alone = "" if void else decide(claim, run, 0.0, level, claims.level)[0]
         return Verdict(claim, tested, NOT_COMPARABLE, p, adjusted, alone, late=late)
-    word, negligible = decide(claim, counted, adjusted, level, claims.level)
+    word, negligible = UNDECIDED, False
+    if not any(test.pending for test in tested):
+        word, negligible = decide(claim, counted, adjusted, level, claims.level)
     if scale not in claim.judged_at:
         return Verdict(claim, tested, _direction(claim, run), p, adjusted, word, late=late)
     late |= (word == NO_EFFECT or negligible) and first < claims.margins_stated
@@ -290,6 +298,6 @@ def _direction(claim: Claim, tested: list[Tested]) -> str:
         else:
             steps = ((values[:, 0] - values[:, 1]) - pair.bound) * pair.sign
         sides.append(int(np.sign(steps).min() + np.sign(steps).max()) // 2 if steps.size else 0)
-    if sides.count(1) >= min(claim.at_least, len(tested)):
+    if sides.count(1) >= claim.at_least:
         return FOR
-    return AGAINST if sides.count(-1) > len(tested) - claim.at_least else MIXED
+    return AGAINST if sides.count(-1) > len(claim.comparisons) - claim.at_least else MIXED

@@ -241,8 +241,8 @@ def test_the_released_curve_does_not_stand_beside_smaller_nets(runs, tmp_path):
 
 def test_several_methods_that_were_not_run_are_counted(runs):
     make_run(runs, "adam", 0, [40.0, 45.0])
-    figure, _ = draw(runs, "settings", (3, 3))
-    assert figure.axes[1].get_title() == "Adam\nn = 1\nnot run: 5 of 6"
+    figure, _ = draw(runs, "settings", (3, 5))
+    assert figure.axes[2].get_title() == "Adam\nn = 1\nnot run: 5 of 6"
 
 
 @pytest.mark.parametrize("name", CURVES)

@@ -49,6 +49,21 @@ def test_a_collapsed_arm_is_no_comparison_whichever_side_it_is(runs, verdicts_of
     assert "adam+lrd0.5 collapsed" in verdicts.reasons(judged)[0]
 
 
+@pytest.mark.parametrize("scale", ["paper", "lite"])
+@pytest.mark.parametrize(("at_least", "direction"), [(2, "points nowhere"), (1, "points for")])
+def test_nothing_follows_from_some_of_a_claims_comparisons(
+    runs, verdicts_of, scale, at_least, direction
+):
+    text = family(f"""
+      Both: {{at_least: {at_least}, pairs: [[adam+lrd0.5, adam], [sgdm+lrd0.5, sgdm]]}}
+      One: {{pairs: [[adam+lrd0.5, adam]]}}""")
+    make_pairs(runs, [0.3 + step for step in STEADY], scale=scale)
+    both, one = verdicts_of(text, scale)
+    assert both.verdict == ("undecided" if scale == "paper" else direction)
+    assert one.verdict == ("supported" if scale == "paper" else "points for")
+    assert one.adjusted == one.p  # what is not tested corrects nothing
+
+
 def test_seeds_on_different_processors_are_left_out_by_name(runs, verdicts_of):
     make_pairs(runs, [0.3 + step for step in STEADY])
     record = runs / "paper" / "mnist" / "adam" / "seed1" / "run.json"

@@ -12,9 +12,10 @@ from experiments.record.reader import Run, Runs, read_run, read_runs
 from helpers.synthetic import make_run
 from helpers.words import assert_no_words_overlap
 from scripts import verify
-from scripts.catalogue import ITEMS, own_arms, own_items
+from scripts.catalogue import ITEMS
 from scripts.figures import __main__ as figures
 from scripts.figures.style import STYLE
+from scripts.own import own_arms, own_items
 from scripts.tables import __main__ as tables
 from scripts.tables.formats import markdown
 from scripts.titles import title
