@@ -12,6 +12,7 @@ from torch.optim.optimizer import ParamsT
 
 from lrd.kernels import CompilationError
 from lrd.mask import check_index, check_keep_prob, check_mask, check_seed, check_switch
+from lrd.plan import Plan
 from lrd.rules import Group, Rule
 from lrd.shards import check_whole, refuse_partitions
 from lrd.step import Compile, counter, only_makes_state, refuse_capture, rows_of, update
@@ -43,6 +44,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
     """Masks the updates of a rule; subclasses name the rule and bring torch's constructor."""
 
     keep_prob, seed, index_offset, mask, rescale = map(kept_in_groups, _MASK)
+    _plan: Plan | None = None
 
     def __init__(
         self,
@@ -128,17 +130,22 @@ class MaskedOptimizer(torch.optim.Optimizer):
                 group.setdefault(name, value)
         uncounted = only_makes_state(self)
         rules = [self._rule(group) for group in self.param_groups]
+        if self._plan is not None and self._plan.repeat(self.param_groups, rules, self.state):
+            return
+        self._plan = None
         rows = list(rows_of(self.param_groups, rules, self.state))
         if uncounted or not rows:
             return
         try:
-            update(rows, self._compile)
+            placed, runs = update(rows, self._compile)
         except CompilationError as error:
             if self._compile is True:
                 raise
             warnings.warn(f"{error}. Going on with the eager step", stacklevel=2)
             self._compile = False
-            update(rows, False)
+            placed, runs = update(rows, False)
+        if placed:
+            self._plan = Plan(self.param_groups, rules, self.state, placed, runs)
 
 
 def _check_group(group: Group) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from lrd.kernels import Table, fits, rule_kernel, walk
 from lrd.mask import Draw, check_index, check_mask, check_seed, check_switch, threshold, unit_of
+from lrd.plan import Placed
 from lrd.rules import Group, Row, Rule, check_gradient, masked_step, scalars
 from lrd.shards import local, local_gradient, local_mask, part_of, whole
 
@@ -94,14 +96,16 @@ def counter(updates: float | Tensor) -> Tensor:
     return torch.tensor(float(updates), dtype=torch.float32, device="cpu")
 
 
-def update(rows: list[Row], compile: Compile) -> None:
+def update(rows: list[Row], compile: Compile) -> tuple[list[Placed], list[Callable[[], None]]]:
     """Algorithm 1 for all rows; what may fail comes before the first is changed.
 
-    Raises CompilationError where there is no kernel, if `compile` asks for it or cannot know.
+    Returns what a plan is made of, where each row is a whole parameter and a line of a CPU's table
+    and all have had as many updates: the lines, and the calls of the kernels. Raises
+    CompilationError where there is no kernel, if `compile` asks for it or cannot know.
     """
     tables: dict[tuple[Rule, torch.dtype, int], Table] = {}
     rule = dtype = place = table = None
-    eager, gradients, seen = [], [], set()
+    eager, gradients, seen, placed = [], [], set(), []
     for row in rows:
         W, G = row.W, row.G
         spans = walk(W, row.part, compile is True, row.draw.unit) if compile else None
@@ -122,11 +126,16 @@ def update(rows: list[Row], compile: Compile) -> None:
             rule, dtype, place = row.rule, W.dtype, W.get_device()
             rule_kernel(rule, dtype, place)  # built before anything is changed
             table = tables.setdefault((rule, dtype, place), Table(place))
+        if len(spans) == 1 and place < 0 and row.part is None and G is row.G:
+            placed.append(Placed(row, table, len(table.rows)))
         table.add((W, G, *row.state), spans, row.draw, row.h, row.counter)
-    for kind, table in tables.items():
-        table.run(rule_kernel(*kind))
+    runs = [partial(table.run, rule_kernel(*kind)) for kind, table in tables.items()]
+    for run in runs:
+        run()
     for row in eager:
         _eager_update(row)
+    alike = len(placed) == len(rows) and len({row.draw.step for row in rows}) == 1
+    return (placed, runs) if alike else ([], [])
 
 
 def _eager_update(row: Row) -> None:

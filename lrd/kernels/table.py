@@ -19,6 +19,7 @@ _CHUNK = 1 << 15  # elements below which threads are not worth waking
 _TENSORS = 5  # addresses in a row of the table: weights, gradient and up to three of the state
 _SCALARS = 8
 ROW = _TENSORS + 9
+_KEY, _PLACE = _TENSORS + 2, _TENSORS + 6  # in a row: of the key's two words, of its scalars' place
 _PADDING = [[0] * (_TENSORS - count) for count in range(_TENSORS + 1)]
 
 
@@ -76,6 +77,16 @@ class Table:
             self.rows.extend((*addresses, count, first, *keys, self._last, place, counted))
             self._elements += count
             counted = 0  # once, however many spans
+
+    def refill(self, line: int, gradient: int, word0: int, word1: int) -> None:
+        """Give the row that begins at `line` another gradient's address and key."""
+        self.rows[line + 1] = gradient
+        self.rows[line + _KEY], self.rows[line + _KEY + 1] = word0, word1
+
+    def rescale(self, line: int, h: Sequence[Any]) -> None:
+        """Give the rows that share scalars with the one that begins at `line` other scalars."""
+        begin = self.rows[line + _PLACE] * _SCALARS
+        self.scalars[begin : begin + len(h)] = array("d", [float(value) for value in h])
 
     def run(self, kernel: Callable[..., None]) -> None:
         """Let a kernel work on all that was added, on a CPU on as many threads as torch uses."""

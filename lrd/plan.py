@@ -1,0 +1,146 @@
+"""A step's tables, kept for the next: most of a step's Python finds out what has not changed.
+
+A kernel works on addresses, so that nothing is believed: all that they follow from is compared at
+every step, and whatever is otherwise ends the plan before anything is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ctypes import c_float
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lrd.kernels import Table
+from lrd.mask import parameter_words, step_words
+from lrd.rules import Group, Row, Rule, scalars
+
+_TENSOR = {Tensor}
+_SETTINGS = ("keep_prob", "seed", "index_offset", "mask", "rescale")
+States = dict[Tensor, dict[str, Any]]
+
+
+class Placed(NamedTuple):
+    """A row that is a single line of a table, the one that begins at `line`."""
+
+    row: Row
+    table: Table
+    line: int
+
+
+class _Entry(NamedTuple):
+    """What a parameter's line of a table was made of, without the tensors themselves."""
+
+    param: int  # its id
+    place: int  # in the optimizer's state
+    shape: torch.Size
+    count: int  # of elements, of all tensors
+    stride: tuple[int, ...] | None  # None if they are contiguous
+    dtype: torch.dtype
+    names: tuple[str, ...]  # in the parameter's state
+    addresses: list[int]  # of the parameter and these
+    counted: int  # the counter's address
+    updates: c_float  # and its number
+    table: Table
+    line: int
+    words: tuple[int, int]
+
+
+class Plan:
+    """The tables of a step of whole tensors on a CPU, to be filled anew for each step."""
+
+    def __init__(
+        self,
+        groups: Sequence[Group],
+        rules: Sequence[Rule],
+        states: States,
+        placed: Sequence[Placed],
+        runs: Sequence[Callable[[], None]],
+    ) -> None:
+        self._keys = [*map(id, states)]
+        places = {key: place for place, key in enumerate(self._keys)}
+        entries = {id(one.row.W): _entry(one, places[id(one.row.W)]) for one in placed}
+        self._runs = runs
+        self._groups = []
+        for group, rule in zip(groups, rules, strict=True):
+            of_group = [entries.get(id(param)) for param in group["params"]]
+            scaled = {id(entry.table): entry for entry in of_group if entry is not None}
+            self._groups.append((_settings(group, rule), of_group, [*scaled.values()]))
+
+    def repeat(self, groups: Sequence[Group], rules: Sequence[Rule], states: States) -> bool:
+        """Make a step if all is as it was, but for the gradients' values and places, the scalars
+        and the number of updates; else change nothing, and the plan is of no use any more."""
+        if len(groups) != len(self._groups) or [*map(id, states)] != self._keys:
+            return False
+        owns = [*states.values()]
+        step = word0 = word1 = None
+        for group, rule, (settings, entries, _) in zip(groups, rules, self._groups, strict=True):
+            if _settings(group, rule) != settings or len(group["params"]) != len(entries):
+                return False
+            for param, entry in zip(group["params"], entries, strict=True):
+                grad = param.grad
+                if grad is None and entry is None:
+                    continue
+                if grad is None or entry is None:
+                    return False
+                if not _as_before(entry, param, grad, owns[entry.place]):
+                    return False
+                if step is None:
+                    step = entry.updates.value
+                    word0, word1 = step_words(int(step))
+                elif entry.updates.value != step:
+                    return False
+                key0, key1 = entry.words
+                entry.table.refill(entry.line, grad.data_ptr(), key0 ^ word0, key1 ^ word1)
+        for group, rule, (_, _, scaled) in zip(groups, rules, self._groups, strict=True):
+            for entry in scaled:  # one for all of the group in its table, which share scalars
+                entry.table.rescale(entry.line, scalars(rule, group, int(step) + 1))
+        for run in self._runs:
+            run()
+        return True
+
+
+def _settings(group: Group, rule: Rule) -> tuple[Any, ...]:
+    return rule, *[group[name] for name in _SETTINGS]
+
+
+def _entry(placed: Placed, place: int) -> _Entry:
+    row, table, line = placed
+    W, counted = row.W, row.counter.data_ptr()
+    return _Entry(
+        id(W),
+        place,
+        W.shape,
+        W.numel(),
+        None if W.is_contiguous() else W.stride(),
+        W.dtype,
+        row.rule.state,
+        [tensor.data_ptr() for tensor in (W, *row.state)],
+        counted,
+        c_float.from_address(counted),
+        table,
+        line,
+        parameter_words(row.draw.seed, row.draw.index),
+    )
+
+
+def _as_before(entry: _Entry, param: Tensor, grad: Tensor, own: dict[str, Any]) -> bool:
+    """Whether a parameter and its state are where they were, and a gradient is like them."""
+    known, _, shape, count, stride, dtype, names, addresses, counted, *_ = entry
+    counter, state = own.get("step"), [own.get(name) for name in names]
+    if (
+        id(param) != known
+        or param.shape != shape
+        or {*map(type, (grad, counter, *state))} != _TENSOR
+        or counter.data_ptr() != counted
+        or [tensor.data_ptr() for tensor in (param, *state)] != addresses
+    ):
+        return False
+    for tensor in (param, grad, *state):
+        if tensor.dtype is not dtype or tensor.numel() != count:
+            return False
+        if not tensor.is_contiguous() if stride is None else tensor.stride() != stride:
+            return False
+    return True
