@@ -130,9 +130,10 @@ class MaskedOptimizer(torch.optim.Optimizer):
                 group.setdefault(name, value)
         uncounted = only_makes_state(self)
         rules = [self._rule(group) for group in self.param_groups]
-        if self._plan is not None and self._plan.repeat(self.param_groups, rules, self.state):
+        plan, self._plan = self._plan, None
+        if plan is not None and plan.repeat(self.param_groups, rules, self.state):
+            self._plan = plan
             return
-        self._plan = None
         rows = list(rows_of(self.param_groups, rules, self.state))
         if uncounted or not rows:
             return

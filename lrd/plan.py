@@ -14,12 +14,40 @@ import torch
 from torch import Tensor
 
 from lrd.kernels import Table
-from lrd.mask import parameter_words, step_words
+from lrd.mask import (
+    check_index,
+    check_mask,
+    check_seed,
+    check_switch,
+    parameter_words,
+    step_words,
+    threshold,
+)
 from lrd.rules import Group, Row, Rule, scalars
 
 _TENSOR = {Tensor}
-_SETTINGS = ("keep_prob", "seed", "index_offset", "mask", "rescale")
 States = dict[Tensor, dict[str, Any]]
+
+
+class Mask(NamedTuple):
+    """What decides a param group's masks, as plain values."""
+
+    limit: int
+    seed: int
+    offset: int
+    kind: str
+    rescale: bool
+
+
+def mask_of(group: Group) -> Mask:
+    """A param group's own; ValueError for what has come out of its range."""
+    return Mask(
+        threshold(group["keep_prob"]),
+        check_seed(group["seed"]),
+        check_index(group["index_offset"], "index_offset"),
+        check_mask(group["mask"]),
+        check_switch("rescale", group["rescale"]),
+    )
 
 
 class Placed(NamedTuple):
@@ -67,17 +95,17 @@ class Plan:
         for group, rule in zip(groups, rules, strict=True):
             of_group = [entries.get(id(param)) for param in group["params"]]
             scaled = {id(entry.table): entry for entry in of_group if entry is not None}
-            self._groups.append((_settings(group, rule), of_group, [*scaled.values()]))
+            self._groups.append((rule, mask_of(group), of_group, [*scaled.values()]))
 
     def repeat(self, groups: Sequence[Group], rules: Sequence[Rule], states: States) -> bool:
         """Make a step if all is as it was, but for the gradients' values and places, the scalars
         and the number of updates; else change nothing, and the plan is of no use any more."""
         if len(groups) != len(self._groups) or [*map(id, states)] != self._keys:
             return False
-        owns = [*states.values()]
+        owns, held = [*states.values()], []  # until the kernels end, whoever else lets go of them
         step = word0 = word1 = None
-        for group, rule, (settings, entries, _) in zip(groups, rules, self._groups, strict=True):
-            if _settings(group, rule) != settings or len(group["params"]) != len(entries):
+        for group, rule, (was, mask, entries, _) in zip(groups, rules, self._groups, strict=True):
+            if rule is not was or mask_of(group) != mask or len(group["params"]) != len(entries):
                 return False
             for param, entry in zip(group["params"], entries, strict=True):
                 grad = param.grad
@@ -85,8 +113,10 @@ class Plan:
                     continue
                 if grad is None or entry is None:
                     return False
-                if not _as_before(entry, param, grad, owns[entry.place]):
+                tensors = _as_before(entry, param, grad, owns[entry.place])
+                if tensors is None:
                     return False
+                held.append(tensors)
                 if step is None:
                     step = entry.updates.value
                     word0, word1 = step_words(int(step))
@@ -94,16 +124,12 @@ class Plan:
                     return False
                 key0, key1 = entry.words
                 entry.table.refill(entry.line, grad.data_ptr(), key0 ^ word0, key1 ^ word1)
-        for group, rule, (_, _, scaled) in zip(groups, rules, self._groups, strict=True):
+        for group, rule, (*_, scaled) in zip(groups, rules, self._groups, strict=True):
             for entry in scaled:  # one for all of the group in its table, which share scalars
                 entry.table.rescale(entry.line, scalars(rule, group, int(step) + 1))
         for run in self._runs:
             run()
         return True
-
-
-def _settings(group: Group, rule: Rule) -> tuple[Any, ...]:
-    return rule, *[group[name] for name in _SETTINGS]
 
 
 def _entry(placed: Placed, place: int) -> _Entry:
@@ -126,8 +152,11 @@ def _entry(placed: Placed, place: int) -> _Entry:
     )
 
 
-def _as_before(entry: _Entry, param: Tensor, grad: Tensor, own: dict[str, Any]) -> bool:
-    """Whether a parameter and its state are where they were, and a gradient is like them."""
+def _as_before(
+    entry: _Entry, param: Tensor, grad: Tensor, own: dict[str, Any]
+) -> tuple[Tensor, ...] | None:
+    """All tensors of a line if parameter and state are where they were, and the gradient is like
+    them; else None."""
     known, _, shape, count, stride, dtype, names, addresses, counted, *_ = entry
     counter, state = own.get("step"), [own.get(name) for name in names]
     if (
@@ -135,12 +164,17 @@ def _as_before(entry: _Entry, param: Tensor, grad: Tensor, own: dict[str, Any]) 
         or param.shape != shape
         or {*map(type, (grad, counter, *state))} != _TENSOR
         or counter.data_ptr() != counted
+        or counter.dtype is not torch.float32
         or [tensor.data_ptr() for tensor in (param, *state)] != addresses
     ):
-        return False
-    for tensor in (param, grad, *state):
+        return None
+    tensors = param, grad, *state
+    for tensor in tensors:
         if tensor.dtype is not dtype or tensor.numel() != count:
-            return False
-        if not tensor.is_contiguous() if stride is None else tensor.stride() != stride:
-            return False
-    return True
+            return None
+        if stride is None:
+            if not tensor.is_contiguous():
+                return None
+        elif tensor.shape != shape or tensor.stride() != stride:
+            return None
+    return *tensors, counter

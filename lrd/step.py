@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lrd.kernels import Table, fits, rule_kernel, walk
-from lrd.mask import Draw, check_index, check_mask, check_seed, check_switch, threshold, unit_of
-from lrd.plan import Placed
+from lrd.mask import Draw, unit_of
+from lrd.plan import Placed, mask_of
 from lrd.rules import Group, Row, Rule, check_gradient, masked_step, scalars
 from lrd.shards import local, local_gradient, local_mask, part_of, whole
 
@@ -46,9 +46,7 @@ def rows_of(
     """The parameters that have a gradient, with their state, made where it is missing."""
     index = 0
     for group, rule in zip(groups, rules, strict=True):
-        limit, seed = threshold(group["keep_prob"]), check_seed(group["seed"])
-        offset, mask = check_index(group["index_offset"], "index_offset"), check_mask(group["mask"])
-        check_switch("rescale", group["rescale"])
+        limit, seed, offset, mask, _ = mask_of(group)
         shared: dict[float, list[Any]] = {}  # scalars by step: most parameters have had as many
         for place, param in enumerate(group["params"], offset + index):
             grad = param.grad
@@ -134,7 +132,7 @@ def update(rows: list[Row], compile: Compile) -> tuple[list[Placed], list[Callab
         run()
     for row in eager:
         _eager_update(row)
-    alike = len(placed) == len(rows) and len({row.draw.step for row in rows}) == 1
+    alike = len(placed) == len(rows) and len({row.counter.item() for row in rows}) == 1
     return (placed, runs) if alike else ([], [])
 
 

@@ -53,10 +53,13 @@ def octaves(places: Sequence[float], losses: Sequence[float]) -> tuple[float, bo
     """How far in octaves the places reach, around the best, at which the loss is WITHIN of it.
 
     Losses between places lie on lines over their logarithm. Also whether the grid ends before the
-    loss has left: then it is at least so far. A place that is NaN is none.
+    loss has left: then it is at least so far. A place that is NaN is none, and without a finite
+    loss there are no octaves.
     """
     order = np.argsort(places)[: np.isfinite(places).sum()]
     x, y = np.log2(np.asarray(places)[order]), np.asarray(losses, dtype=float)[order]
+    if not np.isfinite(y).any():
+        return 0.0, False
     best = int(np.argmin(y))
     ends = [_reach(x[best::-1], y[best::-1]), _reach(x[best:], y[best:])]
     return abs(ends[1][0] - ends[0][0]), ends[0][1] or ends[1][1]

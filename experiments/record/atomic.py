@@ -11,12 +11,12 @@ class WriteError(RuntimeError):
     """The disk or the folder did not take a file; the message says which and what to do."""
 
 
-def write_aside(path: Path, *parts: bytes | memoryview) -> Path:
-    """Write to disk as tmp-<name> in the same folder, to be renamed; returns that path.
+def write_aside(path: Path, *parts: bytes | memoryview, mark: str = "") -> Path:
+    """Write to disk as tmp-<mark><name> in the same folder, to be renamed; returns that path.
 
     Raises WriteError, and leaves nothing of what it began.
     """
-    aside = path.with_name(f"tmp-{path.name}")
+    aside = path.with_name(f"tmp-{mark}{path.name}")
     try:
         aside.unlink(missing_ok=True)  # what was cut short, or a link
         with open(aside, "xb") as file:

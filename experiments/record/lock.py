@@ -7,6 +7,8 @@ import fcntl
 import functools
 import os
 import platform
+import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from experiments import outcomes
@@ -33,6 +35,7 @@ class Lock:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._mark = f"{secrets.token_hex(4)}-"  # of files that nobody else writes
         try:
             folder.mkdir(parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
@@ -49,6 +52,8 @@ class Lock:
                 raise self._running_elsewhere() from error
             _say_that_nothing_locks(folder.parents[3], error.strerror)
         self.check()
+        for path in folder.glob("tmp-*"):  # of one that was killed
+            path.unlink(missing_ok=True)
         os.ftruncate(self._file, 0)
         who = f"process {os.getpid()} on {platform.node()}\n{outcomes.command()}"
         os.write(self._file, who.encode())
@@ -76,14 +81,15 @@ class Lock:
         """As atomic.write_aside, for who holds the lock before and after it."""
         self.check()
         try:
-            path = write_aside(self._folder / name, *parts)
+            path = write_aside(self._folder / name, *parts, mark=self._mark)
         except WriteError:
             self.check()
             raise
         try:
             self.check()
         except RecordError:
-            path.unlink(missing_ok=True)  # it stands where the folder was
+            with suppress(OSError):
+                path.unlink()  # it stands in somebody else's folder
             raise
         return path
 

@@ -81,8 +81,8 @@ def _draw_differences(axes: Axes, experiment: Experiment, of: Named, margin: flo
                       ha="center", va="top", fontsize=7)  # fmt: skip
         if not np.isnan(result.low):
             axes.plot([x, x], [result.low, result.high], "_-", color="black", linewidth=0.9)
-            reach = max(reach, -result.student_low, result.student_high)
-    axes.set_ylim(-1.3 * reach, 1.3 * reach)
+            reach = max(reach, -result.low, result.high)
+    axes.set_ylim(-1.3 * reach, 1.3 * reach)  # below the numbers of seeds
 
 
 def _scale(axes: Axes) -> None:

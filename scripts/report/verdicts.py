@@ -137,8 +137,9 @@ def _notes(results: Results, verdicts: Iterable[Verdict]) -> list[str]:
     return [
         *notes(results.claims),
         *reasons(verdict for verdict in verdicts if verdict.tested),
-        "At lite scale training is far from its end, but for the language model's: `points for` "
-        "and `points against` say where all seeds of enough comparisons lie, and decide nothing.",
+        "At lite scale training is far from its end, but for claims that are `judged_at` it: "
+        "`points for` and `points against` say where all seeds of enough comparisons lie, and "
+        "decide nothing.",
         f"By scale: {links}.",
     ]
 

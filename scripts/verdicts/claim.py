@@ -118,12 +118,16 @@ class Claims(NamedTuple):
     costs: list[Cost]
 
 
+def of_octaves(comparison: Pair | Trend) -> bool:
+    """Whether it compares ranges of learning rates, each of many runs of a seed."""
+    return comparison.statistic.startswith("octaves:")
+
+
 def arms_run(comparison: Pair | Trend) -> list[str]:
     """The arms of a comparison's runs: of octaves, those at each rate of the grid."""
     names = [*comparison.arms, *comparison.than]
-    if comparison.statistic.startswith("octaves:"):
-        return [at_rate(name, rate) for name in names for rate in RATES]
-    return names
+    rates = RATES if of_octaves(comparison) else ()
+    return [at_rate(name, rate) for name in names for rate in rates] or names
 
 
 def mean_pair(pairs: Sequence[Pair]) -> Pair:

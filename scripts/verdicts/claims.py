@@ -28,6 +28,7 @@ CLAIMS = CONF / "claims.yaml"
 STATISTICS = ("last", "last10", "mean", "reach")
 _OCTAVES = Column("octaves", digits=1, unit=" octaves")
 _OCTAVES_BY = ("rate", "mean_step")
+_SCALES = ("paper", "mid", "lite", "smoke")
 _SIDES = {"above", "below"}
 _NEEDED = {"experiment", "source", "statistic", "stated"}
 _FAMILY = _NEEDED | _SIDES | {"sweep", "claims", "margin", "exploratory", "omnibus", "judged_at"}
@@ -96,10 +97,15 @@ def _claim(text: str, family: str, node: dict[str, Any]) -> Claim:
     at_least = node.get("at_least", len(comparisons))
     if not 1 <= at_least <= len(comparisons):
         raise ClaimError(f"{text!r}: at_least must be in 1 … {len(comparisons)}, got {at_least}")
+    judged_at = node.get("judged_at", JUDGED_SCALES)
+    if not isinstance(judged_at, list | tuple) or not {*judged_at} <= {*_SCALES}:
+        raise ClaimError(
+            f"{text!r}: judged_at must be a list of {', '.join(_SCALES)}, got {judged_at!r}"
+        )
     claim = Claim(
         text, family, node["source"], _time(text, node["stated"]), node.get("sweep"),
         comparisons, at_least, bool(node.get("exploratory", False)),
-        judged_at=tuple(node.get("judged_at", JUDGED_SCALES)),
+        judged_at=tuple(judged_at),
     )  # fmt: skip
     _check_arms(claim)
     return claim
@@ -110,7 +116,8 @@ def _omnibus(text: str | None, members: list[Claim]) -> list[Claim]:
     if text is None:
         return []
     pairs = [pair for claim in members for pair in claim.comparisons]
-    return [members[0]._replace(text=text, comparisons=(mean_pair(pairs),), omnibus=True)]
+    mean = (mean_pair(pairs),)
+    return [members[0]._replace(text=text, comparisons=mean, at_least=1, omnibus=True)]
 
 
 def _time(text: str, value: Any) -> str:

@@ -8,13 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.choice import last
+from experiments.choice import FRESH, last
 from experiments.record.reader import Run
 from experiments.tasks import task_module
 from scripts.gather import Arm, Experiment, published
 from scripts.rates import mean_step, octaves
 from scripts.tables.cells import STATISTICS
-from scripts.verdicts.claim import Pair, Trend, arms_run
+from scripts.verdicts.claim import Pair, Trend, arms_run, of_octaves
 
 PUBLISHED = ("table1", "table2", "table3", "table4", "figure8")  # in results/paper
 MAIN_METRICS = ("test_accuracy", "mean_iou")
@@ -45,8 +45,9 @@ def measure(comparison: Pair | Trend, experiment: Experiment) -> Measured:
     """
     names = arms_run(comparison)
     arms = {arm: experiment[arm] for arm in names}
-    if comparison.statistic.startswith("octaves:"):  # a rate at which it diverges is an answer
-        arms = {name: Arm([*arm.done, *arm.diverged]) for name, arm in arms.items()}
+    if of_octaves(comparison):  # a rate at which it diverges is an answer
+        ended = {name: [*arm.done, *arm.diverged] for name, arm in arms.items()}
+        arms = {name: Arm([r for r in runs if r.seed < FRESH]) for name, runs in ended.items()}
     done = [{run.seed: run for run in arms[name].done} for name in names]
     common = sorted(set.intersection(*map(set, done)))
     diverged = {name: {run.seed for run in arm.diverged} for name, arm in arms.items()}
@@ -80,7 +81,7 @@ def _sides(comparison: Pair | Trend, runs: list[Run]) -> list[float] | None:
     if isinstance(comparison, Trend):
         return [statistic(comparison, run, base=run) for run in runs]
     count, base = len(comparison.arms), runs[-1]
-    if comparison.statistic.startswith("octaves:"):
+    if of_octaves(comparison):
         step = len(runs) // len((*comparison.arms, *comparison.than))
         values = [_octaves(comparison, runs[k : k + step]) for k in range(0, len(runs), step)]
     else:

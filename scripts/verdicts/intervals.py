@@ -122,3 +122,11 @@ def partial_conjunction(p_values: Sequence[float], least: int) -> float:
     """The p value of "at least so many of these hold"; of all of them it is the largest p."""
     ordered = sorted(1.0 if math.isnan(p) else p for p in p_values)
     return min(1.0, (len(ordered) - least + 1) * ordered[least - 1])
+
+
+def page(values: np.ndarray, sign: int) -> tuple[float, float]:
+    """Page's p values of a trend (seeds, arms) that rises along the arms, and of one that falls."""
+    rises, falls = (
+        float(stats.page_trend_test(values[:, ::step]).pvalue) for step in (sign, -sign)
+    )
+    return rises, falls

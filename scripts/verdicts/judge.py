@@ -7,23 +7,25 @@ from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from experiments.record.reader import Runs
 from scripts.gather import Experiment, gather
-from scripts.verdicts.claim import LEAST_SEEDS, Claim, Claims, Pair, Trend, mean_pair
-from scripts.verdicts.compare import (
-    Measured,
-    collapsed,
-    measure,
-    published_values,
-    result_of,
+from scripts.verdicts.claim import (
+    LEAST_SEEDS,
+    Claim,
+    Claims,
+    Pair,
+    Trend,
+    mean_pair,
+    of_octaves,
 )
+from scripts.verdicts.compare import Measured, collapsed, measure, published_values, result_of
 from scripts.verdicts.intervals import (
     Paired,
     benjamini_hochberg,
     holm,
     p_value,
+    page,
     paired,
     partial_conjunction,
 )
@@ -57,8 +59,9 @@ class Tested(NamedTuple):
 
     @property
     def pending(self) -> bool:
-        """Whether it waits for its first seed that counts."""
-        return not (self.measured.seeds or self.measured.diverged or self.unlike)
+        """Whether it waits for its first seed that counts; ties are one, and tell nothing."""
+        measured = self.measured
+        return not (measured.seeds or measured.ties or measured.diverged or self.unlike)
 
 
 class Verdict(NamedTuple):
@@ -138,6 +141,8 @@ def _comparable(claim: Claim, claims: Claims, unlike: dict) -> tuple[Pair, ...]:
 
 def _reason(pair: Pair | Trend, claim: Claim, gain: float | None, unlike: dict) -> str:
     """Why a pair cannot be compared: a side collapsed, or its base is not the paper's."""
+    if of_octaves(pair):  # a rate at which an arm collapses is an answer
+        return ""
     for arm in (*pair.arms, *pair.than):
         why, distance = unlike.get((pair.experiment, arm), ("", 0.0))
         far = gain is not None and arm in pair.than and distance > abs(gain)
@@ -156,7 +161,7 @@ def _test(
     )
     if isinstance(pair, Trend):
         enough = len(measured.seeds) >= pair.seeds
-        rises, falls = _page(measured.values[: pair.seeds], pair.sign) if enough else (1.0, 1.0)
+        rises, falls = page(measured.values[: pair.seeds], pair.sign) if enough else (1.0, 1.0)
         ends = paired((measured.values[:, -1] - measured.values[:, 0]).tolist())
         why = lost or _reason(pair, claim, None, unlike)
         return Tested(pair, measured, ends, rises, falls, 1.0, 1.0, None, why)
@@ -184,14 +189,6 @@ def _test(
         gain,
         lost or _reason(pair, claim, gain, unlike),
     )
-
-
-def _page(values: np.ndarray, sign: int) -> tuple[float, float]:
-    """Page's p values of a trend (seeds, arms) that rises along the arms, and of one that falls."""
-    rises, falls = (
-        float(stats.page_trend_test(values[:, ::step]).pvalue) for step in (sign, -sign)
-    )
-    return rises, falls
 
 
 def _gain(pair: Pair, measured: Measured, scale: str) -> float | None:
@@ -251,13 +248,13 @@ def _verdict(
     late = first < claim.stated
     level = claims.false_findings if claim.exploratory else claims.level
     counted = [test for test in tested if test.counts]
-    if not counted:
+    pending = any(test.pending for test in tested)
+    if not counted and not pending:
         void = any(test.measured.diverged or "collapsed" in test.unlike for test in run)
-        void |= any(test.pending for test in tested)
         alone = "" if void else decide(claim, run, 0.0, level, claims.level)[0]
         return Verdict(claim, tested, NOT_COMPARABLE, p, adjusted, alone, late=late)
     word, negligible = UNDECIDED, False
-    if not any(test.pending for test in tested):
+    if not pending:
         word, negligible = decide(claim, counted, adjusted, level, claims.level)
     if scale not in claim.judged_at:
         return Verdict(claim, tested, _direction(claim, run), p, adjusted, word, late=late)

@@ -199,7 +199,7 @@ def notes(claims: Claims) -> list[str]:
         "Student's, beside it, is narrower and holds for a number of seeds fixed beforehand.",
         "Verdict: what this interval excludes of 0 (or the claim's bound), the published gain, "
         "and the margin, by the rules at the head of conf/claims.yaml; with fewer than 4 seeds, or "
-        "without a run of one of its comparisons, nothing is decided. Supported and contradicted "
+        "while one of its comparisons has none, nothing is decided. Supported and contradicted "
         f"are corrected for the other claims of the family (Holm) or, {EXPLORATORY}, "
         "for all questions of our own (Benjamini and Hochberg, "
         f"{claims.false_findings:g}), which are exploratory.",

@@ -55,6 +55,8 @@ def test_who_has_lost_the_folder_touches_nothing(make, tmp_path, monkeypatch, ch
     def stopped(*arguments, **more):
         if not left:
             change(folder, made)
+            if folder.exists():
+                (folder / "tmp-metrics.csv").write_text("another's, who is about to rename it")
             left.append(contents(folder))
         return original(*arguments, **more)
 
@@ -62,6 +64,14 @@ def test_who_has_lost_the_folder_touches_nothing(make, tmp_path, monkeypatch, ch
     with pytest.raises(RecordError, match="was removed or replaced while this run went on"):
         make("checkpoint_minutes=1e-9", where=tmp_path / "runs")
     assert contents(folder) == left[0]
+
+
+def test_what_a_killed_run_was_writing_is_taken_away(make, tmp_path):
+    folder = run_folder(configure(runs_dir=tmp_path / "runs"))
+    folder.mkdir(parents=True)
+    (folder / "tmp-0123abcd-metrics.csv").write_text("epoch,")
+    assert make(where=tmp_path / "runs")[0] == "done"
+    assert not [*folder.glob("tmp-*")]
 
 
 HELD = [errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES]

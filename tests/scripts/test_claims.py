@@ -45,6 +45,8 @@ def test_a_claim_that_stands_twice_is_refused(tmp_path):
         ("source:", "sweep: table9\n    source:", "sweep must be one of .*table1.*, got 'table9'"),
         ("source:", "sweep: table2\n    source:", "experiment must be one of cifar10, got 'mnist'"),
         ("    source: Table 1\n", "", "lacks source"),
+        ("source:", "judged_at: lite\n    source:", "judged_at must be a list of .*, got 'lite'"),
+        ("source:", "judged_at: [papr]\n    source:", r"must be a list of .*, got \['papr'\]"),
         ("    claims:", "    cliams:", "unknown keys cliams"),
     ],
 )

@@ -84,6 +84,20 @@ def test_seeds_that_tie_by_construction_are_left_out(runs, verdicts_of):
     assert judged.verdict == "not run"
 
 
+def test_a_comparison_that_ties_holds_up_no_other(runs, verdicts_of):
+    text = family("""
+      Sooner:
+        statistic: reach:train_accuracy
+        below: 0
+        pairs: [[adam+lrd0.5, adam], [sgdm+lrd0.5, sgdm]]""")
+    for seed, epochs in enumerate([3, 4, 3, 4, 3, 4, 3, 4]):
+        make_run(runs, "adam", seed, [60.0, 70.0, 55.0])
+        make_run(runs, "adam+lrd0.5", seed, [60.0, 70.0, 80.0])
+        make_run(runs, "sgdm", seed, [10.0] * 9 + [90.0])
+        make_run(runs, "sgdm+lrd0.5", seed, [10.0] * epochs + [95.0] * (10 - epochs))
+    assert [judged.verdict for judged in verdicts_of(text)] == ["supported"]
+
+
 def test_half_of_the_step_that_a_smaller_scale_makes_is_held_against_its_own_error(
     runs, verdicts_of
 ):

@@ -48,6 +48,7 @@ def add(root, arm, seed, loss, ratio=1.0, test=None, **more):
         ([1.1, 1.05, 1.0, 1.025, 1.1], 1 + 1 + 1 / 3, False),
         ([1.0, 1.0, 1.0, 1.0, 1.0], 4, True),
         ([1.0, 1.02, 2.0, 1.0, 2.0], 1 + 0.05 / 1 - 0.02 * 0.05, None),
+        ([np.inf] * 5, 0, False),
         ([2.0, 1.0, 1.01, np.inf, np.inf], 1.05, None),  # what diverged is no part of it
     ],
 )
