@@ -31,8 +31,9 @@ def rate_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
     for row, optimizer in zip(grid, item.optimizers, strict=True):
         curves = [curve(item, experiment, optimizer + suffix) for suffix in item.methods.values()]
         means = pd.concat([runs.groupby("rate")["validation"].mean() for runs in curves])
-        seeds = sorted({int(seed) for runs in curves for seed in runs["seed"]})
-        count = f"n = {len(seeds)}" if seeds else "not run"
+        seeds = sorted({runs["seed"].nunique() for runs in curves} - {0})
+        ends = "–".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))) if seeds else ""
+        count = f"n = {ends}" if seeds else "not run"
         for axes, (by, label) in zip(row, _BY.items(), strict=True):
             for number, runs in enumerate(curves):
                 _draw(axes, runs, by, _style(number))
@@ -61,7 +62,7 @@ def _scale(axes: Axes, rates: Sequence[float], best: float) -> None:
     """Ticks at the rates and, as mean steps are smaller, below them; a grey band at the best."""
     axes.set_xscale("log", base=2)
     low = axes.get_xlim()[0]
-    ticks = [rates[0] / 4, rates[0] / 2, *rates]
+    ticks = [rates[0] / 4, rates[0] / 2, *rates][::2]  # labels of all would touch
     axes.set_xticks([tick for tick in ticks if tick >= low], minor=False)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     axes.xaxis.set_minor_locator(NullLocator())

@@ -92,7 +92,9 @@ def _rows(item: Item, experiment: Experiment) -> Iterator[list[str]]:
     for statistic in statistics:
         of, how = (LOSS, "last") if statistic == LOSS else (name, statistic)
         column = experiment.task.COLUMNS[of]
-        label = f"{column.label}, last" if of == LOSS else LABELS.get(statistic, statistic)
+        label = LABELS.get(statistic, statistic)
+        if statistic == LOSS:
+            label = f"{column.label}, last"
         for method, suffix in item.methods.items():
             names = [optimizer + suffix for optimizer in item.optimizers]
             if statistic == "published":

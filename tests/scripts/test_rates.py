@@ -133,11 +133,16 @@ def test_the_table_has_best_rate_mean_step_loss_and_widths(grids, tmp_path, caps
 
 
 def test_the_figure_shows_each_arm_by_rate_and_by_mean_step(grids, tmp_path):
+    make_grid(grids, "rmsprop+cautious", [2.2, 2.0, 1.8, 1.7, 1.9, 2.0], seeds=(0,))
     experiment = read_experiment(grids, "paper", "language", ITEM.arms())
     figure = rate_curves(ITEM, experiment, "paper")
     assert isinstance(figure, Figure)
     by_rate, by_step = figure.axes[:2]
-    assert len(by_rate.lines) == len(by_step.lines) == 2
+    assert [axes.get_title().rpartition(", ")[2] for axes in figure.axes[1:3]] == [
+        "n = 1–2",
+        "n = 2",
+    ]
+    assert len(by_rate.lines) == len(by_step.lines) == 3
     np.testing.assert_allclose(by_rate.lines[1].get_xdata(), RATES)
     np.testing.assert_allclose(by_step.lines[1].get_xdata(), np.array(RATES) / 4)
     np.testing.assert_allclose(by_rate.lines[0].get_ydata()[2], 1.605)
@@ -163,6 +168,9 @@ def test_best_against_best_has_a_table_with_the_bases_at_the_arms_steps(tmp_path
             add(tmp_path, f"rmsprop{arm}", seed, loss)
     tables.main(["family_best", "--runs-dir", str(tmp_path), "--out", str(tmp_path / "tables")])
     text = capsys.readouterr().out
+    labels = [line.split(" | ")[1] for line in text.splitlines() if line.startswith("| Tiny")]
+    assert [label.replace("\\", "") for label in labels] == ["last epoch"]
+    assert text.count("| best epoch\\* |") == 1
     for method, result in (("base", 2.6), ("Magma", 2.5), ("base, Magma's step", 2.7)):
         assert f"| {method} | {result:.3f} ± 0.000 (2) | – |" in text
 

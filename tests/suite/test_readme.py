@@ -34,8 +34,10 @@ def test_it_can_be_read_in_one_go():
 
 
 def test_what_was_found_is_what_the_verdicts_say():
-    verdicts = (ROOT / "results/tables/paper/verdicts.md").read_text()
-    known = {row[0].removesuffix(" †"): row for row in rows_of(verdicts, "Claim")}
+    known = {}
+    for scale in ("lite", "paper"):
+        rows = rows_of((ROOT / f"results/tables/{scale}/verdicts.md").read_text(), "Claim")
+        known |= {row[0].removesuffix(" †"): row for row in rows if row[2] != "not run"}
     shown = rows_of(README, "Claim")
     assert len(shown) > 5
     for claim, published, here, n, verdict in shown:
@@ -49,6 +51,18 @@ def test_the_shares_of_a_smaller_step_are_the_tables():
     said = re.search(r"makes (\d+) % of LRD's change of SGDM's .* (\d+) % of Adam's", README)
     measured = of_training.loc[["sgdm", "adam"], "share"]
     assert list(said.groups()) == [f"{share:.0f}" for share in measured]
+
+
+def test_the_language_models_numbers_are_the_pairs():
+    table = pd.read_csv(ROOT / "results/tables/lite/pairs.csv").set_index("claim")
+    ends = re.search(
+        r"tensors and Magma end ([\d.]+)\s+and\s+([\d.]+)\s+nats\s+of\s+test\s+loss\s+above", README
+    )
+    ranges = re.search(r"narrower,\s+by\s+([\d.]+)\s+and\s+([\d.]+)\s+octaves", README)
+    for number, name in enumerate(("SkipUpdate", "Magma"), 1):
+        loss = table.loc[f"{name} beats RMSprop, each at its best rate", "mean"]
+        width = table.loc[f"{name}'s range of learning rates is wider than RMSprop's", "mean"]
+        assert [f"{loss:.2f}", f"{-width:.1f}"] == [ends[number], ranges[number]]
 
 
 def test_the_speed_is_the_benchmarks():
