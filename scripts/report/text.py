@@ -62,7 +62,8 @@ def report(results: Results) -> str:
 
 def _contents(sections: list[str]) -> str:
     """Links to the headings."""
-    titles = [section.partition(" ") for section in sections if section.startswith("##")]
+    heads = [section.partition("\n")[0] for section in sections if section.startswith("##")]
+    titles = [head.partition(" ") for head in heads]
     return "\n".join(
         f"{'  ' if mark == '###' else ''}- [{name}](#{anchor(name)})"
         for mark, _, name in titles

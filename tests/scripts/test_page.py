@@ -31,7 +31,10 @@ def test_every_link_of_the_contents_leads_to_a_heading():
     html = page((RESULTS / "REPORT.md").read_text(), RESULTS)
     links = re.findall('href="#([^"]*)"', html)
     assert len(links) > 20
-    assert set(links) <= set(re.findall('<h[23] id="([^"]*)"', html))
+    assert {*links, "contents"} == set(re.findall('<h[23] id="([^"]*)"', html))
+    assert len(html) < 2_000_000
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", (RESULTS / "REPORT.md").read_text())
+    assert len(pictures) == len(set(pictures)) == html.count("<figure")
 
 
 @pytest.mark.parametrize(
