@@ -102,7 +102,8 @@ class Plan:
         and the number of updates; else change nothing, and the plan is of no use any more."""
         if len(groups) != len(self._groups) or [*map(id, states)] != self._keys:
             return False
-        owns, held = [*states.values()], []  # until the kernels end, whoever else lets go of them
+        owns = [*states.values()]
+        held = []  # all tensors until the kernels end, whoever else lets go of them
         step = word0 = word1 = None
         for group, rule, (was, mask, entries, _) in zip(groups, rules, self._groups, strict=True):
             if rule is not was or mask_of(group) != mask or len(group["params"]) != len(entries):

@@ -64,6 +64,14 @@ def test_nothing_follows_from_some_of_a_claims_comparisons(
     assert one.adjusted == one.p  # what is not tested corrects nothing
 
 
+def test_no_effect_of_some_comparisons_is_none_of_the_claim(runs, verdicts_of):
+    text = family("""
+      Both: {pairs: [[adam+lrd0.5, adam], [sgdm+lrd0.5, sgdm]]}
+      One: {pairs: [[adam+lrd0.5, adam]]}""")
+    make_pairs(runs, STEADY)
+    assert [judged.verdict for judged in verdicts_of(text)] == ["undecided", "no effect"]
+
+
 def test_seeds_on_different_processors_are_left_out_by_name(runs, verdicts_of):
     make_pairs(runs, [0.3 + step for step in STEADY])
     record = runs / "paper" / "mnist" / "adam" / "seed1" / "run.json"
