@@ -50,6 +50,14 @@ def test_a_claim_shows_its_verdict_scale_seeds_and_interval(results):
     assert row[7:] == ["+0.27", "±0.1"]
 
 
+def test_the_contents_are_a_line_for_each_heading(results):
+    text = report(read_results(results))
+    contents = text.partition("## Contents")[2].partition("\n## ")[0].split("\n")
+    links = [line for line in contents if line.strip()]
+    assert all(re.fullmatch(r"(  )?- \[[^]]+\]\(#[^)]+\)", line) for line in links)
+    assert len(links) == len(re.findall("^###? ", text, re.MULTILINE)) - 1
+
+
 def test_a_deleted_run_shows_as_not_run_with_its_command(results):
     shutil.rmtree(results / "runs" / "paper" / "mnist" / "adam+lrd0.5")
     text = report(read_results(results))
