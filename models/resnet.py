@@ -3,6 +3,8 @@ blocks: the paper's net for CIFAR-10, with the standard dropout of its Tables 3 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import nn
 from torchvision.models.resnet import BasicBlock, conv1x1, conv3x3
 
@@ -26,20 +28,23 @@ class DropoutBlock(BasicBlock):
         self.bn2 = nn.Sequential(self.bn2, nn.Dropout(1 - p_sd))
 
 
-def resnet34(num_classes: int = 10, width: int = 64, p_sd: float = 1.0) -> nn.Sequential:
+def resnet34(
+    num_classes: int = 10, width: int = 64, p_sd: float = 1.0, blocks: Sequence[int] = BLOCKS
+) -> nn.Sequential:
     """Images (N, 3, H, W) to logits (N, num_classes); 21,282,122 parameters at the defaults.
 
     The stem is a 3 × 3 convolution without pooling. The stages have `width` times 1, 2, 4 and 8
-    channels. `p_sd` is the probability with which standard dropout keeps a unit, in the places of
-    the authors' code; at 1 there is none. torch's default initialisation.
+    channels, and so many `blocks` of two convolutions: (1, 1, 1, 1) makes a ResNet-10. `p_sd` is
+    the probability with which standard dropout keeps a unit, in the places of the authors' code; at
+    1 there is none. torch's default initialisation.
     """
     layers: list[nn.Module] = [
         conv3x3(3, width), nn.BatchNorm2d(width), nn.ReLU(inplace=True), nn.Dropout(1 - p_sd)
     ]  # fmt: skip
     inputs = width
-    for stage, blocks in enumerate(BLOCKS):
+    for stage, count in enumerate(blocks):
         planes = width << stage
-        for block in range(blocks):
+        for block in range(count):
             stride = 2 if stage and not block else 1
             layers.append(DropoutBlock(inputs, planes, stride, p_sd))
             inputs = planes

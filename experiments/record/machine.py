@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from experiments import mkl
 from experiments.precision import flags
 
 _DRIVER = Path("/sys/module/nvidia/version")
@@ -20,7 +21,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     """The machine and the versions that a run's last bits may depend on."""
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "cpu": cpu_model(),
+        "cpu": cpu_model() + mkl.kernels(),
         **({"gpu": _gpu(device)} if device.type == "cuda" else {}),
         "processes": dist.get_world_size() if dist.is_initialized() else 1,
         "versions": {"python": platform.python_version(), "torch": torch.__version__},

@@ -50,6 +50,7 @@ def size(model):
 def test_nets_for_32_pixels_have_the_papers_sizes():
     assert size(resnet34()) == 21_282_122
     assert size(densenet121()) == 7_048_548
+    assert size(resnet34(blocks=(2, 2, 2, 2))) == 11_173_962  # ResNet-18's, as often published
 
 
 @pytest.mark.parametrize("net", [resnet34(7, width=4), densenet121(7, growth_rate=4)])

@@ -1,0 +1,83 @@
+"""Intel's kernels of MKL: taken before torch, and named in the record."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from experiments import mkl
+from helpers.commands import ROOT, command
+
+SUFFIX = ", Intel's kernels of MKL"
+# as on another maker's processor, whichever this one is
+FORCED = """
+import os
+from pathlib import Path
+from experiments import mkl
+os.environ["LRD_MKL"] = "intel"
+mkl._CPUINFO = Path("nowhere")
+mkl.take_intel_kernels()
+from experiments.record.machine import environment
+import torch
+print(environment(torch.device("cpu"))["cpu"])
+"""
+NEEDS_MKL = pytest.mark.skipif(not torch.backends.mkl.is_available(), reason="torch without MKL")
+
+
+def python(source, **variables):
+    return subprocess.run(
+        [sys.executable, "-c", source],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@NEEDS_MKL
+def test_the_record_names_the_kernels_that_mkl_takes():
+    done = python(FORCED)
+    assert done.stdout.strip().endswith(SUFFIX), done.stderr
+
+
+def test_a_missing_compiler_is_said():
+    done = python(FORCED, CC="no-such-compiler")
+    assert done.returncode
+    assert "LRD_MKL=intel" in done.stderr
+    assert "install a C compiler" in done.stderr
+
+
+@NEEDS_MKL
+def test_kernels_that_mkl_never_asked_for_are_an_error():
+    done = python(FORCED.replace("mkl.take", "mkl._SOURCE = 'int asked;'; mkl.take"))
+    assert "multiplies without MKL" in done.stderr
+
+
+@NEEDS_MKL
+def test_a_run_is_recorded_with_them_unless_they_are_the_processors_own(tmp_path):
+    words = ("experiment=digits", "scale=smoke", f"runs_dir={tmp_path}")
+    for seed, value in enumerate(("", "intel")):
+        done = command(*words, f"seed={seed}", LRD_MKL=value)
+        assert done.returncode == 0, done.stderr
+    records = sorted(tmp_path.rglob("run.json"))
+    plain, asked = (json.loads(path.read_text())["cpu"] for path in records)
+    intel = mkl._CPUINFO.exists() and "GenuineIntel" in mkl._CPUINFO.read_text()
+    assert asked == plain + ("" if intel else SUFFIX)
+
+
+def test_another_value_is_refused():
+    done = command("experiment=digits", LRD_MKL="amd")
+    assert done.returncode
+    assert "LRD_MKL=amd: expected intel" in done.stderr
+
+
+def test_a_torch_that_is_loaded_already_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("LRD_MKL", "intel")
+    monkeypatch.setattr(mkl, "_CPUINFO", tmp_path / "none")
+    with pytest.raises(SystemExit, match="torch is loaded already"):
+        mkl.take_intel_kernels()
+    assert mkl.kernels() == ""
