@@ -55,7 +55,7 @@ decide = $(RUN) scripts.decide --scale $(call quoted,SCALE) --hours $(call quote
 	reproduce-figure1 reproduce-figure2 reproduce-figure3 reproduce-figure4 \
 	reproduce-figure5 reproduce-figure6 reproduce-figure7 reproduce-figure8 reproduce-figure9 \
 	reproduce-figure10 reproduce-figure11 reproduce-figure12 reproduce-figure13 \
-	reproduce-controls reproduce-step reproduce-authors reproduce-settings reproduce-family \
+	reproduce-controls reproduce-step reproduce-choice reproduce-authors reproduce-settings reproduce-family \
 	reproduce decide plan-decide report verify benchmark gpu-check clean
 
 help:  ## Show this list
@@ -168,6 +168,9 @@ reproduce-authors: $(STAMP)  ## Not in the paper: RMSprop with LRD as the author
 
 reproduce-settings: $(STAMP)  ## Not in the paper: settings that it leaves open, on MNIST
 	$(call reproduce,settings)
+
+reproduce-choice: $(STAMP)  ## Not in the paper: MNIST with LRD and without, each at its best rate
+	$(call reproduce,choice)
 
 reproduce-family: $(STAMP)  ## Not in the paper: masked updates on a language model, by rate and best
 	$(call reproduce,family)

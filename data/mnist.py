@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.datasets import MNIST
 
-from data.batches import Dataset, take
+from data.batches import DataError, Dataset, take
 from data.files import data_root, decoding, download_missing, genuine_bytes, read_bytes
 
 MEAN, STD = 0.1307, 0.3081  # of the training pixels, scaled to [0, 1]
@@ -33,11 +33,16 @@ def scaled(pixels: Tensor, standardised: bool = True) -> Tensor:
 
 
 def mnist(
-    root: str, subset: int | None = None, test_subset: int | None = None, standardised: bool = True
+    root: str,
+    subset: int | None = None,
+    test_subset: int | None = None,
+    standardised: bool = True,
+    held_out: int = 0,
 ) -> Dataset:
     """60,000 training and 10,000 test digits, or the first `subset` and `test_subset` of them.
 
-    Their pixels are standardised, or else left in [0, 1].
+    With `held_out` the last so many training digits are the test digits, and are not trained on.
+    Pixels are standardised, or else left in [0, 1].
     Read from `root`/MNIST/raw, downloaded there when absent. Raises DataError when a file is
     missing and cannot be downloaded, or is not MNIST's.
     """
@@ -52,12 +57,19 @@ def mnist(
     train, train_labels, test, test_labels = (
         _decode(genuine_bytes(raw / name, "MNIST", md5), raw / name) for name, md5 in _MD5.items()
     )
+    if not 0 <= held_out < len(train):
+        raise DataError(f"data.held_out must be in 0 … {len(train) - 1}, got {held_out}")
+    name = "MNIST"
+    if held_out:
+        name = f"MNIST, {held_out:,} training images held out"
+        test, test_labels = train[-held_out:], train_labels[-held_out:]
+        train, train_labels = train[:-held_out], train_labels[:-held_out]
     dataset = Dataset(
         scaled(train, standardised),
         train_labels.long(),
         scaled(test, standardised),
         test_labels.long(),
-        {"name": "MNIST", "format": "idx", "md5": _MD5["train-images-idx3-ubyte"]},
+        {"name": name, "format": "idx", "md5": _MD5["train-images-idx3-ubyte"]},
     )
     return take(dataset, subset, test_subset)
 

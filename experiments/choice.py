@@ -1,7 +1,8 @@
-"""The learning rate at which arms are compared best against best.
+"""The settings at which arms are compared best against best.
 
-Runs of a grid of rates, at seeds below FRESH, choose by validation; `best_rate: true` takes the
-chosen one for a seed from FRESH on, so that no seed that has chosen is compared.
+Runs of a grid of learning rates, at seeds below FRESH, choose by validation; `best_rate: true`
+takes what they have chosen for a seed from FRESH on, so that no seed that has chosen is compared.
+Where there is an experiment `mnist_choice`, its runs choose for `mnist`, weight decay as well.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.configuration import Config, ConfigError
-from experiments.identity import arm_name, reference
+from experiments.identity import arm_name, chooser, reference, tuned
 from experiments.record.reader import Run, read_runs
 from experiments.record.schema import FINISHED
 from experiments.tasks import task_module
@@ -27,72 +28,114 @@ class NoChoice(ConfigError):
 
 
 class Choice(NamedTuple):
-    """The rate of a grid with the least mean validation loss, and the mean step there."""
+    """The rate and weight decay of a grid with the least mean loss, and the mean step there."""
 
     rate: float
     mean_step: float
     at_edge: bool  # no rate of the grid lies on one of its sides
+    decay: float
 
 
-def choose(runs: Iterable[Run], arm: str, column: str) -> Choice:
-    """Takes runs and an arm, returns the choice of its seeds below FRESH by the last of `column`.
+def choose(runs: Iterable[Run], arm: str, column: str, keys: tuple[str, ...] = ("lr",)) -> Choice:
+    """Takes runs and an arm without `keys` in its name, returns what its seeds below FRESH choose.
 
-    Raises NoChoice for fewer than two rates, or rates of which the finished seeds differ.
+    They choose by the last of `column`. Raises NoChoice for fewer than two rates, a rate that was
+    not run at every weight decay, and settings of which the finished seeds differ.
     """
-    grid: dict[float, dict[int, Run]] = defaultdict(dict)
+    grid: dict[tuple[float, float], dict[int, Run]] = defaultdict(dict)
     for run in runs:
-        if stem(run.arm) == arm and run.seed < FRESH and run.status in FINISHED:
-            grid[run.config["optimizer"]["lr"]][run.seed] = run
-    if len(grid) < 2 or len({frozenset(of_rate) for of_rate in grid.values()}) > 1:
-        seeds = "; ".join(f"{rate:g}: {sorted(grid[rate])}" for rate in sorted(grid)) or "none"
+        if stem(run.arm, keys) == arm and run.seed < FRESH and run.status in FINISHED:
+            optimizer = run.config["optimizer"]
+            grid[optimizer["lr"], optimizer.get("weight_decay", 0.0)][run.seed] = run
+    rates, decays = ({cell[place] for cell in grid} for place in (0, 1))
+    whole = len(grid) == len(rates) * len(decays)
+    if len(rates) < 2 or not whole or len({frozenset(of_cell) for of_cell in grid.values()}) > 1:
+        seeds = "; ".join(
+            f"{rate:g}{f' with weight decay {decay:g}' if len(decays) > 1 else ''}: {sorted(seeds)}"
+            for (rate, decay), seeds in sorted(grid.items())
+        )
         raise NoChoice(
-            f"no best rate of {arm}: it needs runs at several rates, all at the same seeds below "
-            f"{FRESH}; finished are {seeds}. Run the sweep of rates first"
+            f"no best rate of {arm}: it needs runs at several rates, all at the same weight decays "
+            f"and the same seeds below {FRESH}; finished are {seeds or 'none'}. Run the sweep of "
+            "rates first"
         )
     means = {
-        rate: fmean(last(run, column) for run in of_rate.values())
-        for rate, of_rate in sorted(grid.items())
+        cell: fmean(last(run, column) for run in of_cell.values())
+        for cell, of_cell in sorted(grid.items())
     }
-    rate = min(means, key=means.__getitem__)
-    steps = [run.metrics["mean_step"].mean() for run in grid[rate].values()]
-    return Choice(rate, fmean(steps), rate in (min(means), max(means)))
+    rate, decay = best = min(means, key=means.__getitem__)
+    steps = [mean_step(run) for run in grid[best].values()]
+    return Choice(rate, fmean(steps), rate in (min(rates), max(rates)), decay)
 
 
 def last(run: Run, column: str) -> float:
-    """A column's last value; infinite for a run that diverged."""
-    return float(run.metrics[column][-1]) if run.status == "done" else np.inf
+    """A column's last value, or how far it is below its highest if it rises with a better net;
+    infinite for a run that diverged."""
+    if run.status != "done":
+        return np.inf
+    of_task = task_module(run.config["task"]).COLUMNS[column]
+    value = float(run.metrics[column][-1])
+    return value if of_task.falls else of_task.highest - value
 
 
-def stem(arm: str) -> str:
-    """An arm's name without its learning rate."""
-    return "+".join(word for word in arm.split("+") if not word.startswith("lr="))
+def mean_step(run: Run) -> float:
+    """How far a run's updates go in units of the base's: the mean of its column while it is finite,
+    NaN if it never is. A run without the column has p, or 1 where nothing makes steps smaller."""
+    if "mean_step" not in run.metrics:
+        mask = run.config["lrd"]
+        return float(mask["p"]) if mask["enabled"] and not mask.get("rescale") else 1.0
+    steps = run.metrics["mean_step"]
+    finite = steps[np.isfinite(steps)]
+    return float(finite.mean()) if len(finite) else np.nan
+
+
+def stem(arm: str, keys: tuple[str, ...] = ("lr",)) -> str:
+    """An arm's name without the words of these keys."""
+    words = tuple(f"{key}=" for key in keys)
+    return "+".join(word for word in arm.split("+") if not word.startswith(words))
+
+
+def criterion(experiment: str, task: str) -> str | None:
+    """Takes an experiment and its task, returns the column by which its runs choose, if any.
+
+    It is the task's CHOICE, or the result of an experiment that chooses for another.
+    """
+    module = task_module(task)
+    return module.RESULT if experiment.endswith("_choice") else getattr(module, "CHOICE", None)
 
 
 def with_chosen_rate(config: Config) -> Config:
-    """Takes a configuration with best_rate=true, returns it with the learning rate that is chosen.
+    """Takes a configuration with best_rate=true, returns it with the settings that are chosen.
 
-    With `step_of` it is the rate at which the mean step is that of the arm of this name at its
+    With `step_of` the rate is that at which the mean step is that of the arm of this name at its
     own best rate. Raises NoChoice without runs to choose by, ConfigError for a seed that is not
-    fresh, another rate besides, and a task without CHOICE.
+    fresh, another rate besides, and an experiment without a column to choose by.
     """
     if config["seed"] < FRESH:
         raise ConfigError(
             f"seed must be at least {FRESH} with best_rate=true, got {config['seed']}: those below "
             "choose the rate, and are not to be compared"
         )
-    if config["optimizer"]["lr"] != reference(config)["optimizer"]["lr"]:
-        raise ConfigError("best_rate=true chooses optimizer.lr: leave one of them out")
-    column = getattr(task_module(config["task"]), "CHOICE", None)
+    optimizer, own = config["optimizer"], reference(config)["optimizer"]
+    keys = tuned(config["experiment"])
+    for key in keys:
+        if optimizer.get(key) != own.get(key):
+            raise ConfigError(f"best_rate=true chooses optimizer.{key}: leave one of them out")
+    experiment = chooser(config["experiment"])
+    column = criterion(experiment, config["task"])
     if column is None:
         raise ConfigError(
-            f"best_rate=true: task {config['task']} has no CHOICE, the column to choose by"
+            f"best_rate=true: task {config['task']} has no CHOICE, the column to choose by, and "
+            f"there is no experiment {config['experiment']}_choice"
         )
     arm = "+".join([arm_name({**config, "best_rate": False, "step_of": ""}), *_of(config)])
-    place = {"scale": config["scale"], "experiment": config["experiment"]}
-    runs = read_runs(config["runs_dir"], **place, wanted=lambda name: stem(name) == arm).runs
-    choice = choose(runs, arm, column)
-    rate = choice.rate * (choice.mean_step if _of(config) else 1)
-    return {**config, "optimizer": {**config["optimizer"], "lr": float(f"{rate:.4g}")}}
+    place = {"scale": config["scale"], "experiment": experiment}
+    runs = read_runs(config["runs_dir"], **place, wanted=lambda name: stem(name, keys) == arm).runs
+    choice = choose(runs, arm, column, keys)
+    chosen = {"lr": float(f"{choice.rate * (choice.mean_step if _of(config) else 1):.4g}")}
+    if "weight_decay" in keys and choice.decay != own.get("weight_decay", 0):
+        chosen["weight_decay"] = choice.decay
+    return {**config, "optimizer": {**optimizer, **chosen}}
 
 
 def _of(config: Config) -> list[str]:

@@ -109,6 +109,17 @@ def _reference(experiment: str, scale: str, optimizer: str) -> Config:
             own.initialize(state)
 
 
+def chooser(experiment: str) -> str:
+    """The experiment whose runs choose a learning rate for one: `mnist_choice`, or itself."""
+    other = f"{experiment}_choice"
+    return other if (CONF / "experiment" / f"{other}.yaml").is_file() else experiment
+
+
+def tuned(experiment: str) -> tuple[str, ...]:
+    """The optimizer's keys that best_rate=true chooses for an experiment."""
+    return ("lr",) if chooser(experiment) == experiment else ("lr", "weight_decay")
+
+
 def arm_name(config: Config) -> str:
     """What differs from the experiment's plain optimizer: `adam`, `adam+lrd0.5`, `adam+lr=0.01`.
 
@@ -120,7 +131,8 @@ def arm_name(config: Config) -> str:
     values = [(method, method.value(config), method.value(plain)) for method in declared(config)]
     words += [method.word(value) for method, value, usual in values if value != usual]
     named = _IN_NO_NAME | {method.key for method in declared(config)}
-    named |= {"optimizer.lr"} if config.get("best_rate") else set()  # which chooses it
+    if config.get("best_rate"):
+        named |= {f"optimizer.{key}" for key in tuned(config["experiment"])}  # which it chooses
     before, after = hashed_part(plain), hashed_part(config)
     for key in sorted(before.keys() | after.keys()):
         if before.get(key) != after.get(key) and key not in named and not key.startswith("lrd."):

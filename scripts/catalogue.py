@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scripts.item import (
+    CHOICE_RATES,
     HALF_RATE,
     KEEP_PROBS,
     RATES,
@@ -22,6 +23,22 @@ from scripts.item import (
 
 def _drawing(name: str, heading: str) -> Item:
     return Item(name, heading, figures={name: ""}, layout="drawing")
+
+
+def _choice(optimizer: str, name: str) -> Item:
+    decays = {"": "", ", weight decay 0.0005": "+weight_decay=0.0005"}
+    return Item(
+        f"choice_{optimizer}",
+        f"Not in the paper: {name} on MNIST without and with LRD, by learning rate",
+        caption=f"{name} without (base) and with LRD (p = 0.5) after 40 epochs of MNIST, by rate",
+        experiments=("mnist_choice",),
+        optimizers=(optimizer,),
+        methods={m + d: s + e for d, e in decays.items() for m, s in _LRD.items()},
+        rates=CHOICE_RATES[optimizer],
+        seeds=(0, 1),
+        figures={f"choice_{optimizer}": "mnist_choice"},
+        layout="rates",
+    )
 
 
 _LRD = {"base": "", "LRD": "+lrd0.5"}
@@ -133,6 +150,19 @@ _ROWS = (
         seeds=tuple(range(6)),
         figures={"step": "mnist"},
         layout="step",
+    ),
+    _choice("sgdm", "SGDM"),
+    _choice("adam", "Adam"),
+    Item(
+        name="choice_best",
+        heading="Not in the paper: LRD and its base on MNIST, each at its best",
+        caption="{result} without (base) and with learning rate dropout (LRD, p = 0.5), each at "
+        "the learning rate and weight decay that are best on held-out training images, with seeds "
+        "that have chosen none",
+        experiments=("mnist",),
+        optimizers=("sgdm", "adam"),
+        methods={label: f"{suffix}+best" for label, suffix in _LRD.items()},
+        seeds=tuple(range(10, 18)),
     ),
     Item(
         name="authors",

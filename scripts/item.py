@@ -16,7 +16,11 @@ OPTIMIZERS = {
 }
 TOY_RATES = (0.01, 0.05, 0.1)  # the first is the experiment's own
 RATES = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)  # of the family's grid
-OWN_RATE = 0.001  # of its optimizers' files
+CHOICE_RATES = {  # of the grids that choose on MNIST: three octaves down, two up
+    "sgdm": (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4),
+    "adam": (0.000125, 0.00025, 0.0005, 0.001, 0.002, 0.004),
+}
+OWN_RATES = {"sgdm": 0.1}  # of the optimizers' files; that of others with grids is 0.001
 KEEP_PROBS = (0.1, 0.3, 0.5, 0.7, 0.9, 1)  # p; at 1 it is the base optimizer
 STEP_RATES = (0.05, 0.1, 0.2, 0.4)  # of SGDM, whose own is 0.1
 HALF_RATE = {"base, rate halved": "+lr0.5"}  # in all curves of optimizers that have been run so
@@ -59,9 +63,9 @@ class Item:
     def arms(self) -> list[str]:
         """The names of all its arms."""
         return [
-            at_rate(name + suffix, rate)
+            at_rate(name + suffix, rate) if rate else name + suffix
             for name, suffix in product(self.optimizers, self.methods.values())
-            for rate in self.rates or (OWN_RATE,)
+            for rate in self.rates or (None,)
         ]
 
     def of_experiment(self, experiment: str) -> Item:
@@ -80,14 +84,16 @@ class Item:
 
 
 def at_rate(arm: str, rate: float) -> str:
-    """Takes an arm and a learning rate of the family's grid, returns the arm's name there."""
-    return arm if rate == OWN_RATE else f"{arm}+lr={rate:g}"
+    """Takes an arm and a learning rate of a grid, returns the arm's name there."""
+    if rate == OWN_RATES.get(arm.partition("+")[0], 0.001):
+        return arm
+    before, decay, value = arm.partition("+weight_decay=")
+    return f"{before}+lr={rate:g}{decay}{value}"
 
 
 def step_arm(method: str, rate: float) -> str:
     """Takes `lrd0.5` or `lr0.5` and a learning rate, returns the arm of SGDM with weight decay."""
-    at = "" if rate == 0.1 else f"+lr={rate:g}"
-    return f"sgdm+{method}{at}+weight_decay=0.0005"
+    return at_rate(f"sgdm+{method}+weight_decay=0.0005", rate)
 
 
 def toy_arm(rate: float, keep_prob: float) -> str:

@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from experiments.choice import FRESH, Choice, NoChoice, choose, last
-from experiments.record.reader import Run
+from experiments.choice import FRESH, Choice, NoChoice, choose, criterion, last, mean_step
 from scripts.gather import Experiment
 from scripts.item import Item, at_rate
 
-WITHIN = 0.05  # nats of the best
+
+class Loss(NamedTuple):
+    """What the runs of an experiment choose by, and differences of it that readers look for."""
+
+    label: str
+    unit: str
+    within: float  # of the best: good rates
+    shown: float  # above the best: what a panel shows
+    digits: int
+
+
+def loss_of(experiment: Experiment) -> Loss:
+    """Takes an experiment with a grid of rates, returns what its runs choose by."""
+    if experiment.result.falls:
+        return Loss("validation loss", "nats", 0.05, 0.4, 3)
+    return Loss("error on held-out images", "points", 0.1, 1.0, 2)
 
 
 def curve(item: Item, experiment: Experiment, arm: str) -> pd.DataFrame:
     """Takes an arm, returns its runs that choose: rate, seed, ratio, step, validation and test.
 
     `ratio` is the mean step in units of the base's at this rate, `step` the rate times that; the
-    losses are the last, infinite for a run that diverged.
+    losses are the last, infinite for a run that diverged. What chooses by held-out images has no
+    test.
     """
-    columns = {"validation": experiment.task.CHOICE, "test": experiment.task.RESULT}
+    columns = {"validation": _criterion(experiment)}
+    if columns["validation"] != experiment.task.RESULT:
+        columns["test"] = experiment.task.RESULT
     rows = []
     for rate in item.rates:
         of_rate = experiment[at_rate(arm, rate)]
@@ -34,23 +52,22 @@ def curve(item: Item, experiment: Experiment, arm: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["rate", "seed", "ratio", "step", *columns], dtype=float)
 
 
-def mean_step(run: Run) -> float:
-    """A run's mean step over its epochs, in units of the base's; NaN if it has none."""
-    steps = run.metrics["mean_step"]
-    finite = steps[np.isfinite(steps)]  # of one that diverged, until then
-    return float(finite.mean()) if len(finite) else np.nan
+def _criterion(experiment: Experiment) -> str:
+    return criterion(experiment.name, experiment.task.__name__.rpartition(".")[2])
 
 
 def chosen(experiment: Experiment, arm: str) -> Choice | None:
     """The choice of an arm's runs; None where they cannot choose."""
     try:
-        return choose(experiment.runs, arm, experiment.task.CHOICE)
+        return choose(experiment.runs, arm, _criterion(experiment))
     except NoChoice:
         return None
 
 
-def octaves(places: Sequence[float], losses: Sequence[float]) -> tuple[float, bool]:
-    """How far in octaves the places reach, around the best, at which the loss is WITHIN of it.
+def octaves(
+    places: Sequence[float], losses: Sequence[float], within: float = 0.05
+) -> tuple[float, bool]:
+    """How far in octaves the places reach, around the best, at which the loss is `within` of it.
 
     Losses between places lie on lines over their logarithm. Also whether the grid ends before the
     loss has left: then it is at least so far. A place that is NaN is none, and without a finite
@@ -61,13 +78,13 @@ def octaves(places: Sequence[float], losses: Sequence[float]) -> tuple[float, bo
     if not np.isfinite(y).any():
         return 0.0, False
     best = int(np.argmin(y))
-    ends = [_reach(x[best::-1], y[best::-1]), _reach(x[best:], y[best:])]
+    ends = [_reach(x[side], y[side], within) for side in (slice(best, None, -1), slice(best, None))]
     return abs(ends[1][0] - ends[0][0]), ends[0][1] or ends[1][1]
 
 
-def _reach(x: np.ndarray, y: np.ndarray) -> tuple[float, bool]:
-    """Where a loss that begins at its best has risen by WITHIN, or the last place."""
-    limit = y[0] + WITHIN
+def _reach(x: np.ndarray, y: np.ndarray, within: float) -> tuple[float, bool]:
+    """Where a loss that begins at its best has risen by `within`, or the last place."""
+    limit = y[0] + within
     for place in range(1, len(x)):
         if not y[place] <= limit:
             share = (limit - y[place - 1]) / (y[place] - y[place - 1])
@@ -75,10 +92,10 @@ def _reach(x: np.ndarray, y: np.ndarray) -> tuple[float, bool]:
     return float(x[-1]), True
 
 
-def widths(runs: pd.DataFrame, by: str) -> tuple[list[float], bool]:
+def widths(runs: pd.DataFrame, by: str, within: float) -> tuple[list[float], bool]:
     """Takes a curve, returns for each seed its octaves `by` rate or step; whether any is cut."""
     of_seeds = [
-        octaves(of_seed[by].tolist(), of_seed["validation"].tolist())
+        octaves(of_seed[by].tolist(), of_seed["validation"].tolist(), within)
         for _, of_seed in runs.groupby("seed")
         if len(of_seed) > 1 and np.isfinite(of_seed["validation"]).any()
     ]

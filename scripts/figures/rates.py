@@ -15,18 +15,18 @@ from scripts.catalogue import Item
 from scripts.figures.style import caption, legend, line, panels
 from scripts.gather import Experiment, conditions
 from scripts.item import OPTIMIZERS
-from scripts.rates import WITHIN, curve
+from scripts.rates import Loss, curve, loss_of
 
-_SHOWN = 0.4  # nats above the best, that a panel shows
 _MARKERS = "os^Dv<P>"
 _BY = {"rate": "learning rate", "step": "mean step: rate × |applied update| / |base update|"}
 
 
 def rate_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
-    """Takes an item with a grid of rates, returns its validation losses by rate and by mean step.
+    """Takes an item with a grid of rates, returns what it chooses by, over rate and mean step.
 
     If only the step mattered, the curves of the right panels would lie on each other.
     """
+    loss = loss_of(experiment)
     figure, grid = panels(len(item.optimizers), 2, 2.1 * len(item.optimizers) + 1.6, sharey="row")
     for row, optimizer in zip(grid, item.optimizers, strict=True):
         curves = [curve(item, experiment, optimizer + suffix) for suffix in item.methods.values()]
@@ -37,18 +37,18 @@ def rate_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
         for axes, (by, label) in zip(row, _BY.items(), strict=True):
             for number, runs in enumerate(curves):
                 _draw(axes, runs, by, _style(number))
-            _scale(axes, item.rates, means[np.isfinite(means)].min())
+            _scale(axes, item.rates, means[np.isfinite(means)].min(), loss)
             axes.set_title(f"{OPTIMIZERS[optimizer]}, by {label.partition(':')[0]}, {count}")
             axes.set_xlabel(label if row is grid[-1] else "")
-        row[0].set_ylabel("validation loss (nats)")
+        row[0].set_ylabel(f"{loss.label} ({loss.unit})")
     handles = [
         Line2D([], [], label=method, **_style(number)) for number, method in enumerate(item.methods)
     ]
     legend(figure, handles, 4, handlelength=4)
     text = (
         f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "
-        f"seed; grey: within {WITHIN:g} of a row's best. Losses more than {_SHOWN:g} above it, "
-        f"and runs that diverged, are not shown. {conditions(experiment)}."
+        f"seed; grey: within {loss.within:g} {loss.unit} of a row's best. What is more than "
+        f"{loss.shown:g} above it, and runs that diverged, are not shown. {conditions(experiment)}."
     )
     caption(figure, text)
     return figure
@@ -58,7 +58,7 @@ def _style(number: int) -> dict:
     return {**line(number), "marker": _MARKERS[number % len(_MARKERS)], "markersize": 3.5}
 
 
-def _scale(axes: Axes, rates: Sequence[float], best: float) -> None:
+def _scale(axes: Axes, rates: Sequence[float], best: float, loss: Loss) -> None:
     """Ticks at the rates and, as mean steps are smaller, below them; a grey band at the best."""
     axes.set_xscale("log", base=2)
     low = axes.get_xlim()[0]
@@ -68,8 +68,8 @@ def _scale(axes: Axes, rates: Sequence[float], best: float) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(color="0.9", linewidth=0.5)
     if np.isfinite(best):
-        axes.axhspan(best, best + WITHIN, color="0.93", zorder=0)
-        axes.set_ylim(best - 0.05, best + _SHOWN)
+        axes.axhspan(best, best + loss.within, color="0.93", zorder=0)
+        axes.set_ylim(best - loss.shown / 8, best + loss.shown)
 
 
 def _draw(axes: Axes, runs: pd.DataFrame, by: str, style: dict) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 from scripts.catalogue import Item
 from scripts.gather import Experiment, conditions
 from scripts.item import OPTIMIZERS
-from scripts.rates import WITHIN, chosen, curve, widths
+from scripts.rates import chosen, curve, loss_of, widths
 from scripts.tables.cells import mean_std, notes_on_runs, spread
 from scripts.tables.formats import MISSING, Table
 
@@ -20,18 +20,20 @@ _BY = {"rate": "Octaves of rate", "step": "Octaves of mean step"}
 def frame(item: Item, experiments: list[Experiment], scale: str) -> pd.DataFrame:
     """A row per optimizer, method and rate, with n = 0 where it was not run."""
     (experiment,) = experiments
+    within = loss_of(experiment).within
     rows = []
     for optimizer, (method, suffix) in product(item.optimizers, item.methods.items()):
         arm = optimizer + suffix
         runs, choice = curve(item, experiment, arm), chosen(experiment, arm)
         names = {"scale": scale, "optimizer": optimizer, "method": method.lower(), "arm": arm}
-        wide = {f"octaves_by_{by}": mean_std(widths(runs, by)[0], "")["_mean"] for by in _BY}
+        numbers = {by: widths(runs, by, within)[0] for by in _BY}
+        wide = {f"octaves_by_{by}": mean_std(of, "")["_mean"] for by, of in numbers.items()}
         for rate in item.rates:
             of_rate = runs[runs["rate"] == rate]
             row = {**names, "lr": rate, "n": len(of_rate), "mean_step": of_rate["ratio"].mean()}
             row["chosen"] = choice is not None and choice.rate == rate
             row["diverged"] = int(np.isinf(of_rate["validation"]).sum())
-            for name in ("validation", "test"):
+            for name in runs.columns.intersection(["validation", "test"]):
                 done = of_rate[name][np.isfinite(of_rate[name])]
                 row |= mean_std(done.tolist(), name)
             rows.append(row | wide)
@@ -41,6 +43,7 @@ def frame(item: Item, experiments: list[Experiment], scale: str) -> pd.DataFrame
 def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
     """Of each arm the chosen rate, and there the mean step and the validation loss, as text."""
     (experiment,) = experiments
+    loss = loss_of(experiment)
     rows, edges = [], []
     for optimizer, (method, suffix) in product(item.optimizers, item.methods.items()):
         runs = curve(item, experiment, optimizer + suffix)
@@ -48,22 +51,24 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
         cells = [MISSING] * 3
         if choice is not None:
             best = runs[runs["rate"] == choice.rate]
-            losses = spread(best["validation"].tolist(), 3)
+            losses = spread(best["validation"].tolist(), loss.digits)
             cells = [f"{choice.rate:g}", f"{choice.mean_step:.2f}", f"{losses} ({len(best)})"]
             edges += [optimizer + suffix] if choice.at_edge else []
         for by in _BY:
-            numbers, cut = widths(runs, by)
+            numbers, cut = widths(runs, by, loss.within)
             cells.append(f"{'≥ ' if cut else ''}{spread(numbers, 1)}")
         group = OPTIMIZERS[optimizer] if suffix == next(iter(item.methods.values())) else ""
         rows.append([group, method, *cells])
     notes = [f"{conditions(experiment)}."] if experiment.runs else []
     notes += [
-        f"Rates: {', '.join(f'{rate:g}' for rate in item.rates)}; chosen by the mean validation "
-        "loss over seeds, which are used for nothing else.",
+        f"Rates: {', '.join(f'{rate:g}' for rate in item.rates)}; chosen by the mean "
+        f"{loss.label} over seeds, which are used for nothing else.",
         "Mean step: the mean of |applied update| / |base update| at the chosen rate; noise steps "
-        "back as well, which counts as a step.",
+        "back as well, which counts as a step."
+        if "mean_step" in experiment.task.COLUMNS
+        else "Mean step: of |applied update| / |base update|, which is p with LRD.",
         f"Octaves: how far the rates, or mean steps, reach around each seed's best at which its "
-        f"validation loss is within {WITHIN:g} of it; ≥: as far as the grid.",
+        f"{loss.label} is within {loss.within:g} {loss.unit} of it; ≥: as far as the grid.",
     ]
     if edges:
         notes.append(f"The best rate is at the edge of the grid: {', '.join(edges)}.")
@@ -71,7 +76,7 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
         item.name,
         f"{item.caption}, scale {scale}: mean ± sample standard deviation over seeds (number of "
         "seeds).",
-        ["Base", "Arm", "Best rate", "Mean step", "Validation loss", *_BY.values()],
+        ["Base", "Arm", "Best rate", "Mean step", loss.label.capitalize(), *_BY.values()],
         rows,
         [*notes, *notes_on_runs(item, experiments, scale)],
     )

@@ -99,6 +99,17 @@ def test_real_mnist(mnist_root):
     assert data.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
 
 
+def test_held_out_digits_are_the_last_of_training_in_place_of_the_test_digits(mnist_root):
+    whole, data = mnist(mnist_root), mnist(mnist_root, held_out=5000)
+    assert (data.provenance["train"], data.provenance["test"]) == (55_000, 5000)
+    assert torch.equal(data.train_images, whole.train_images[:55_000])
+    assert torch.equal(data.test_images, whole.train_images[55_000:])
+    assert torch.equal(data.test_labels, whole.train_labels[55_000:])
+    for count in (-1, 60_000):
+        with pytest.raises(DataError, match=rf"data.held_out must be in 0 … 59999, got {count}"):
+            mnist(mnist_root, held_out=count)
+
+
 @pytest.mark.parametrize("damage", ["truncated", "altered", "swapped"])
 def test_a_damaged_file_is_named(mnist_root, tmp_path, damage):
     raw = tmp_path / "MNIST" / "raw"

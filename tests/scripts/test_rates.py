@@ -68,10 +68,10 @@ def test_validation_chooses_and_neither_test_nor_seeds_that_are_compared_do(tmp_
         add(tmp_path, "rmsprop+lr=0.016", seed, 0.1)
     add(tmp_path, "rmsprop+best", 12, 0.01)
     runs = read_runs(tmp_path, scale="paper").runs
-    assert choose(runs, "rmsprop", "val_loss")[:] == (0.002, 1.0, False)
+    assert choose(runs, "rmsprop", "val_loss")[:3] == (0.002, 1.0, False)
     assert choose([r for r in runs if r.seed > 9 or r.config["optimizer"]["lr"] > 0.001],
                   "rmsprop", "val_loss").at_edge  # fmt: skip
-    with pytest.raises(NoChoice, match="all at the same seeds below 10"):
+    with pytest.raises(NoChoice, match="the same seeds below 10"):
         choose(
             [r for r in runs if r.folder.parts[-2:] != ("rmsprop", "seed0")], "rmsprop", "val_loss"
         )
@@ -173,6 +173,34 @@ def test_best_against_best_has_a_table_with_the_bases_at_the_arms_steps(tmp_path
     assert text.count("| best epoch\\* |") == 1
     for method, result in (("base", 2.6), ("Magma", 2.5), ("base, Magma's step", 2.7)):
         assert f"| {method} | {result:.3f} ± 0.000 (2) | – |" in text
+
+
+def test_on_mnist_the_error_on_held_out_images_chooses_by_rate_and_by_p_times_rate(
+    tmp_path, capsys
+):
+    item = ITEMS["choice_sgdm"]
+    for arm, accuracies in (
+        ("sgdm", [98.0, 98.2, 98.4, 98.3, 98.1, 10.0]),
+        ("sgdm+lrd0.5", [97.0, 98.0, 98.2, 98.4, 98.6, 98.1]),
+        ("sgdm+weight_decay=0.0005", [98.0, 98.2, 98.75, 98.3, 98.1, 98.0]),
+    ):
+        for rate, accuracy in zip(item.rates, accuracies, strict=True):
+            make_run(tmp_path, at_rate(arm, rate), 0, [90, accuracy], experiment="mnist_choice")
+    runs = read_runs(tmp_path, scale="paper").runs
+    whole = choose(runs, "sgdm", "test_accuracy", ("lr", "weight_decay"))
+    assert whole == (0.05, 1.0, False, 0.0005)
+    tables.main(["choice_sgdm", "--runs-dir", str(tmp_path), "--out", str(tmp_path / "tables")])
+    text = capsys.readouterr().out
+    assert "| SGDM | base | 0.05 | 1.00 | 1.60 (1) | " in text
+    assert "| LRD | 0.2 | 0.50 | 1.40 (1) | " in text
+    assert "| base, weight decay 0.0005 | 0.05 | 1.00 | 1.25 (1) | " in text
+    assert "Error on held-out images" in text
+    assert "test_mean" not in pd.read_csv(tmp_path / "tables/paper/choice_sgdm.csv")
+    experiment = read_experiment(tmp_path, "paper", "mnist_choice", item.arms())
+    by_rate, by_step = rate_curves(item, experiment, "paper").axes
+    np.testing.assert_allclose(by_rate.lines[1].get_xdata(), item.rates)
+    np.testing.assert_allclose(by_step.lines[1].get_xdata(), np.array(item.rates) / 2)
+    assert by_rate.get_ylabel() == "error on held-out images (points)"
 
 
 def test_the_familys_claims_compare_arms_of_its_sweep_and_stand_for_every_base():

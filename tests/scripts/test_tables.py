@@ -276,7 +276,7 @@ def test_every_table_fills_all_its_cells(runs, tmp_path, name):
     frame = pd.read_csv(tmp_path / f"paper/{name}.csv")
     assert len(frame) == len(item.arms()) * len(item.experiments)
     assert (frame["n"] == 1).all()
-    own = ("controls", "step", "authors", "table1-digits", "family_best")
+    own = ("controls", "step", "choice_best", "authors", "table1-digits", "family_best")
     of_the_paper = {"settings": 10} | dict.fromkeys(own, 0)
     assert frame["published"].notna().sum() == of_the_paper.get(name, len(frame))
 

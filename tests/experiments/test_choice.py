@@ -1,0 +1,52 @@
+"""On MNIST, rate and weight decay are chosen by an experiment whose test images are held out."""
+
+from itertools import product
+
+import pytest
+
+from experiments.choice import NoChoice, criterion
+from experiments.configuration import ConfigError
+from experiments.record.reader import read_runs
+
+BEST = ("experiment=mnist", "optimizer=sgdm", "best_rate=true")
+
+
+@pytest.fixture
+def mnist_run(make, mnist_root):
+    return lambda *words: make(*words, f"data.root={mnist_root}")
+
+
+def test_held_out_images_choose_rate_and_weight_decay(mnist_run, tmp_path):
+    rates, decays = ("0.003", "0.05"), ("0", "0.1")
+    ends = {}
+    for rate, decay in product(rates, decays):  # the whole grid, or none
+        words = [f"optimizer.lr={rate}", *([f"+optimizer.weight_decay={decay}"] * (decay != "0"))]
+        with pytest.raises(NoChoice, match="no best rate of sgdm: it needs runs at several rates"):
+            mnist_run(*BEST, "seed=10")
+        _, folder = mnist_run("experiment=mnist_choice", "optimizer=sgdm", *words)
+        (run,) = [run for run in read_runs(tmp_path, scale="smoke").runs if run.folder == folder]
+        assert run.info["data"]["name"] == "MNIST, 5,000 training images held out"
+        ends[float(rate), float(decay)] = run.metrics["test_accuracy"][-1]
+    _, folder = mnist_run(*BEST, "seed=10")
+    (best,) = [run for run in read_runs(tmp_path, scale="smoke").runs if run.folder == folder]
+    assert folder.parent.name == "sgdm+best"
+    optimizer = best.config["optimizer"]
+    found = optimizer["lr"], optimizer.get("weight_decay", 0.0)
+    assert found == max(ends, key=ends.get)
+    assert "held out" not in best.info["data"]["name"]
+    assert mnist_run(*BEST, "seed=10")[0] == "skipped"
+    for key, value in (("lr", 0.5), ("weight_decay", 0.1)):
+        add = "+" if key == "weight_decay" else ""
+        with pytest.raises(ConfigError, match=rf"chooses optimizer\.{key}: leave one of them out"):
+            mnist_run(*BEST, "seed=10", f"{add}optimizer.{key}={value}")
+
+
+def test_test_images_never_choose():
+    assert criterion("mnist", "classification") is None
+    assert criterion("mnist_choice", "classification") == "test_accuracy"
+    assert criterion("language", "language") == "val_loss"
+
+
+def test_an_experiment_without_images_to_choose_by_is_refused(make):
+    with pytest.raises(ConfigError, match="there is no experiment digits_choice"):
+        make("best_rate=true", "seed=10")
