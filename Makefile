@@ -163,14 +163,14 @@ reproduce-controls: $(STAMP)  ## Not in the paper: is it the mask, or the smalle
 reproduce-step: $(STAMP)  ## Not in the paper: LRD beside the base at its mean step, by rate
 	$(call reproduce,step)
 
+reproduce-choice: $(STAMP)  ## Not in the paper: MNIST with LRD and without, each at its best rate
+	$(call reproduce,choice)
+
 reproduce-authors: $(STAMP)  ## Not in the paper: RMSprop with LRD as the authors released it
 	$(call reproduce,authors)
 
 reproduce-settings: $(STAMP)  ## Not in the paper: settings that it leaves open, on MNIST
 	$(call reproduce,settings)
-
-reproduce-choice: $(STAMP)  ## Not in the paper: MNIST with LRD and without, each at its best rate
-	$(call reproduce,choice)
 
 reproduce-family: $(STAMP)  ## Not in the paper: masked updates on a language model, by rate and best
 	$(call reproduce,family)
