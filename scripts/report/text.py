@@ -18,7 +18,7 @@ from scripts.report.verdicts import plain_lines, verdict_sections
 from scripts.tables.__main__ import table_of
 from scripts.tables.formats import markdown, pipes
 from scripts.titles import title
-from scripts.verdicts import share
+from scripts.verdicts import regime, share
 from scripts.verdicts.judge import judged
 
 _TOY = {"figure4": "paths over the contour", "figure4-basins": "share of starts by basin"}
@@ -41,6 +41,7 @@ def report(results: Results) -> str:
         "## Claims, family by family",
         *verdict_sections(results),
         "## Results beside the published numbers",
+        *_regime(results),
         *(_section(results, item) for item in results.items if item.experiments),
         "## What is missing",
         missing(results, SCALES[0]),
@@ -84,6 +85,11 @@ def _shares(results: Results) -> Iterator[str]:
     for scale, rows in results.shares.items():
         if rows:
             yield markdown(share.table(rows, scale)[0])
+
+
+def _regime(results: Results) -> Iterator[str]:
+    if regime.SCALE in results.runs and (shown := regime.table(results.runs[regime.SCALE])):
+        yield markdown(shown)
 
 
 def literal(value: Any) -> str:

@@ -16,10 +16,9 @@ from scripts.verdicts.claim import (
     Claims,
     Pair,
     Trend,
-    mean_pair,
-    of_octaves,
 )
-from scripts.verdicts.compare import Measured, collapsed, measure, published_values, result_of
+from scripts.verdicts.compare import Measured, measure, published_values
+from scripts.verdicts.gates import Unlike, comparable, reason, unlike_arms
 from scripts.verdicts.intervals import (
     Paired,
     benjamini_hochberg,
@@ -83,10 +82,10 @@ def judge(claims: Claims, runs: Runs, scale: str = "paper") -> list[Verdict]:
     for claim in claims.claims:
         arms[claim.experiment] |= dict.fromkeys(claim.arms)
     experiments = {name: gather(runs, name, wanted) for name, wanted in arms.items()}
-    unlike = _unlike(claims, experiments, scale)
+    unlike = unlike_arms(claims, experiments, scale)
     tests = {}
     for claim in claims.claims:
-        pairs = _comparable(claim, claims, unlike) if claim.omnibus else claim.comparisons
+        pairs = comparable(claim, claims, unlike) if claim.omnibus else claim.comparisons
         tests[claim.text] = [
             _test(pair, experiments[pair.experiment], claim, scale, unlike)
             for pair in pairs or claim.comparisons
@@ -107,52 +106,8 @@ def judged(verdicts: list[Verdict], scale: str) -> list[Verdict]:
     return [v for v in verdicts if scale in v.claim.judged_at and v.verdict != NOT_RUN]
 
 
-def _unlike(
-    claims: Claims, experiments: dict[str, Experiment], scale: str
-) -> dict[tuple[str, str], tuple[str, float]]:
-    """By experiment and arm: why nothing can be compared with it, and how far it is from the paper.
-
-    The distance is infinite for an arm that collapsed; of others it matters at the paper's scale.
-    """
-    reasons = {}
-    papers = published_values() if scale == "paper" else {}
-    for name, experiment in experiments.items():
-        for arm, runs in experiment.arms.items():
-            paper = papers.get((name, arm), math.nan)
-            here = result_of(runs, experiment.task.RESULT)
-            if collapsed(runs):
-                reasons[name, arm] = f"{arm} collapsed ({here:.4g})", math.inf
-            elif name in claims.another_base and abs(here - paper) > claims.another_base[name]:
-                reasons[name, arm] = f"{arm} {here:.4g}, published {paper:.4g}", abs(here - paper)
-    return reasons
-
-
-def _comparable(claim: Claim, claims: Claims, unlike: dict) -> tuple[Pair, ...]:
-    """An omnibus claim's pair, of those of its family that can be compared."""
-    pairs = [
-        pair
-        for other in claims.claims
-        if other.family == claim.family and not other.omnibus
-        for pair in other.comparisons
-        if not _reason(pair, other, pair.published, unlike)
-    ]
-    return (mean_pair(pairs),) if pairs else ()
-
-
-def _reason(pair: Pair | Trend, claim: Claim, gain: float | None, unlike: dict) -> str:
-    """Why a pair cannot be compared: a side collapsed, or its base is not the paper's."""
-    if of_octaves(pair):  # a rate at which an arm collapses is an answer
-        return ""
-    for arm in (*pair.arms, *pair.than):
-        why, distance = unlike.get((pair.experiment, arm), ("", 0.0))
-        far = gain is not None and arm in pair.than and distance > abs(gain)
-        if math.isinf(distance) or (far and not claim.omnibus):
-            return why
-    return ""
-
-
 def _test(
-    pair: Pair | Trend, experiment: Experiment, claim: Claim, scale: str, unlike: dict
+    pair: Pair | Trend, experiment: Experiment, claim: Claim, scale: str, unlike: Unlike
 ) -> Tested:
     measured = measure(pair, experiment)
     lost = "; ".join(
@@ -163,7 +118,7 @@ def _test(
         enough = len(measured.seeds) >= pair.seeds
         rises, falls = page(measured.values[: pair.seeds], pair.sign) if enough else (1.0, 1.0)
         ends = paired((measured.values[:, -1] - measured.values[:, 0]).tolist())
-        why = lost or _reason(pair, claim, None, unlike)
+        why = lost or reason(pair, claim, None, unlike)
         return Tested(pair, measured, ends, rises, falls, 1.0, 1.0, None, why)
     result, gain = paired(measured.differences), _gain(pair, measured, scale)
 
@@ -187,7 +142,7 @@ def _test(
         beyond(short, -pair.sign),
         inside,
         gain,
-        lost or _reason(pair, claim, gain, unlike),
+        lost or reason(pair, claim, gain, unlike),
     )
 
 

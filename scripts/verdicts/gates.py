@@ -1,0 +1,60 @@
+"""What keeps a claim from a verdict: a side that collapsed, a base unlike the paper's."""
+
+from __future__ import annotations
+
+import math
+
+from scripts.gather import Experiment
+from scripts.item import OPTIMIZERS
+from scripts.verdicts import regime
+from scripts.verdicts.claim import Claim, Claims, Pair, Trend, mean_pair, of_octaves
+from scripts.verdicts.compare import collapsed, published_values, result_of
+
+# By experiment and arm: why nothing can be compared with it, and how far it is from the paper
+Unlike = dict[tuple[str, str], tuple[str, float]]
+
+
+def unlike_arms(claims: Claims, experiments: dict[str, Experiment], scale: str) -> Unlike:
+    """By experiment and arm: why nothing can be compared with it, and how far it is from the paper.
+
+    The distance is infinite for an arm that collapsed, and for a base that has not converged at
+    scale mid; of others it matters at the paper's scale.
+    """
+    reasons = {}
+    papers = published_values() if scale == "paper" else {}
+    for name, experiment in experiments.items():
+        for arm, runs in experiment.arms.items():
+            paper = papers.get((name, arm), math.nan)
+            here = result_of(runs, experiment.task.RESULT)
+            if collapsed(runs):
+                reasons[name, arm] = f"{arm} collapsed ({here:.4g})", math.inf
+            elif name in claims.another_base and abs(here - paper) > claims.another_base[name]:
+                reasons[name, arm] = f"{arm} {here:.4g}, published {paper:.4g}", abs(here - paper)
+            elif scale == regime.SCALE and arm in OPTIMIZERS and (why := regime.missed(runs)):
+                text = f"{arm} is not in the paper's regime: {'; '.join(why)}"
+                reasons[name, arm] = text, math.inf
+    return reasons
+
+
+def comparable(claim: Claim, claims: Claims, unlike: Unlike) -> tuple[Pair, ...]:
+    """An omnibus claim's pair, of those of its family that can be compared."""
+    pairs = [
+        pair
+        for other in claims.claims
+        if other.family == claim.family and not other.omnibus
+        for pair in other.comparisons
+        if not reason(pair, other, pair.published, unlike)
+    ]
+    return (mean_pair(pairs),) if pairs else ()
+
+
+def reason(pair: Pair | Trend, claim: Claim, gain: float | None, unlike: Unlike) -> str:
+    """Why a pair cannot be compared: a side collapsed, or its base is not the paper's."""
+    if of_octaves(pair):  # a rate at which an arm collapses is an answer
+        return ""
+    for arm in (*pair.arms, *pair.than):
+        why, distance = unlike.get((pair.experiment, arm), ("", 0.0))
+        far = gain is not None and arm in pair.than and distance > abs(gain)
+        if math.isinf(distance) or (far and not claim.omnibus):
+            return why
+    return ""
