@@ -61,7 +61,7 @@ decide = $(RUN) scripts.decide --scale $(call quoted,SCALE) --hours $(call quote
 help:  ## Show this list
 	@awk -F ':.*## ' '/^[a-z][a-z0-9%-]*:.*## / { printf "  %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@printf '  %s=%s%s' SCALE $(call quoted,SCALE) ' (paper, lite, smoke)' SEEDS $(call quoted,SEEDS) '' \
+	@printf '  %s=%s%s' SCALE $(call quoted,SCALE) ' (paper, mid, lite, smoke)' SEEDS $(call quoted,SEEDS) '' \
 		EXPERIMENT $(call quoted,EXPERIMENT) ' (empty: all)' HOURS $(call quoted,HOURS) '' YES $(call quoted,YES) ''; echo
 	@printf '  %s=%s%s' LAUNCHER $(call quoted,LAUNCHER) ' (basic, joblib, ray, submitit_slurm, ...)' \
 		JOBS $(call quoted,JOBS) ' (tests, and runs but with basic, at a time)' \

@@ -94,6 +94,11 @@ def _reference(experiment: str, scale: str, optimizer: str) -> Config:
             raise ConfigError(
                 f"{group} {name!r} has no file conf/{group}/{name}.yaml; there are: {known}"
             )
+    if scale == "mid" and not (CONF / "scale_for" / f"mid_{experiment}.yaml").is_file():
+        raise ConfigError(
+            f"experiment {experiment} has no scale mid, whose verdicts count: it needs a file "
+            f"conf/scale_for/mid_{experiment}.yaml"
+        )
     words = [f"experiment={experiment}", f"scale={scale}", f"optimizer={optimizer}"]
     own = GlobalHydra.instance()  # Hydra has one state, which a job is inside of
     state = own.hydra

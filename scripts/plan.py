@@ -266,7 +266,7 @@ def _sweeps(name: str, seeds: str) -> list[tuple[str, str]]:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sweep", nargs="?", help="a file of conf/sweep")
-    parser.add_argument("--scale", default="paper", help="paper (default), lite or smoke")
+    parser.add_argument("--scale", default="paper", help="paper (default), mid, lite or smoke")
     parser.add_argument("--seeds", default="0,1,2", help="separated by commas")
     parser.add_argument("--limit", type=float, help="hours; exit status 1 if more remain")
     parser.add_argument("--calibrate", action="store_true", help=argparse.SUPPRESS)

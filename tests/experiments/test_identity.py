@@ -52,6 +52,16 @@ def changed(**dotted):
     return config
 
 
+def test_scale_mid_is_what_an_experiment_declares_and_no_other_scales_name():
+    config = configure("experiment=cifar10", "scale=mid", "optimizer=sgdm", runs_dir="x")
+    assert arm_name(config) == "sgdm"
+    assert config["optimizer"]["weight_decay"] == 0.0005  # as published
+    assert (config["precision"], config["clean_train"]) == ("bf16", 5000)
+    assert config["data"]["test_subset"] is None
+    with pytest.raises(ConfigError, match=r"experiment mnist has no scale mid, .*mid_mnist\.yaml"):
+        arm_name(configure("experiment=mnist", "scale=mid", runs_dir="x"))
+
+
 @pytest.mark.parametrize(
     ("words", "name"),
     [
