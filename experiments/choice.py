@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.configuration import Config, ConfigError
-from experiments.identity import arm_name, chooser, reference, tuned
+from experiments.identity import CHOOSING, arm_name, chooser, reference, tuned
 from experiments.record.reader import Run, read_runs
 from experiments.record.schema import FINISHED
 from experiments.tasks import task_module
@@ -64,26 +64,36 @@ def choose(runs: Iterable[Run], arm: str, column: str, keys: tuple[str, ...] = (
         for cell, of_cell in sorted(grid.items())
     }
     rate, decay = best = min(means, key=means.__getitem__)
+    if not np.isfinite(means[best]):
+        raise NoChoice(f"no best rate of {arm}: at each one a run has diverged")
     steps = [mean_step(run) for run in grid[best].values()]
     return Choice(rate, fmean(steps), rate in (min(rates), max(rates)), decay)
 
 
 def last(run: Run, column: str) -> float:
     """A column's last value, or how far it is below its highest if it rises with a better net;
-    infinite for a run that diverged."""
+    infinite for a run that diverged.
+
+    Of an experiment that chooses for another it is the mean of the last ten epochs: at a constant
+    rate one epoch's accuracy differs from the next one's by more than the rates do.
+    """
     if run.status != "done":
         return np.inf
     of_task = task_module(run.config["task"]).COLUMNS[column]
-    value = float(run.metrics[column][-1])
-    return value if of_task.falls else of_task.highest - value
+    count = 10 if run.experiment.endswith(CHOOSING) else 1
+    value = float(np.nanmean(run.metrics[column][-count:]))
+    top = of_task.highest if np.isfinite(of_task.highest) else 0.0
+    return value if of_task.falls else top - value
 
 
 def mean_step(run: Run) -> float:
     """How far a run's updates go in units of the base's: the mean of its column while it is finite,
-    NaN if it never is. A run without the column has p, or 1 where nothing makes steps smaller."""
+    NaN if it never is. Without the column it is 1 for the base and p for learning rate dropout, by
+    its definition, and NaN for other arms."""
     if "mean_step" not in run.metrics:
-        mask = run.config["lrd"]
-        return float(mask["p"]) if mask["enabled"] and not mask.get("rescale") else 1.0
+        methods = stem(run.arm, ("lr", "weight_decay")).split("+")[1:]
+        p = float(run.config["lrd"]["p"])
+        return {(): 1.0, (f"lrd{p:g}",): p}.get(tuple(methods), np.nan)
     steps = run.metrics["mean_step"]
     finite = steps[np.isfinite(steps)]
     return float(finite.mean()) if len(finite) else np.nan
@@ -101,7 +111,7 @@ def criterion(experiment: str, task: str) -> str | None:
     It is the task's CHOICE, or the result of an experiment that chooses for another.
     """
     module = task_module(task)
-    return module.RESULT if experiment.endswith("_choice") else getattr(module, "CHOICE", None)
+    return module.RESULT if experiment.endswith(CHOOSING) else getattr(module, "CHOICE", None)
 
 
 def with_chosen_rate(config: Config) -> Config:
@@ -116,6 +126,8 @@ def with_chosen_rate(config: Config) -> Config:
             f"seed must be at least {FRESH} with best_rate=true, got {config['seed']}: those below "
             "choose the rate, and are not to be compared"
         )
+    if config["experiment"].endswith(CHOOSING):
+        raise ConfigError(f"best_rate=true: {config['experiment']} chooses for another experiment")
     optimizer, own = config["optimizer"], reference(config)["optimizer"]
     keys = tuned(config["experiment"])
     for key in keys:
@@ -132,7 +144,10 @@ def with_chosen_rate(config: Config) -> Config:
     place = {"scale": config["scale"], "experiment": experiment}
     runs = read_runs(config["runs_dir"], **place, wanted=lambda name: stem(name, keys) == arm).runs
     choice = choose(runs, arm, column, keys)
-    chosen = {"lr": float(f"{choice.rate * (choice.mean_step if _of(config) else 1):.4g}")}
+    share = choice.mean_step if _of(config) else 1.0
+    if np.isnan(share):
+        raise NoChoice(f"no mean step of {arm}: the runs of {experiment} do not record it")
+    chosen = {"lr": float(f"{choice.rate * share:.4g}")}
     if "weight_decay" in keys and choice.decay != own.get("weight_decay", 0):
         chosen["weight_decay"] = choice.decay
     return {**config, "optimizer": {**optimizer, **chosen}}

@@ -36,6 +36,7 @@ _DEFAULTS = {
 }  # fmt: skip
 _NO_SCHEDULE = {"schedule.name": "constant"}
 _HYDRAS = ("_partial_", "_convert_")  # words of Hydra that early runs have
+CHOOSING = "_choice"  # how an experiment's name ends that chooses learning rates for another
 _IN_NO_NAME = {"seed", "optimizer.name", "task"}  # or elsewhere in the folder's path
 
 
@@ -94,11 +95,6 @@ def _reference(experiment: str, scale: str, optimizer: str) -> Config:
             raise ConfigError(
                 f"{group} {name!r} has no file conf/{group}/{name}.yaml; there are: {known}"
             )
-    if scale == "mid" and not (CONF / "scale_for" / f"mid_{experiment}.yaml").is_file():
-        raise ConfigError(
-            f"experiment {experiment} has no scale mid, whose verdicts count: it needs a file "
-            f"conf/scale_for/mid_{experiment}.yaml"
-        )
     words = [f"experiment={experiment}", f"scale={scale}", f"optimizer={optimizer}"]
     own = GlobalHydra.instance()  # Hydra has one state, which a job is inside of
     state = own.hydra
@@ -116,7 +112,7 @@ def _reference(experiment: str, scale: str, optimizer: str) -> Config:
 
 def chooser(experiment: str) -> str:
     """The experiment whose runs choose a learning rate for one: `mnist_choice`, or itself."""
-    other = f"{experiment}_choice"
+    other = experiment + CHOOSING
     return other if (CONF / "experiment" / f"{other}.yaml").is_file() else experiment
 
 

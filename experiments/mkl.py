@@ -46,12 +46,14 @@ def take_intel_kernels() -> None:
 
 
 def kernels() -> str:
-    """What a run's record adds to the processor's name. Raises SystemExit if MKL never asked."""
+    """What a run's record adds to the processor's name. Raises ConfigError if MKL never asked."""
     if _answer is None:
         return ""
     import torch  # after the answer is there
 
+    from experiments.configuration import ConfigError
+
     torch.ones(64, 64) @ torch.ones(64, 64)
     if not ctypes.c_int.in_dll(_answer, "asked").value:
-        sys.exit(f"{_VARIABLE}=intel: this torch multiplies without MKL; leave it out")
+        raise ConfigError(f"{_VARIABLE}=intel: this torch multiplies without MKL; leave it out")
     return ", Intel's kernels of MKL"

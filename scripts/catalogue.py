@@ -30,7 +30,7 @@ def _choice(optimizer: str, name: str) -> Item:
     return Item(
         f"choice_{optimizer}",
         f"Not in the paper: {name} on MNIST without and with LRD, by learning rate",
-        caption=f"{name} without (base) and with LRD (p = 0.5) after 40 epochs of MNIST, by rate",
+        caption=f"{name} without (base) and with LRD (p = 0.5) on MNIST, by learning rate",
         experiments=("mnist_choice",),
         optimizers=(optimizer,),
         methods={m + d: s + e for d, e in decays.items() for m, s in _LRD.items()},

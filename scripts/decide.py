@@ -16,6 +16,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from experiments import processes
+from experiments.choice import FRESH, NoChoice, with_chosen_rate
 from experiments.identity import arm_name
 from experiments.record.machine import environment
 from experiments.record.reader import Run, read_runs
@@ -62,7 +63,14 @@ def main(arguments: list[str] | None = None) -> None:
             if not left:
                 print("all decided")
                 return
-            batches = {batch: next_seed(batch, made) for batch in batches_of(left)}
+            batches = {
+                batch: next_seed(batch, made)
+                for batch in batches_of(left)
+                if not waits_for(batch, options)
+            }
+            if not batches:
+                print(f"nothing can be run, not decided: {'; '.join(c.text for c in left)}")
+                return
             took = sum(_hours(batch, made, options) for batch in batches) / options.jobs_at_once
             spent = (time.monotonic() - begin) / 3600
             if spent + took > options.hours or max(batches.values()) >= options.most:
@@ -154,7 +162,7 @@ def next_seed(batch: Batch, runs: list[Run]) -> int:
     task = task_of(batch.experiment)
     here = environment(processes.device(processes.device_name({"device": "auto", "task": task})))
     machine = here["cpu"] if here["device"] == "cpu" else here["device"]
-    seed = 0
+    seed = _first_seed(batch)
     while True:
         made = [
             run
@@ -168,13 +176,30 @@ def next_seed(batch: Batch, runs: list[Run]) -> int:
         seed += 1
 
 
+def _first_seed(batch: Batch) -> int:
+    return FRESH if any("best" in arm.split("+") for arm in batch.arms) else 0
+
+
+def waits_for(batch: Batch, options: argparse.Namespace) -> bool:
+    """Whether the runs that choose a batch's learning rates are missing, which is printed."""
+    words = [f"seed={FRESH}", f"scale={options.scale}", f"runs_dir={options.runs_dir}"]
+    try:
+        for config in jobs(batch.sweep, [*batch.words, *words]).values():
+            if config["best_rate"]:
+                with_chosen_rate(config)
+    except NoChoice as error:
+        print(f"left out: {', '.join(batch.arms)} of {batch.experiment}: {error}", flush=True)
+        return True
+    return False
+
+
 def _hours(batch: Batch, runs: list[Run], options: argparse.Namespace) -> float:
     """What one seed of a batch takes, by the finished runs of its experiment, or else a plan."""
     of_experiment = [run for run in runs if run.experiment == batch.experiment]
     seconds = [run.info["seconds"] for run in of_experiment if run.status == "done"]
     if seconds:
         return fmean(seconds) * len(batch.arms) / 3600
-    planned = runs_of(batch.sweep, options.scale, "0", [*batch.words])
+    planned = runs_of(batch.sweep, options.scale, str(_first_seed(batch)), [*batch.words])
     return sum(run.hours or 0.0 for run in planned)
 
 

@@ -75,7 +75,8 @@ def _names(group: str) -> list[str]:
 def _items(name: str, experiment: str | None) -> list[Item]:
     """Takes an item's, a figure's or a target's name, or `all`, returns items of an experiment.
 
-    Of an experiment that an item does not have, only what compares optimizers can be made.
+    Of an experiment that an item does not have, only what compares optimizers can be made, and
+    nothing with seeds of its own, at which a grid of the item's experiment has chosen.
     """
     if name == "all":
         items = [item for item in ITEMS.values() if item.in_report and item.experiments]
@@ -86,7 +87,7 @@ def _items(name: str, experiment: str | None) -> list[Item]:
     able = [
         item.of_experiment(experiment)
         for item in items
-        if item.layout == "optimizers" or experiment in item.experiments
+        if experiment in item.experiments or (item.layout == "optimizers" and not item.seeds)
     ]
     if not able:
         known = ", ".join(items[0].experiments) or "none"

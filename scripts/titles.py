@@ -49,10 +49,11 @@ def _declared_names() -> dict[str, str]:
 def _nodes_of_file(experiment: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """The data and model files that an experiment's file names, if there is one."""
     names: dict[str, str] = {}
-    for entry in _yaml(CONF / "experiment" / f"{experiment}.yaml").get("defaults", []):
+    file = _yaml(CONF / "experiment" / f"{experiment}.yaml")
+    for entry in file.get("defaults", []):
         names |= entry if isinstance(entry, dict) else {}
     data, model = (
-        _yaml(CONF / group / f"{names.get(f'override /{group}')}.yaml")
+        _yaml(CONF / group / f"{names.get(f'override /{group}')}.yaml") | file.get(group, {})
         for group in ("data", "model")
     )
     return [(data, model)] if data and model else []

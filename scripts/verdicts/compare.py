@@ -72,6 +72,9 @@ def measure(comparison: Pair | Trend, experiment: Experiment) -> Measured:
 
 
 def _processor(run: Run) -> str:
+    """What its arithmetic was done on; of one that went on elsewhere, all of that."""
+    if several := run.info.get("machines_so_far"):
+        return str(several)
     return str(run.info["cpu"] if run.info["device"] == "cpu" else run.info["device"])
 
 
@@ -108,7 +111,8 @@ def statistic(comparison: Pair | Trend, run: Run, base: Run) -> float:
     if kind in STATISTICS:
         return float(STATISTICS[kind](curve))
     if kind == "mean":
-        return float(curve.mean())
+        evaluated = curve[~np.isnan(curve)]
+        return float(evaluated.mean()) if len(evaluated) else math.nan
     goal = base.metrics[column][-1]
     reached = curve <= goal if comparison.column.falls else curve >= goal
     return float(run.metrics["epoch"][reached].min() if reached.any() else len(curve) + 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from scripts.gather import Experiment
-from scripts.item import OPTIMIZERS
 from scripts.verdicts import regime
 from scripts.verdicts.claim import Claim, Claims, Pair, Trend, mean_pair, of_octaves
 from scripts.verdicts.compare import collapsed, published_values, result_of
@@ -14,11 +13,16 @@ from scripts.verdicts.compare import collapsed, published_values, result_of
 Unlike = dict[tuple[str, str], tuple[str, float]]
 
 
+def base_of(arm: str) -> str:
+    """The optimizer without any method, of which an arm is one."""
+    return arm.partition("+")[0]
+
+
 def unlike_arms(claims: Claims, experiments: dict[str, Experiment], scale: str) -> Unlike:
     """By experiment and arm: why nothing can be compared with it, and how far it is from the paper.
 
-    The distance is infinite for an arm that collapsed, and for a base that has not converged at
-    scale mid; of others it matters at the paper's scale.
+    The distance is infinite for an arm that collapsed, and for all arms of a base that is not in
+    the paper's regime at scale mid; of others it matters at the paper's scale.
     """
     reasons = {}
     papers = published_values() if scale == "paper" else {}
@@ -30,9 +34,11 @@ def unlike_arms(claims: Claims, experiments: dict[str, Experiment], scale: str) 
                 reasons[name, arm] = f"{arm} collapsed ({here:.4g})", math.inf
             elif name in claims.another_base and abs(here - paper) > claims.another_base[name]:
                 reasons[name, arm] = f"{arm} {here:.4g}, published {paper:.4g}", abs(here - paper)
-            elif scale == regime.SCALE and arm in OPTIMIZERS and (why := regime.missed(runs)):
-                text = f"{arm} is not in the paper's regime: {'; '.join(why)}"
-                reasons[name, arm] = text, math.inf
+            elif scale == regime.SCALE:
+                base = base_of(arm)
+                if why := regime.missed(experiment[base]):
+                    text = f"{base} is not in the paper's regime: {'; '.join(why)}"
+                    reasons[name, arm] = text, math.inf
     return reasons
 
 

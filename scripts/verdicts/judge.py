@@ -18,7 +18,7 @@ from scripts.verdicts.claim import (
     Trend,
 )
 from scripts.verdicts.compare import Measured, measure, published_values
-from scripts.verdicts.gates import Unlike, comparable, reason, unlike_arms
+from scripts.verdicts.gates import Unlike, base_of, comparable, reason, unlike_arms
 from scripts.verdicts.intervals import (
     Paired,
     benjamini_hochberg,
@@ -80,7 +80,7 @@ def judge(claims: Claims, runs: Runs, scale: str = "paper") -> list[Verdict]:
     """Takes the claims and the runs of one scale, returns the claims' verdicts in their order."""
     arms: dict[str, dict[str, None]] = defaultdict(dict)
     for claim in claims.claims:
-        arms[claim.experiment] |= dict.fromkeys(claim.arms)
+        arms[claim.experiment] |= dict.fromkeys((*claim.arms, *map(base_of, claim.arms)))
     experiments = {name: gather(runs, name, wanted) for name, wanted in arms.items()}
     unlike = unlike_arms(claims, experiments, scale)
     tests = {}

@@ -36,7 +36,9 @@ def _numbers(run: Run) -> list[float]:
 
 def missed(arm: Arm) -> list[str]:
     """Takes a base's runs, returns the bounds that their means miss, with the number."""
-    if not arm.done or "test_accuracy" not in arm.done[0].metrics:
+    if not arm.done:
+        return ["it has no finished run"]
+    if "test_accuracy" not in arm.done[0].metrics:
         return []
     means = map(fmean, zip(*map(_numbers, arm.done), strict=True))
     return [

@@ -41,6 +41,25 @@ def test_held_out_images_choose_rate_and_weight_decay(mnist_run, tmp_path):
             mnist_run(*BEST, "seed=10", f"{add}optimizer.{key}={value}")
 
 
+def test_a_mean_step_that_is_not_recorded_is_no_rate_for_the_base(mnist_run):
+    grid = ("experiment=mnist_choice", "optimizer=sgdm", "lrd.enabled=true", "lrd.p=0.3")
+    for rate in ("0.003", "0.05"):
+        mnist_run(*grid, f"optimizer.lr={rate}")
+        mnist_run(*grid[:2], "update.magma=0.5", f"optimizer.lr={rate}")
+    _, folder = mnist_run(*BEST, "step_of=lrd0.3", "seed=10")
+    (run,) = [
+        run for run in read_runs(folder.parents[3], scale="smoke").runs if run.folder == folder
+    ]
+    assert run.config["optimizer"]["lr"] == 0.05 * 0.3
+    with pytest.raises(NoChoice, match=r"no mean step of sgdm.magma0.5: .* do not record it"):
+        mnist_run(*BEST, "step_of=magma0.5", "seed=10")
+
+
+def test_what_chooses_for_another_is_not_chosen_for(mnist_run):
+    with pytest.raises(ConfigError, match="mnist_choice chooses for another experiment"):
+        mnist_run("experiment=mnist_choice", "best_rate=true", "seed=10")
+
+
 def test_test_images_never_choose():
     assert criterion("mnist", "classification") is None
     assert criterion("mnist_choice", "classification") == "test_accuracy"

@@ -10,7 +10,7 @@ import yaml
 
 from experiments.configuration import ConfigError, flatten
 from experiments.identity import arm_name, config_hash, differences, run_folder
-from experiments.validate import resolve
+from experiments.validate import check, resolve
 from helpers.commands import configure
 
 RUNS = Path(__file__).parents[2] / "results" / "runs"
@@ -58,8 +58,8 @@ def test_scale_mid_is_what_an_experiment_declares_and_no_other_scales_name():
     assert config["optimizer"]["weight_decay"] == 0.0005  # as published
     assert (config["precision"], config["clean_train"]) == ("bf16", 5000)
     assert config["data"]["test_subset"] is None
-    with pytest.raises(ConfigError, match=r"experiment mnist has no scale mid, .*mid_mnist\.yaml"):
-        arm_name(configure("experiment=mnist", "scale=mid", runs_dir="x"))
+    with pytest.raises(ConfigError, match=r"mnist does not say what its scale mid is"):
+        check(configure("experiment=mnist", "scale=mid", runs_dir="x"))
 
 
 @pytest.mark.parametrize(

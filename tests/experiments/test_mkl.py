@@ -51,10 +51,23 @@ def test_a_missing_compiler_is_said():
     assert "install a C compiler" in done.stderr
 
 
-@NEEDS_MKL
-def test_kernels_that_mkl_never_asked_for_are_an_error():
-    done = python(FORCED.replace("mkl.take", "mkl._SOURCE = 'int asked;'; mkl.take"))
-    assert "multiplies without MKL" in done.stderr
+def test_kernels_that_mkl_never_asked_for_fail_the_run(tmp_path):
+    source, _, _ = FORCED.replace("mkl.take", "mkl._SOURCE = 'int asked;'; mkl.take").partition(
+        "from experiments.record"
+    )
+    words = ["run", "experiment=digits", "scale=smoke", f"runs_dir={tmp_path}"]
+    start = f"import runpy, sys; sys.argv = {words}\nrunpy.run_module('experiments.run', None, "
+    done = python(f"{source}{start}'__main__', True)")
+    assert done.returncode == 1
+    assert "LRD_MKL=intel: this torch multiplies without MKL" in done.stderr
+
+
+@pytest.mark.parametrize("module", ["plan", "benchmark"])
+def test_the_suites_other_commands_take_it_before_torch_too(module):
+    words = [sys.executable, "-m", f"scripts.{module}", "--help"]
+    environment = {**os.environ, "LRD_MKL": "intel"}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @NEEDS_MKL

@@ -107,6 +107,22 @@ def test_a_seed_that_another_processor_has_begun_is_left_to_it(tmp_path):
     assert decide.next_seed(batch._replace(arms=("adam",)), made) == 2
 
 
+def test_best_against_best_waits_for_the_runs_that_choose(tmp_path, capsys):
+    """Its seeds begin where those that choose have ended."""
+    claims = [claim for claim in read_claims().claims if "best against best" in claim.family]
+    (batch,) = decide.batches_of(claims)
+    assert decide.next_seed(batch, []) == 10
+    words = ["--scale", "lite", "--runs-dir", str(tmp_path), "--claim", claims[0].text]
+    decide.main(words)
+    out = capsys.readouterr().out
+    assert "left out: sgdm+lrd0.5+best, sgdm+best of mnist: no best rate of sgdm" in out
+    assert f"nothing can be run, not decided: {claims[0].text}" in out
+    for arm in ("sgdm", "sgdm+lrd0.5"):
+        for rate in ("", "+lr=0.2"):
+            make_run(tmp_path, arm + rate, 0, [97.0], experiment="mnist_choice", scale="lite")
+    assert not decide.waits_for(decide.batches_of(claims[:1])[0], decide._options(words))
+
+
 def test_a_claim_that_is_not_there_is_refused(command):
     with pytest.raises(SystemExit, match="no claim reads 'LRD is magic'"):
         command(LARGE, "--claim", "LRD is magic")

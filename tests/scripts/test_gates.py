@@ -58,8 +58,13 @@ def test_at_mid_scale_a_base_must_have_converged(runs, verdicts_of, clean, test,
                 "clean_accuracy": clean,
             }  # fmt: skip
             make_run(runs, arm, seed, [0.0] * 10, columns=columns, scale="lite")
-    (judged,) = verdicts_of(ONE, "mid")
-    assert judged.verdict == ("not comparable" if missed else "supported")
+    control = family("""
+      LRD helps Adam: {pairs: [[adam+lrd0.5, adam, 0.27]]}
+      More than half the rate: {pairs: [[adam+lrd0.5, adam+lr0.5]]}""")
+    for seed, step in enumerate(STEADY):
+        make_run(runs, "adam+lr0.5", seed, [50.0, test + 3 + step / 2], scale="lite")
+    judged, other = verdicts_of(control, "mid")
+    assert other.verdict == judged.verdict == ("not comparable" if missed else "supported")
     assert missed in "".join(verdicts.reasons([judged]))
     table = regime.table(Runs(read_runs(runs, scale="lite").runs, []))
     (row,) = table.rows
@@ -107,9 +112,12 @@ def test_seeds_on_different_processors_are_left_out_by_name(runs, verdicts_of):
     make_pairs(runs, [0.3 + step for step in STEADY])
     record = runs / "paper" / "mnist" / "adam" / "seed1" / "run.json"
     record.write_text(record.read_text().replace("Some CPU", "Another CPU"))
+    record = runs / "paper" / "mnist" / "adam+lrd0.5" / "seed3" / "run.json"  # went on elsewhere
+    moved = '{"machines_so_far": ["cpu / Another CPU", "cpu / Some CPU"],'
+    record.write_text(record.read_text().replace("{", moved, 1))
     (judged,) = verdicts_of(ONE)
-    assert judged.tested[0].measured.mixed == [1]
-    assert 1 not in judged.tested[0].measured.seeds
+    assert judged.tested[0].measured.mixed == [1, 3]
+    assert not {1, 3} & {*judged.tested[0].measured.seeds}
 
 
 def test_seeds_that_tie_by_construction_are_left_out(runs, verdicts_of):

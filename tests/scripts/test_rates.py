@@ -75,6 +75,11 @@ def test_validation_chooses_and_neither_test_nor_seeds_that_are_compared_do(tmp_
         choose(
             [r for r in runs if r.folder.parts[-2:] != ("rmsprop", "seed0")], "rmsprop", "val_loss"
         )
+    for rate in RATES:
+        add(tmp_path, at_rate("adamw+cautious", rate), 0, np.nan, status="diverged")
+    lost = read_runs(tmp_path, scale="paper").runs
+    with pytest.raises(NoChoice, match=r"no best rate of adamw\+cautious: at each one a run"):
+        choose(lost, "adamw+cautious", "val_loss")
     with pytest.raises(NoChoice, match="finished are none"):
         choose(runs, "adamw", "val_loss")
 
@@ -185,7 +190,9 @@ def test_on_mnist_the_error_on_held_out_images_chooses_by_rate_and_by_p_times_ra
         ("sgdm+weight_decay=0.0005", [98.0, 98.2, 98.75, 98.3, 98.1, 98.0]),
     ):
         for rate, accuracy in zip(item.rates, accuracies, strict=True):
-            make_run(tmp_path, at_rate(arm, rate), 0, [90, accuracy], experiment="mnist_choice")
+            curve = [10, accuracy] + [accuracy + 0.2, accuracy - 0.2] * 4 + [accuracy - 0.2]
+            curve += [accuracy + 0.2]  # of the last epoch alone, the error is 0.2 less
+            make_run(tmp_path, at_rate(arm, rate), 0, curve, experiment="mnist_choice")
     runs = read_runs(tmp_path, scale="paper").runs
     whole = choose(runs, "sgdm", "test_accuracy", ("lr", "weight_decay"))
     assert whole == (0.05, 1.0, False, 0.0005)

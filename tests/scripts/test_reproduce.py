@@ -200,6 +200,16 @@ def test_what_a_signal_ends_has_the_time_for_it_and_ends_the_rest(
     assert signal.getsignal(number) == before
 
 
+def test_what_a_grid_has_chosen_is_run_on_its_own_experiment_alone(run):
+    for experiment, sweeps in (
+        ("mnist_choice", ["+sweep=choice_sgdm", "+sweep=choice_adam"]),
+        ("mnist", ["+sweep=choice_best"]),
+    ):
+        _, commands = run("choice", "--scale", "lite", "--experiment", experiment)
+        words = [command.split()[1] for command in commands if "experiments.run" in command]
+        assert words == sweeps
+
+
 def test_an_item_of_one_experiment_refuses_another(run):
     status, commands = run("figure8", "--experiment", "mnist")
     assert status == "error: figure8 is made of experiment pspnet alone, got mnist"

@@ -171,6 +171,8 @@ def test_statistics_of_speed(runs, verdicts_of):
     sooner = judged["Sooner"].pair
     loss = sooner._replace(statistic="reach:train_loss", column=COLUMNS["train_loss"])
     assert statistic(loss, run, run) == 4  # it falls until the last epoch
+    run.metrics["test_accuracy"] = np.array([np.nan, 70.0, np.nan, 80.0])  # every second epoch
+    assert statistic(sooner._replace(statistic="mean:test_accuracy"), run, run) == 75
     make_run(runs, "rmsprop", 0, [50.0, *range(80, 90)])
     *_, long = (run for run in read_runs(runs, scale="paper").runs if run.arm == "rmsprop")
     assert statistic(sooner._replace(statistic="last10:test_accuracy"), long, long) == 84.5
