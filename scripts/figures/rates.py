@@ -27,13 +27,16 @@ def rate_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
     If only the step mattered, the curves of the right panels would lie on each other.
     """
     loss = loss_of(experiment)
-    figure, grid = panels(len(item.optimizers), 2, 2.1 * len(item.optimizers) + 1.6, sharey="row")
-    for row, optimizer in zip(grid, item.optimizers, strict=True):
-        curves = [curve(item, experiment, optimizer + suffix) for suffix in item.methods.values()]
+    run = {}
+    for optimizer in item.optimizers:
+        arms = [optimizer + suffix for suffix in item.methods.values()]
+        curves = [curve(item, experiment, arm) for arm in arms]
+        run |= {optimizer: curves} if any(map(len, curves)) else {}
+    figure, grid = panels(len(run), 2, 2.1 * len(run) + 1.6, sharey="row")
+    for row, (optimizer, curves) in zip(grid, run.items(), strict=True):
         means = pd.concat([runs.groupby("rate")["validation"].mean() for runs in curves])
         seeds = sorted({runs["seed"].nunique() for runs in curves} - {0})
-        ends = "–".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))) if seeds else ""
-        count = f"n = {ends}" if seeds else "not run"
+        count = f"n = {'–'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))}"
         for axes, (by, label) in zip(row, _BY.items(), strict=True):
             for number, runs in enumerate(curves):
                 _draw(axes, runs, by, _style(number))
@@ -42,13 +45,18 @@ def rate_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
             axes.set_xlabel(label if row is grid[-1] else "")
         row[0].set_ylabel(f"{loss.label} ({loss.unit})")
     handles = [
-        Line2D([], [], label=method, **_style(number)) for number, method in enumerate(item.methods)
+        Line2D([], [], label=method, **_style(number))
+        for number, method in enumerate(item.methods)
+        if any(len(curves[number]) for curves in run.values())
     ]
+    absent = [OPTIMIZERS[optimizer] for optimizer in item.optimizers if optimizer not in run]
+    not_run = f" Not run: {', '.join(absent)}." if absent else ""
     legend(figure, handles, 4, handlelength=4)
     text = (
         f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "
         f"seed; grey: within {loss.within:g} {loss.unit} of a row's best. What is more than "
-        f"{loss.shown:g} above it, and runs that diverged, are not shown. {conditions(experiment)}."
+        f"{loss.shown:g} above it, and runs that diverged, are not shown.{not_run} "
+        f"{conditions(experiment)}."
     )
     caption(figure, text)
     return figure

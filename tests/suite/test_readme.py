@@ -63,6 +63,9 @@ def test_the_language_models_numbers_are_the_pairs():
         loss = table.loc[f"{name} beats RMSprop, each at its best rate", "mean"]
         width = table.loc[f"{name}'s range of learning rates is wider than RMSprop's", "mean"]
         assert [f"{loss:.2f}", f"{-width:.1f}"] == [ends[number], ranges[number]]
+    (step,) = re.findall(r"own\s+mean\s+step\s+ends\s+([\d.]+)\s+nats\s+below\s+Magma", README)
+    same = table.loc["Magma at its best rate beats RMSprop at the same mean step", "mean"]
+    assert f"{same:.2f}" == step
 
 
 def test_the_speed_is_the_benchmarks():
