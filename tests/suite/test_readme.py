@@ -71,7 +71,7 @@ def test_the_language_models_numbers_are_the_pairs():
 def test_the_speed_is_the_benchmarks():
     table = pd.read_csv(ROOT / "results/benchmark.csv").set_index("what")
     for name in ("AdamW", "Adam"):
-        (said,) = re.findall(rf"([\d.]+) × (?:torch's fastest without )?for {name}\b", README)
+        (said,) = re.findall(rf"([\d.]+) × (?:torch's\s+fastest\s+without\s+)?for {name}\b", README)
         what = rf"{name}\+LRD / torch's {name} \(.*\), 21 M parameters"
         (measured,) = table[table.index.str.fullmatch(what)]["value"]
         assert f"{measured:.2f}" == said
