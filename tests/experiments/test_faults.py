@@ -37,7 +37,7 @@ def undisturbed(tmp_path_factory):
     return result(runs)
 
 
-@pytest.mark.parametrize(("number", "times"), [(signal.SIGKILL, 20), (signal.SIGTERM, 6)])
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGKILL, 12), (signal.SIGTERM, 5)])
 def test_a_run_killed_again_and_again_ends_as_if_undisturbed(tmp_path, undisturbed, number, times):
     dice = random.Random(0)
     kills, ended, seen = 0, False, set()
