@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from statistics import fmean
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
@@ -105,13 +106,12 @@ def stem(arm: str, keys: tuple[str, ...] = ("lr",)) -> str:
     return "+".join(word for word in arm.split("+") if not word.startswith(words))
 
 
-def criterion(experiment: str, task: str) -> str | None:
-    """Takes an experiment and its task, returns the column by which its runs choose, if any.
+def criterion(experiment: str, task: ModuleType) -> str | None:
+    """Takes an experiment and its task's module, returns the column by which runs choose, if any.
 
     It is the task's CHOICE, or the result of an experiment that chooses for another.
     """
-    module = task_module(task)
-    return module.RESULT if experiment.endswith(CHOOSING) else getattr(module, "CHOICE", None)
+    return task.RESULT if experiment.endswith(CHOOSING) else getattr(task, "CHOICE", None)
 
 
 def with_chosen_rate(config: Config) -> Config:
@@ -134,7 +134,7 @@ def with_chosen_rate(config: Config) -> Config:
         if optimizer.get(key) != own.get(key):
             raise ConfigError(f"best_rate=true chooses optimizer.{key}: leave one of them out")
     experiment = chooser(config["experiment"])
-    column = criterion(experiment, config["task"])
+    column = criterion(experiment, task_module(config["task"]))
     if column is None:
         raise ConfigError(
             f"best_rate=true: task {config['task']} has no CHOICE, the column to choose by, and "

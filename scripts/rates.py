@@ -37,7 +37,7 @@ def curve(item: Item, experiment: Experiment, arm: str) -> pd.DataFrame:
     losses are the last, infinite for a run that diverged. What chooses by held-out images has no
     test.
     """
-    columns = {"validation": _criterion(experiment)}
+    columns = {"validation": criterion(experiment.name, experiment.task)}
     if columns["validation"] != experiment.task.RESULT:
         columns["test"] = experiment.task.RESULT
     rows = []
@@ -52,14 +52,10 @@ def curve(item: Item, experiment: Experiment, arm: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["rate", "seed", "ratio", "step", *columns], dtype=float)
 
 
-def _criterion(experiment: Experiment) -> str:
-    return criterion(experiment.name, experiment.task.__name__.rpartition(".")[2])
-
-
 def chosen(experiment: Experiment, arm: str) -> Choice | None:
     """The choice of an arm's runs; None where they cannot choose."""
     try:
-        return choose(experiment.runs, arm, _criterion(experiment))
+        return choose(experiment.runs, arm, criterion(experiment.name, experiment.task))
     except NoChoice:
         return None
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments.choice import FRESH, criterion, last, mean_step
 from experiments.record.reader import Run
+from experiments.tasks import task_module
 from scripts.gather import Arm, Experiment, published
 from scripts.rates import octaves
 from scripts.tables.cells import STATISTICS
@@ -96,7 +97,7 @@ def _sides(comparison: Pair | Trend, runs: list[Run]) -> list[float] | None:
 
 def _octaves(comparison: Pair | Trend, runs: list[Run]) -> float:
     """Takes the runs of an arm at all rates of the grid, returns the octaves of good ones."""
-    column = criterion(runs[0].experiment, runs[0].config["task"])
+    column = criterion(runs[0].experiment, task_module(runs[0].config["task"]))
     by_step = comparison.statistic == "octaves:mean_step"
     places = [run.config["optimizer"]["lr"] * (mean_step(run) if by_step else 1.0) for run in runs]
     return octaves(places, [last(run, column) for run in runs])[0]

@@ -7,6 +7,7 @@ import pytest
 from experiments.choice import NoChoice, criterion
 from experiments.configuration import ConfigError
 from experiments.record.reader import read_runs
+from experiments.tasks import classification, language
 
 BEST = ("experiment=mnist", "optimizer=sgdm", "best_rate=true")
 
@@ -61,9 +62,9 @@ def test_what_chooses_for_another_is_not_chosen_for(mnist_run):
 
 
 def test_test_images_never_choose():
-    assert criterion("mnist", "classification") is None
-    assert criterion("mnist_choice", "classification") == "test_accuracy"
-    assert criterion("language", "language") == "val_loss"
+    assert criterion("mnist", classification) is None
+    assert criterion("mnist_choice", classification) == "test_accuracy"
+    assert criterion("language", language) == "val_loss"
 
 
 def test_an_experiment_without_images_to_choose_by_is_refused(make):
