@@ -30,6 +30,7 @@ def report(results: Results) -> str:
     drawings = [item for item in results.items if item.layout == "drawing"]
     sections = [
         "# What holds of Learning Rate Dropout",
+        *_answers(results),
         plain_lines(results),
         *_forests(results),
         "## Is it the mask, or the smaller step?",
@@ -70,6 +71,19 @@ def _contents(sections: list[str]) -> str:
         for mark, _, name in titles
         if name != "Contents"
     )
+
+
+def _answers(results: Results) -> Iterator[str]:
+    """What the suite asks, in pictures: the mask or the step, and best against best."""
+    step = next(item for item in results.items if item.name == "step")
+    for figure, experiment in step.figures.items():
+        for scale in results.scales_of(experiment, step.arms()):
+            text = f"LRD beside the base at half the rate, {title(experiment)}, scale {scale}"
+            yield _picture(f"figures/{scale}/{figure}.png", text)
+    for scale, verdicts in results.verdicts.items():
+        if any(verdict.claim.best_against_best for verdict in judged(verdicts, scale)):
+            text = "Best against best: each arm at the rate chosen for it with other seeds and data"
+            yield _picture(f"figures/{scale}/best.png", f"{text}, scale {scale}")
 
 
 def _forests(results: Results) -> Iterator[str]:

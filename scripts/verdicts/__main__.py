@@ -2,8 +2,8 @@
 
 Writes <results>/tables/<scale>/verdicts.{csv,md}, a row for each claim of conf/claims.yaml;
 pairs.csv, a row for each comparison with the run folders that it is made of; share.{csv,md,tex},
-how much of LRD's change a smaller step makes; and <results>/figures/<scale>/forest.{png,pdf}. The
-same runs give the same bytes.
+how much of LRD's change a smaller step makes; <results>/figures/<scale>/forest.{png,pdf}, and
+best.{png,pdf} of the claims that compare arms at their best. The same runs give the same bytes.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def write_verdicts(
     if shown := judged(verdicts, scale):
         from scripts.verdicts import forest  # loads matplotlib
 
-        forest.write(shown, out / "figures" / scale)
+        forest.write(shown, out / "figures" / scale, "forest")
+        best = [verdict for verdict in shown if verdict.claim.best_against_best]
+        forest.write(best, out / "figures" / scale, "best")
     return texts["verdicts.md"]
 
 

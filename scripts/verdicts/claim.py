@@ -85,6 +85,11 @@ class Claim(NamedTuple):
         return [*dict.fromkeys(arm for pair in self.comparisons for arm in arms_run(pair))]
 
     @property
+    def best_against_best(self) -> bool:
+        """Whether it compares one arm with another, each at its best rate."""
+        return len(self.comparisons) == 1 and all(arm.endswith("+best") for arm in self.arms)
+
+    @property
     def digits(self) -> int:
         """Decimals of the statistic's differences."""
         pair = self.comparisons[0]

@@ -52,11 +52,11 @@ SIGNS = {
 _HOLLOW = (UNDECIDED, NOT_COMPARABLE, FOR, AGAINST, MIXED)
 
 
-def write(verdicts: list[Verdict], folder: Path) -> None:
-    """Write the plot of a scale's verdicts to forest.png and forest.pdf, if there is any."""
+def write(verdicts: list[Verdict], folder: Path, name: str) -> None:
+    """Write the plot of a scale's verdicts to <name>.png and <name>.pdf, if there is any."""
     figure = draw(verdicts)
     if figure is not None:
-        save(figure, *(folder / f"forest.{kind}" for kind in ("png", "pdf")))
+        save(figure, *(folder / f"{name}.{kind}" for kind in ("png", "pdf")))
 
 
 def draw(verdicts: list[Verdict]) -> Figure | None:

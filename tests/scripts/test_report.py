@@ -105,6 +105,20 @@ def test_a_claim_half_run_at_paper_scale_is_shown_where_all_of_it_was_run(tmp_pa
     assert row.split(" | ")[3] == "lite"
 
 
+def test_the_first_pictures_are_the_mask_beside_the_step_and_best_against_best(results):
+    losses = {name: [2.0, 1.8] for name in ("train_loss", "mean_step", "val_loss", "test_loss")}
+    for arm in ("rmsprop+best", "rmsprop+magma0.5+best"):
+        made = {"scale": "lite", "experiment": "language", "columns": losses}
+        make_run(results / "runs", arm, 10, [0, 0], **made)
+    for arm in ("sgdm+lrd0.5+weight_decay=0.0005", "sgdm+lr0.5+weight_decay=0.0005"):
+        make_run(results / "runs", arm, 0, [97.0] * 10)
+    command.main(["--results", str(results)])
+    text = (results / "REPORT.md").read_text()
+    pictures = re.findall(r"^!\[.*\]\((.*)\)", text.partition("\n1. ")[0], re.MULTILINE)
+    assert pictures == ["figures/paper/step.png", "figures/lite/best.png"]
+    assert all((results / picture).stat().st_size > 10_000 for picture in pictures)
+
+
 def test_the_summary_counts_every_row_of_the_verdicts(results):
     text = report(read_results(results))
     total = int(re.search(r"There are (\d+) claims", text)[1])
