@@ -44,13 +44,15 @@ def rate_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
             axes.set_title(f"{OPTIMIZERS[optimizer]}, by {label.partition(':')[0]}, {count}")
             axes.set_xlabel(label if row is grid[-1] else "")
         row[0].set_ylabel(f"{loss.label} ({loss.unit})")
+    shown = [any(map(len, curves)) for curves in zip(*run.values(), strict=True)]
     handles = [
         Line2D([], [], label=method, **_style(number))
         for number, method in enumerate(item.methods)
-        if any(len(curves[number]) for curves in run.values())
+        if shown[number]
     ]
     absent = [OPTIMIZERS[optimizer] for optimizer in item.optimizers if optimizer not in run]
-    not_run = f" Not run: {', '.join(absent)}." if absent else ""
+    absent += [method for method, there in zip(item.methods, shown, strict=True) if not there]
+    not_run = f" Not run: {'; '.join(absent)}." if absent else ""
     legend(figure, handles, 4, handlelength=4)
     text = (
         f"{experiment.title}, scale {scale}. Lines: mean over n seeds; bands: least to greatest "

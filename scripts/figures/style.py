@@ -30,8 +30,8 @@ STYLE = {
     "pdf.fonttype": 42,  # TrueType, which journals ask for
 }
 WIDTH = 7.1  # inches: both columns of a page
-# Okabe and Ito's colours and Tol's wine, which no form of colour blindness confuses, each with a
-# line of its own. Black is the base's at half the rate, thin and on top of what it overlaps.
+# Okabe and Ito's colours, Tol's wine and olive, which no form of colour blindness confuses, each
+# with a line of its own. Black is the base's at half the rate, thin and on top of what it overlaps.
 LINES = [
     {"color": "#0072B2", "linestyle": "-"},
     {"color": "#D55E00", "linestyle": (0, (3, 1))},
@@ -40,6 +40,7 @@ LINES = [
     {"color": "#E69F00", "linestyle": (0, (8, 2))},
     {"color": "#882255", "linestyle": (0, (3, 1, 1, 1, 1, 1))},
     {"color": "#56B4E9", "linestyle": (0, (5, 2, 2, 2))},
+    {"color": "#999933", "linestyle": (0, (2, 1))},
 ]
 HALF_RATE_LINE = {"color": "black", "linestyle": (0, (2, 2)), "linewidth": 1.0, "zorder": 3}
 
