@@ -54,18 +54,21 @@ def test_the_shares_of_a_smaller_step_are_the_tables():
 
 
 def test_the_language_models_numbers_are_the_pairs():
-    table = pd.read_csv(ROOT / "results/tables/lite/pairs.csv").set_index("claim")
-    ends = re.search(
-        r"tensors and Magma end ([\d.]+)\s+and\s+([\d.]+)\s+nats\s+of\s+test\s+loss\s+above", README
+    table = pd.read_csv(ROOT / "results/tables/lite/pairs.csv").set_index("claim")["mean"]
+    text = " ".join(README.split())
+    losses = re.search(
+        r"end (\S+) and (\S+) nats of test loss above RMSprop, and (\S+) and (\S+) above AdamW,", text
     )
-    ranges = re.search(r"narrower,\s+by\s+([\d.]+)\s+and\s+([\d.]+)\s+octaves", README)
-    for number, name in enumerate(("SkipUpdate", "Magma"), 1):
-        loss = table.loc[f"{name} beats RMSprop, each at its best rate", "mean"]
-        width = table.loc[f"{name}'s range of learning rates is wider than RMSprop's", "mean"]
-        assert [f"{loss:.2f}", f"{-width:.1f}"] == [ends[number], ranges[number]]
-    (step,) = re.findall(r"own\s+mean\s+step\s+ends\s+([\d.]+)\s+nats\s+below\s+Magma", README)
-    same = table.loc["Magma at its best rate beats RMSprop at the same mean step", "mean"]
-    assert f"{same:.2f}" == step
+    steps = re.search(r"ends (\S+) nats below Magma with RMSprop, (\S+) with AdamW\.", text)
+    ranges = re.search(r"narrower than RMSprop's, by (\S+) and (\S+) octaves", text)
+    arms, bases = ("SkipUpdate", "Magma"), ("RMSprop", "AdamW")
+    beats = "{} beats {}, each at its best rate"
+    measured = [table[beats.format(arm, base)] for base in bases for arm in arms]
+    assert [f"{loss:.2f}" for loss in measured] == [*losses.groups()]
+    same = [table[f"Magma at its best rate beats {base} at the same mean step"] for base in bases]
+    assert [f"{same[0]:.2f}", f"{same[1]:.3f}"] == [*steps.groups()]
+    widths = [-table[f"{arm}'s range of learning rates is wider than RMSprop's"] for arm in arms]
+    assert [f"{width:.1f}" for width in widths] == [*ranges.groups()]
 
 
 def test_the_speed_is_the_benchmarks():
