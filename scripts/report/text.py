@@ -143,8 +143,9 @@ def _section(results: Results, item: Item) -> str:
         shown = tuple(name for name in item.experiments if scale in scales[name])
         if item.caption and shown:
             blocks.append(markdown(table_of(replace(item, experiments=shown), runs, scale)))
-    for figure, experiment in item.figures.items():
-        blocks += [_figure(figure, experiment, scale) for scale in scales[experiment]]
+    if item.layout != "step":  # whose figure leads the report
+        for figure, experiment in item.figures.items():
+            blocks += [_figure(figure, experiment, scale) for scale in scales[experiment]]
     if absent := [literal(title(name)) for name in item.experiments if not scales[name]]:
         blocks.append(f"Not run: {', '.join(absent)}.")
     return "\n\n".join(block.strip("\n") for block in blocks)
