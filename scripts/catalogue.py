@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from scripts.item import (
+    BEYOND,
     CHOICE_RATES,
     HALF_RATE,
     KEEP_PROBS,
@@ -240,7 +241,7 @@ _ROWS = (
         experiments=("language",),
         optimizers=_BASES,
         methods=_FAMILY,
-        rates=(*RATES, 0.064),  # AdamW's best with Magma was 0.032
+        rates=(*RATES, *BEYOND),
         seeds=(0, 1),
         figures={"family_rates": "language"},
         layout="rates",
@@ -273,8 +274,7 @@ _ROWS = (
     ),
     _drawing("figure1", "Figure 1: a saddle point, without and with learning rate dropout"),
     _drawing(
-        "figure2",
-        "Figure 2: what back-propagation, dropout and learning rate dropout update in a net",
+        "figure2", "Figure 2: what back-propagation, dropout and learning rate dropout update"
     ),
     _drawing("figure3", "Figure 3: the eight descent paths of three parameters"),
     replace(_drawing("lrd", "The README's picture of learning rate dropout"), in_report=False),

@@ -15,7 +15,8 @@ OPTIMIZERS = {
     "muon": "Muon",
 }
 TOY_RATES = (0.01, 0.05, 0.1)  # the first is the experiment's own
-RATES = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)  # the family's; its ranges are of these
+RATES = (0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032)  # the family's; a range needs these
+BEYOND = (0.064, 0.128)  # where AdamW's range with Magma ends
 CHOICE_RATES = {  # of the grids that choose on MNIST: three octaves down, two up
     "sgdm": (0.0125, 0.025, 0.05, 0.1, 0.2, 0.4),
     "adam": (0.000125, 0.00025, 0.0005, 0.001, 0.002, 0.004),

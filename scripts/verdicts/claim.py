@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from experiments.tasks import Column
-from scripts.item import RATES, at_rate
+from scripts.item import BEYOND, RATES, at_rate
 
 LEAST_SEEDS = 4  # with fewer, nothing is decided
 JUDGED_SCALES = ("paper", "mid")  # trained to the end; others show directions
@@ -129,9 +129,9 @@ def of_octaves(comparison: Pair | Trend) -> bool:
 
 
 def arms_run(comparison: Pair | Trend) -> list[str]:
-    """The arms of a comparison's runs: of octaves, those at each rate of the grid."""
+    """The arms of a comparison's runs: of octaves, those at each rate of the grid and beyond."""
     names = [*comparison.arms, *comparison.than]
-    rates = RATES if of_octaves(comparison) else ()
+    rates = (*RATES, *BEYOND) if of_octaves(comparison) else ()
     return [at_rate(name, rate) for name in names for rate in rates] or names
 
 

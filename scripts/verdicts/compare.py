@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import functools
 import math
+from collections import defaultdict
 from typing import NamedTuple
 
 import numpy as np
 
-from experiments.choice import FRESH, criterion, last, mean_step
+from experiments.choice import FRESH, criterion, last, mean_step, stem
 from experiments.record.reader import Run
 from experiments.tasks import task_module
 from scripts.gather import Arm, Experiment, published
+from scripts.item import RATES, at_rate
 from scripts.rates import octaves
 from scripts.tables.cells import STATISTICS
-from scripts.verdicts.claim import Pair, Trend, arms_run, of_octaves
+from scripts.verdicts.claim import Pair, Trend, of_octaves
 
 PUBLISHED = ("table1", "table2", "table3", "table4", "figure8")  # in results/paper
 MAIN_METRICS = ("test_accuracy", "mean_iou")
@@ -29,7 +31,7 @@ class Measured(NamedTuple):
     values: np.ndarray  # by seed: the two sides of a pair, or all arms of a trend
     diverged: dict[str, list[int]]  # by arm, at seeds at which all of them ended
     mixed: list[int]  # seeds left out: their runs were made on different processors
-    ties: list[int]  # seeds left out: by construction both sides are alike
+    silent: list[int]  # seeds left out: both sides are alike by construction, or a range is cut
     runs: list[list[Run]]  # by seed, of all arms
 
     @property
@@ -43,33 +45,45 @@ def measure(comparison: Pair | Trend, experiment: Experiment) -> Measured:
     All arms have a run of the seed, on processors of one type: on another one libraries round
     differently, which training amplifies.
     """
-    names = arms_run(comparison)
-    arms = {arm: experiment[arm] for arm in names}
-    if of_octaves(comparison):  # a rate at which it diverges is an answer
-        ended = {name: [*arm.done, *arm.diverged] for name, arm in arms.items()}
-        arms = {name: Arm([r for r in runs if r.seed < FRESH]) for name, runs in ended.items()}
-    done = [{run.seed: run for run in arms[name].done} for name in names]
-    common = sorted(set.intersection(*map(set, done)))
-    diverged = {name: {run.seed for run in arm.diverged} for name, arm in arms.items()}
-    ended = set.intersection(
-        *({*of_arm, *diverged[arm]} for arm, of_arm in zip(names, done, strict=True))
-    )
-    lost = {arm: sorted(which & ended) for arm, which in diverged.items() if which & ended}
-    seeds, mixed, ties, runs, rows = [], [], [], [], []
-    for seed in common:
-        of_seed = [arm[seed] for arm in done]
+    names = [*comparison.arms, *comparison.than]
+    if of_octaves(comparison):
+        sides, lost = [_grid(experiment, name) for name in names], {}
+    else:
+        sides = [{run.seed: [run] for run in experiment[name].done} for name in names]
+        diverged = {name: {run.seed for run in experiment[name].diverged} for name in names}
+        ended = set.intersection(
+            *({*side, *diverged[name]} for name, side in zip(names, sides, strict=True))
+        )
+        lost = {name: sorted(which & ended) for name, which in diverged.items() if which & ended}
+    seeds, mixed, silent, runs, rows = [], [], [], [], []
+    for seed in sorted(set.intersection(*map(set, sides))):
+        of_seed = [side[seed] for side in sides]
+        flat = [run for of_side in of_seed for run in of_side]
         row = _sides(comparison, of_seed)
         if row is None:
-            ties.append(seed)
-        elif len({_processor(run) for run in of_seed}) > 1:
+            silent.append(seed)
+        elif len({_processor(run) for run in flat}) > 1:
             mixed.append(seed)
         elif not np.isnan(row).any():  # of a column that the runs have
             seeds.append(seed)
-            runs.append(of_seed)
+            runs.append(flat)
             rows.append(row)
     values = np.array(rows, dtype=float).reshape(len(rows), -1 if rows else 2)
     first, second = values[:, [0, -1]].mean(0) if rows else (math.nan, math.nan)
-    return Measured(seeds, float(first), float(second), values, lost, mixed, ties, runs)
+    return Measured(seeds, float(first), float(second), values, lost, mixed, silent, runs)
+
+
+def _grid(experiment: Experiment, arm: str) -> dict[int, list[Run]]:
+    """Takes an arm without a rate, returns its runs at all rates, by seed.
+
+    Seeds below FRESH at which every rate of the grid was run; one at which it diverged was, too.
+    """
+    by_seed = defaultdict(list)
+    for run in experiment.runs:
+        if stem(run.arm) == arm and run.seed < FRESH:
+            by_seed[run.seed].append(run)
+    grid = {at_rate(arm, rate) for rate in RATES}
+    return {seed: runs for seed, runs in by_seed.items() if grid <= {run.arm for run in runs}}
 
 
 def _processor(run: Run) -> str:
@@ -79,28 +93,32 @@ def _processor(run: Run) -> str:
     return str(run.info["cpu"] if run.info["device"] == "cpu" else run.info["device"])
 
 
-def _sides(comparison: Pair | Trend, runs: list[Run]) -> list[float] | None:
-    """The statistic of each side; None if they are alike by construction."""
-    if isinstance(comparison, Trend):
-        return [statistic(comparison, run, base=run) for run in runs]
-    count, base = len(comparison.arms), runs[-1]
+def _sides(comparison: Pair | Trend, runs: list[list[Run]]) -> list[float] | None:
+    """The statistic of each side's runs; None if they can tell nothing: see `Measured.silent`."""
     if of_octaves(comparison):
-        step = len(runs) // len((*comparison.arms, *comparison.than))
-        values = [_octaves(comparison, runs[k : k + step]) for k in range(0, len(runs), step)]
+        ranges = [_octaves(comparison, of_side) for of_side in runs]
+        if any(cut for _, cut in ranges):
+            return None
+        values = [width for width, _ in ranges]
     else:
-        values = [statistic(comparison, run, base=base) for run in runs]
+        values = [statistic(comparison, run, base=runs[-1][0]) for (run,) in runs]
+    if isinstance(comparison, Trend):
+        return values
     if comparison.statistic.startswith("reach:") and values[-1] == 1:
         return None  # the base ends below its first epoch
+    count = len(comparison.arms)
     second = np.mean(values[count:]) if comparison.than else comparison.number
     return [float(np.mean(values[:count])), float(second)]
 
 
-def _octaves(comparison: Pair | Trend, runs: list[Run]) -> float:
-    """Takes the runs of an arm at all rates of the grid, returns the octaves of good ones."""
+def _octaves(comparison: Pair | Trend, runs: list[Run]) -> tuple[float, bool]:
+    """Takes the runs of an arm at all its rates, returns the octaves of good ones, whether cut."""
     column = criterion(runs[0].experiment, task_module(runs[0].config["task"]))
     by_step = comparison.statistic == "octaves:mean_step"
-    places = [run.config["optimizer"]["lr"] * (mean_step(run) if by_step else 1.0) for run in runs]
-    return octaves(places, [last(run, column) for run in runs])[0]
+    steps = [mean_step(run) if by_step else 1.0 for run in runs]
+    steps = np.nan_to_num(steps, nan=1.0)  # of one that diverged at once it does not matter
+    rates = [run.config["optimizer"]["lr"] for run in runs]
+    return octaves(rates * steps, [last(run, column) for run in runs])
 
 
 def statistic(comparison: Pair | Trend, run: Run, base: Run) -> float:

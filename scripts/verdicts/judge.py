@@ -58,9 +58,9 @@ class Tested(NamedTuple):
 
     @property
     def pending(self) -> bool:
-        """Whether it waits for its first seed that counts; ties are one, and tell nothing."""
+        """Whether it waits for its first seed that counts; a silent one is none."""
         measured = self.measured
-        return not (measured.seeds or measured.ties or measured.diverged or self.unlike)
+        return not (measured.seeds or measured.silent or measured.diverged or self.unlike)
 
 
 class Verdict(NamedTuple):

@@ -90,7 +90,7 @@ def _pair_row(verdict: Verdict, test: Tested) -> dict[str, Any]:
         "p": min(test.holds, test.fails) if measured.seeds else math.nan,
         "not_comparable": test.unlike,
         "mixed": " ".join(map(str, measured.mixed)),
-        "ties": " ".join(map(str, measured.ties)),
+        "silent": " ".join(map(str, measured.silent)),
         "differences": " ".join(f"{value:.6g}" for value in measured.differences),
         "runs": " ".join(folders),
     }
@@ -192,8 +192,8 @@ def notes(claims: Claims) -> list[str]:
     percent = 100 * (1 - claims.level)
     return [
         "n: seeds at which all sides ran, on processors of one type; pairs.csv names in `mixed` "
-        "those that did not, which are left out, and in `ties` those whose sides are alike by "
-        "construction.",
+        "those that did not, which are left out, and in `silent` those that can tell nothing: by "
+        "construction both sides are alike, or a range of rates does not end within those run.",
         f"In brackets: the {percent:g} % interval of the mean difference that stays valid when "
         "seeds are added until it decides (the Bayes factor's of a t test; Rouder et al., 2009). "
         "Student's, beside it, is narrower and holds for a number of seeds fixed beforehand.",

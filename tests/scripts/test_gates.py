@@ -127,7 +127,7 @@ def test_seeds_that_tie_by_construction_are_left_out(runs, verdicts_of):
     make_run(runs, "adam", 0, [60.0, 70.0, 55.0])
     make_run(runs, "adam+lrd0.5", 0, [60.0, 70.0, 80.0])
     (judged,) = verdicts_of(text)
-    assert judged.tested[0].measured.ties == [0]
+    assert judged.tested[0].measured.silent == [0]
     assert judged.verdict == "not run"
 
 

@@ -261,22 +261,36 @@ def test_ranges_of_rates_are_compared_in_octaves_and_judged_where_the_claims_say
     assert {v.verdict for v in judge(read_claims(path), runs, "lite")} == {"points for"}
 
 
-def test_a_rate_at_which_an_arm_diverges_ends_its_range(tmp_path):
+def measured_ranges(root, statistic):
+    path = root / "claims.yaml"
+    claim = f"""
+      Wider: {{statistic: "octaves:{statistic}", pairs: [[rmsprop+cautious, rmsprop]]}}"""
+    path.write_text(HEAD + family(claim, "language"))
+    (verdict,) = judge(read_claims(path), read_runs(root, scale="paper"))
+    return verdict.tested[0].measured
+
+
+@pytest.mark.parametrize("statistic", ["rate", "mean_step"])
+def test_a_rate_at_which_an_arm_diverges_ends_its_range(tmp_path, statistic):
     make_grid(tmp_path, "rmsprop", [2, 1.5, 1, 1, 1], (0,), rates=WHOLE[:5])
     for rate in WHOLE[5:]:
         add(tmp_path, at_rate("rmsprop", rate), 0, np.nan, np.nan, status="diverged")
-    make_grid(tmp_path, "rmsprop+cautious", [2, 1.5, 1, 1, 1, 1, 1], (0,), rates=WHOLE)
-    path = tmp_path / "claims.yaml"
-    path.write_text(
-        HEAD
-        + family(
-            """
-      Wider: {statistic: "octaves:mean_step", pairs: [[rmsprop+cautious, rmsprop]]}""",
-            "language",
-        )
-    )
-    (verdict,) = judge(read_claims(path), read_runs(tmp_path, scale="paper"))
-    measured = verdict.tested[0].measured
-    assert measured.first == pytest.approx(4.1)
+    make_grid(tmp_path, "rmsprop+cautious", [2, 1.5, 1, 1, 1, 1, 2], (0,), rates=WHOLE)
+    measured = measured_ranges(tmp_path, statistic)
+    assert measured.first == pytest.approx(3.15)
     assert measured.second == pytest.approx(2.1)
     assert measured.diverged == {}
+
+
+def test_a_range_that_the_grid_cuts_is_no_range_until_it_ends_beyond(tmp_path):
+    make_grid(tmp_path, "rmsprop", [2, 1.5, 1, 1, 1, 1, 2], range(3), rates=WHOLE)
+    make_grid(tmp_path, "rmsprop+cautious", [2, 1.5, 1, 1, 1, 1, 1], rates=WHOLE)
+    add(tmp_path, "rmsprop+cautious+lr=0.064", 0, 1.0)
+    add(tmp_path, "rmsprop+cautious", 2, 1.0)  # a seed without the rest of the grid
+    for by in ("rate", "mean_step"):
+        cut = measured_ranges(tmp_path, by)
+        assert (cut.seeds, cut.silent) == ([], [0, 1])
+    add(tmp_path, "rmsprop+cautious+lr=0.128", 0, 2.0)
+    ended = measured_ranges(tmp_path, "rate")
+    assert (ended.seeds, ended.silent, len(ended.runs[0])) == ([0], [1], 7 + 9)
+    assert ended.first == pytest.approx(5.15)
