@@ -1,7 +1,8 @@
 """The settings at which arms are compared best against best.
 
-Runs of a grid of learning rates, at seeds below FRESH, choose by validation; `best_rate: true`
+Runs of a grid of learning rates, at the seeds of CHOOSERS, choose by validation; `best_rate: true`
 takes what they have chosen for a seed from FRESH on, so that no seed that has chosen is compared.
+Seeds between them tell more of the grid, and change no choice that has been used.
 Where there is an experiment `mnist_choice`, its runs choose for `mnist`, weight decay as well.
 """
 
@@ -21,6 +22,7 @@ from experiments.record.reader import Run, read_runs
 from experiments.record.schema import FINISHED
 from experiments.tasks import task_module
 
+CHOOSERS = (0, 1)
 FRESH = 10  # the first seed that may be compared
 
 
@@ -38,14 +40,14 @@ class Choice(NamedTuple):
 
 
 def choose(runs: Iterable[Run], arm: str, column: str, keys: tuple[str, ...] = ("lr",)) -> Choice:
-    """Takes runs and an arm without `keys` in its name, returns what its seeds below FRESH choose.
+    """Takes runs and an arm without `keys` in its name, returns what its CHOOSERS choose.
 
     They choose by the last of `column`. Raises NoChoice for fewer than two rates, a rate that was
     not run at every weight decay, and settings of which the finished seeds differ.
     """
     grid: dict[tuple[float, float], dict[int, Run]] = defaultdict(dict)
     for run in runs:
-        if stem(run.arm, keys) == arm and run.seed < FRESH and run.status in FINISHED:
+        if stem(run.arm, keys) == arm and run.seed in CHOOSERS and run.status in FINISHED:
             optimizer = run.config["optimizer"]
             grid[optimizer["lr"], optimizer.get("weight_decay", 0.0)][run.seed] = run
     rates, decays = ({cell[place] for cell in grid} for place in (0, 1))
@@ -57,7 +59,7 @@ def choose(runs: Iterable[Run], arm: str, column: str, keys: tuple[str, ...] = (
         )
         raise NoChoice(
             f"no best rate of {arm}: it needs runs at several rates, all at the same weight decays "
-            f"and the same seeds below {FRESH}; finished are {seeds or 'none'}. Run the sweep of "
+            f"and the same seeds of {CHOOSERS}; finished are {seeds or 'none'}. Run the sweep of "
             "rates first"
         )
     means = {
