@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.configuration import Config
-from experiments.identity import hashed_part
+from experiments.identity import hashed_part, tuned
 from experiments.record.faults import faults
 from experiments.record.files import Columns, RecordError, read_config, read_info, read_table
 from experiments.record.schema import FINISHED
@@ -76,7 +76,8 @@ def read_runs(
 
     `wanted` says which arms, by name. In the order of experiment, arm and seed. A folder that is
     not a whole record is left out, and so is a run that was made with other data than most of its
-    experiment's, or that would make a pair of a CPU and a GPU.
+    experiment's, at another choice than most of its arm's, or that would make a pair of a CPU and a
+    GPU.
     """
     runs, left_out = [], []
     for path in (Path(runs_dir) / scale).glob(f"{experiment or '*'}/*/seed*/run.json"):
@@ -97,9 +98,8 @@ def read_runs(
         else:
             runs.append(run)
     finished = [run for run in runs if run.status in FINISHED]
-    unlike = {
-        run.folder: run for run in (*_on_other_devices(finished), *_with_other_data(finished))
-    }
+    kinds = _on_other_devices(finished), _with_other_data(finished), _at_other_choices(finished)
+    unlike = {run.folder: run for of_kind in kinds for run in of_kind}
     kept = [run for run in runs if run.folder not in unlike]
     order = sorted(kept, key=lambda run: (run.experiment, run.arm, run.seed))
     return Runs(order, sorted([*left_out, *unlike.values()]))
@@ -121,20 +121,43 @@ def _with_other_data(runs: Iterable[Run]) -> Iterator[LeftOut]:
         origin = {**run.info["data"], "task": run.config["task"]}
         origin = {key: repr(value) for key, value in origin.items()}
         groups[data_of[arm]].append((run, origin))
-    for group in groups.values():
+    for run, keys in _unlike_most(groups.values()):
+        yield LeftOut(
+            run.folder,
+            f"made with other data than most of its experiment's runs ({keys} in run.json): make "
+            "it again with theirs",
+        )
+
+
+def _at_other_choices(runs: Iterable[Run]) -> Iterator[LeftOut]:
+    """Takes finished runs, yields those with best_rate whose choice is not that of most.
+
+    Runs of an arm at its best are compared as one: at one rate and weight decay.
+    """
+    groups: dict[tuple[str, str], list[tuple[Run, dict[str, str]]]] = defaultdict(list)
+    for run in runs:
+        if run.config.get("best_rate"):
+            chosen = {key: str(run.config["optimizer"].get(key)) for key in tuned(run.experiment)}
+            groups[run.experiment, run.arm].append((run, chosen))
+    for run, keys in _unlike_most(groups.values()):
+        yield LeftOut(
+            run.folder,
+            f"made at another choice than most of its arm's runs (optimizer's {keys} in "
+            "config.yaml): delete those that the grid of rates no longer chooses, and repeat them",
+        )
+
+
+def _unlike_most(groups: Iterable[list[tuple[Run, dict[str, str]]]]) -> Iterator[tuple[Run, str]]:
+    """Takes groups of runs with their values by key, yields those unlike most, and the keys."""
+    for group in groups:
         counts: dict[str, Counter[str]] = defaultdict(Counter)
-        for _, origin in group:
-            for key, value in origin.items():
+        for _, values in group:
+            for key, value in values.items():
                 counts[key][value] += 1
-        usual = {key: values.most_common(1)[0][0] for key, values in counts.items()}
-        for run, origin in group:
-            differ = [key for key, value in origin.items() if value != usual[key]]
-            if differ:
-                yield LeftOut(
-                    run.folder,
-                    "made with other data than most of its experiment's runs "
-                    f"({', '.join(differ)} in run.json): make it again with theirs",
-                )
+        usual = {key: of_key.most_common(1)[0][0] for key, of_key in counts.items()}
+        for run, values in group:
+            if differ := [key for key, value in values.items() if value != usual[key]]:
+                yield run, ", ".join(differ)
 
 
 def _on_other_devices(runs: Iterable[Run]) -> Iterator[LeftOut]:

@@ -7,6 +7,7 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
+from experiments.choice import CHOOSERS, FRESH
 from scripts.catalogue import Item
 from scripts.gather import Experiment, conditions
 from scripts.item import OPTIMIZERS
@@ -62,7 +63,8 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
     notes = [f"{conditions(experiment)}."] if experiment.runs else []
     notes += [
         f"Rates: {', '.join(f'{rate:g}' for rate in item.rates)}; chosen by the mean "
-        f"{loss.label} over seeds, which are used for nothing else.",
+        f"{loss.label} of seeds {' and '.join(map(str, CHOOSERS))}. Seeds from {FRESH} on are "
+        "compared, and none of these.",
         "Mean step: the mean of |applied update| / |base update| at the chosen rate; noise steps "
         "back as well, which counts as a step."
         if "mean_step" in experiment.task.COLUMNS

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from experiments.identity import reference
 from experiments.record.reader import Runs, read_runs
 from helpers.claims import ONE, STEADY, family, make_pairs
-from helpers.synthetic import make_run
+from helpers.synthetic import make_run, read_experiment
 from scripts.verdicts import regime
 from scripts.verdicts import text as verdicts
 from scripts.verdicts.claims import read_claims
@@ -118,6 +119,22 @@ def test_seeds_on_different_processors_are_left_out_by_name(runs, verdicts_of):
     (judged,) = verdicts_of(ONE)
     assert judged.tested[0].measured.mixed == [1, 3]
     assert not {1, 3} & {*judged.tested[0].measured.seeds}
+
+
+def test_runs_at_another_choice_than_most_of_their_arm_are_left_out(runs):
+    own = reference({"experiment": "mnist", "scale": "paper", "optimizer": {"name": "sgdm"}})
+    arms = ["sgdm+best", "sgdm+lrd0.5+best"]
+    for seed, changes in enumerate([{}, {}, {"lr": 0.2}, {"weight_decay": 0.0005}], 10):
+        make_run(runs, arms[0], seed, [98.0], optimizer=own["optimizer"] | changes)
+    make_run(runs, arms[1], 10, [98.0], optimizer=own["optimizer"] | {"lr": 0.4})
+    experiment = read_experiment(runs, "paper", "mnist", arms)
+    assert {arm: [run.seed for run in experiment[arm].done] for arm in arms} == {
+        arms[0]: [10, 11],
+        arms[1]: [10],
+    }
+    found = [(path.name, reason.split("in config")[0]) for path, reason in experiment.left_out]
+    why = "made at another choice than most of its arm's runs (optimizer's {} "
+    assert found == [("seed12", why.format("lr")), ("seed13", why.format("weight_decay"))]
 
 
 def test_seeds_that_tie_by_construction_are_left_out(runs, verdicts_of):

@@ -54,21 +54,26 @@ def test_the_shares_of_a_smaller_step_are_the_tables():
 
 
 def test_the_language_models_numbers_are_the_pairs():
-    table = pd.read_csv(ROOT / "results/tables/lite/pairs.csv").set_index("claim")["mean"]
+    pairs = pd.read_csv(ROOT / "results/tables/lite/pairs.csv").set_index("claim")
+    table = pairs["mean"]
     text = " ".join(README.split())
     losses = re.search(
         r"end (\S+) and (\S+) nats of test loss above RMSprop, and (\S+) and (\S+) above", text
     )
     steps = re.search(r"ends (\S+) nats below Magma with RMSprop, (\S+) with AdamW\.", text)
-    ranges = re.search(r"narrower than RMSprop's, by (\S+) and (\S+) octaves", text)
+    ranges = re.search(
+        r"is (\S+) octaves beside RMSprop's (\S+) and (\S+) beside AdamW's (\S+): narrower at each",
+        text,
+    )
     arms, bases = ("SkipUpdate", "Magma"), ("RMSprop", "AdamW")
     beats = "{} beats {}, each at its best rate"
     measured = [table[beats.format(arm, base)] for base in bases for arm in arms]
     assert [f"{loss:.2f}" for loss in measured] == [*losses.groups()]
     same = [table[f"Magma at its best rate beats {base} at the same mean step"] for base in bases]
     assert [f"{same[0]:.2f}", f"{same[1]:.3f}"] == [*steps.groups()]
-    widths = [-table[f"{arm}'s range of learning rates is wider than RMSprop's"] for arm in arms]
-    assert [f"{width:.1f}" for width in widths] == [*ranges.groups()]
+    widths = [pairs.loc[f"Magma's range of learning rates is wider than {b}'s"] for b in bases]
+    assert [f"{w[side]:.1f}" for w in widths for side in ("first", "second")] == [*ranges.groups()]
+    assert all(w["n"] == 4 and max(map(float, w["differences"].split())) < 0 for w in widths)
 
 
 def test_the_speed_is_the_benchmarks():
