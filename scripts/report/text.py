@@ -18,7 +18,7 @@ from scripts.report.verdicts import plain_lines, verdict_sections
 from scripts.tables.__main__ import table_of
 from scripts.tables.formats import markdown, pipes
 from scripts.titles import title
-from scripts.verdicts import regime, share
+from scripts.verdicts import ends, regime, share
 from scripts.verdicts.judge import judged
 
 _TOY = {"figure4": "paths over the contour", "figure4-basins": "share of starts by basin"}
@@ -35,6 +35,7 @@ def report(results: Results) -> str:
         *_forests(results),
         "## Is it the mask, or the smaller step?",
         *_shares(results),
+        *_ends(results),
         "## Contents",
         "",  # which is filled in below
         "## How this was made",
@@ -42,7 +43,6 @@ def report(results: Results) -> str:
         "## Claims, family by family",
         *verdict_sections(results),
         "## Results beside the published numbers",
-        *_regime(results),
         *(_section(results, item) for item in results.items if item.experiments),
         "## What is missing",
         missing(results, SCALES[0]),
@@ -101,9 +101,12 @@ def _shares(results: Results) -> Iterator[str]:
             yield markdown(share.table(rows, scale)[0])
 
 
-def _regime(results: Results) -> Iterator[str]:
-    if regime.SCALE in results.runs and (shown := regime.table(results.runs[regime.SCALE])):
-        yield markdown(shown)
+def _ends(results: Results) -> Iterator[str]:
+    """Whether training has come to an end: at which bases, and which runs."""
+    tables = [regime.table(results.runs[regime.SCALE]) if regime.SCALE in results.runs else None]
+    tables += [ends.table(runs, scale) for scale, runs in results.runs.items()]
+    if shown := [markdown(table) for table in tables if table]:
+        yield from ("## How training ends", *shown)
 
 
 def literal(value: Any) -> str:

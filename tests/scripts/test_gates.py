@@ -7,7 +7,7 @@ from experiments.identity import reference
 from experiments.record.reader import Runs, read_runs
 from helpers.claims import ONE, STEADY, family, make_pairs
 from helpers.synthetic import make_run, read_experiment
-from scripts.verdicts import regime
+from scripts.verdicts import ends, regime
 from scripts.verdicts import text as verdicts
 from scripts.verdicts.claims import read_claims
 from scripts.verdicts.compare import image_interval
@@ -182,3 +182,19 @@ def test_the_test_sets_own_uncertainty_is_a_bootstrap_over_images(runs, verdicts
     (test,) = verdicts_of(ONE)[0].tested
     low, high = image_interval(test.measured, test.pair)
     assert (low, high) == pytest.approx((1 - 0.195, 1 + 0.195), abs=0.02)
+
+
+def test_runs_that_settle_are_told_from_runs_that_spike(runs):
+    def run(arm, seed, losses, accuracy):
+        columns = {"train_loss": losses, "test_accuracy": [accuracy] * len(losses)}
+        make_run(runs, arm, seed, [0.0] * len(losses), columns=columns)
+
+    run("adam", 0, [1.0] * 5 + [1e-6] * 10, 98.6)
+    run("adam", 1, [1.0] * 5 + [1e-6] * 9 + [0.1], 98.2)
+    run("adam", 2, [1.0] * 5 + [1e-6, 0.1] + [1e-6] * 8, 98.4)
+    run("sgdm", 0, [1e-6] * 12, 98.0)  # one run is no arm
+    table = ends.table(read_runs(runs, scale="paper"), "paper")
+    assert [row[1:] for row in table.rows] == [["adam", "3", "1", "98.60", "98.30 ± 0.14"]]
+    for path in runs.rglob("metrics.csv"):
+        path.write_text(path.read_text().replace("1e-06", "1e-03"))
+    assert ends.table(read_runs(runs, scale="paper"), "paper") is None
