@@ -8,6 +8,7 @@ import pandas as pd
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+TEXT = " ".join(README.split())
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -48,7 +49,7 @@ def test_what_was_found_is_what_the_verdicts_say():
 def test_the_shares_of_a_smaller_step_are_the_tables():
     table = pd.read_csv(ROOT / "results/tables/paper/share.csv")
     of_training = table[table.statistic.str.startswith("training accuracy")].set_index("optimizer")
-    said = re.search(r"makes (\d+) % of LRD's change of SGDM's .* (\d+) % of Adam's", README)
+    said = re.search(r"makes (\d+) % of LRD's change of SGDM's [^.]* (\d+) % of Adam's", TEXT)
     measured = of_training.loc[["sgdm", "adam"], "share"]
     assert list(said.groups()) == [f"{share:.0f}" for share in measured]
 
@@ -56,21 +57,28 @@ def test_the_shares_of_a_smaller_step_are_the_tables():
 def test_the_language_models_numbers_are_the_pairs():
     pairs = pd.read_csv(ROOT / "results/tables/lite/pairs.csv").set_index("claim")
     table = pairs["mean"]
-    text = " ".join(README.split())
     losses = re.search(
-        r"end (\S+) and (\S+) nats of test loss above RMSprop, and (\S+) and (\S+) above", text
+        r"end (\S+) and (\S+) nats of test loss above RMSprop, and (\S+) and (\S+) above", TEXT
     )
-    steps = re.search(r"ends (\S+) nats below Magma with RMSprop, (\S+) with AdamW\.", text)
+    others = re.search(
+        r"ends (\S+) nats above the base at its own mean step with RMSprop, (\S+) with AdamW; "
+        r"above its scale without the mask, (\S+) and (\S+)\. ",
+        TEXT,
+    )
     ranges = re.search(
         r"is (\S+) octaves beside RMSprop's (\S+) and (\S+) beside AdamW's (\S+): narrower at each",
-        text,
+        TEXT,
     )
     arms, bases = ("SkipUpdate", "Magma"), ("RMSprop", "AdamW")
     beats = "{} beats {}, each at its best rate"
     measured = [table[beats.format(arm, base)] for base in bases for arm in arms]
     assert [f"{loss:.2f}" for loss in measured] == [*losses.groups()]
     same = [table[f"Magma at its best rate beats {base} at the same mean step"] for base in bases]
-    assert [f"{same[0]:.2f}", f"{same[1]:.3f}"] == [*steps.groups()]
+    scale = [
+        table[f"Magma with {base} beats its scale alone, each at its best rate"] for base in bases
+    ]
+    said = [f"{same[0]:.2f}", f"{same[1]:.3f}", *(f"{loss:.2f}" for loss in scale)]
+    assert said == [*others.groups()]
     widths = [pairs.loc[f"Magma's range of learning rates is wider than {b}'s"] for b in bases]
     assert [f"{w[side]:.1f}" for w in widths for side in ("first", "second")] == [*ranges.groups()]
     assert all(w["n"] == 4 and max(map(float, w["differences"].split())) < 0 for w in widths)
