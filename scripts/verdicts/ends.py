@@ -1,5 +1,5 @@
 """How training ends: some arms settle at a training loss of nothing, some spike to the end, and of
-some it depends on the seed. A difference of such arms is first of all one of how often."""
+some it depends on the seed, so that their mean is one of two kinds of runs."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def table(runs: Runs, scale: str) -> Table | None:
         rows,
         [f"A run settles if its training loss is below {_SETTLED:g} in each of the last {_EPOCHS} "
          "epochs; the bound was chosen after the first runs were seen. Where only some runs of an "
-         "arm settle, its difference to another arm is above all one of how many do. AMSGrad is "
-         "Adam with a second moment that never falls.",
+         "arm settle, its mean is one of two kinds of runs. AMSGrad is Adam with a second moment "
+         "that never falls.",
          "Test accuracy (%), last epoch: mean ± sample standard deviation."],
     )  # fmt: skip
 
