@@ -177,7 +177,8 @@ static void update_line(const struct tensor *tensor, const real *h, int64_t begi
     (void)h;
     for (int i = 0; i < count; i++) {
         int D = drawn(element + (uint32_t)i * stride, key0, key1) <= limit;
-        W[i] = D ? W[i] : G[i];
+        stored w = W[i], old = G[i]; /* both read, or compilers read under a mask, which is slow */
+        W[i] = D ? w : old;
     }
 #elif defined AGREEING
     const stored *restrict S0 = tensor->S[0] + begin;

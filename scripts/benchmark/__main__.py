@@ -28,7 +28,8 @@ IDLE = 0.5  # processes that want a core, on average over the last minute, at mo
 EPOCH_ROUNDS = 3  # an epoch's round takes over a minute
 TITLES = {
     "step": "One step with LRD over the fastest that torch has without",
-    "masks": "Other ways to mask, and the slower ways of this package",
+    "masks": "Other ways to mask, and the eager step",
+    "family": "Rules around an optimizer (lrd.MaskedUpdate) over its own step",
     "growth": "Growth with the number of parameters",
     "memory": "Memory",
     "compile": "Compilation",
@@ -40,8 +41,10 @@ TITLES = {
 def results_of(part: str, root: str, threads: int, rounds: int) -> Iterator[Result]:
     """The rows of one part, as they are measured."""
     few = min(rounds, EPOCH_ROUNDS)
-    if part in ("step", "masks", "growth"):
-        yield from {"step": step.steps, "masks": step.masks, "growth": step.growth}[part](rounds)
+    by_round = {"step": step.steps, "masks": step.masks}
+    by_round |= {"family": step.family, "growth": step.growth}
+    if part in by_round:
+        yield from by_round[part](rounds)
     elif part == "memory":
         yield from process.memory(threads)
     elif part == "compile":

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-PARTS = ("step", "masks", "growth", "memory", "compile", "epoch", "records")
+PARTS = ("step", "masks", "family", "growth", "memory", "compile", "epoch", "records")
 BATCH = 128
 KEEP_PROB = 0.5
 FAST = {"compile": True}  # how an optimizer of lrd is told to take its fast step

@@ -40,12 +40,11 @@ class Rule(NamedTuple):
 
 
 class Size(NamedTuple):
-    """A net, goals of the step's ratio and the wrapper's, and how many steps are timed at once."""
+    """A net, the goal of the step's ratio, and how many steps are timed at once."""
 
     name: str
     net: Callable[[], nn.Module]
     goal: float
-    goal_around: float
     repeat: int
     compiled: bool  # whether torch.compile is tried where there is a fused step: not if it is slow
 
@@ -59,9 +58,18 @@ RULES = {
     "RAdam": Rule(torch.optim.RAdam, lrd.RAdam, {}, 2, fused=False),
 }
 SIZES = (
-    Size("21 M parameters", resnet34, 1.05, 2.1, 5, compiled=False),
-    Size("1.8 M parameters", fcnet, 1.0, 1.9, 20, compiled=True),
+    Size("21 M parameters", resnet34, 1.05, 5, compiled=False),
+    Size("1.8 M parameters", fcnet, 1.0, 20, compiled=True),
 )
+FAMILY = {  # rules around an optimizer, and the goals of their ratios
+    "Bernoulli": (lrd.Bernoulli(KEEP_PROB), 2.5),  # learning rate dropout
+    "Bernoulli, rescaled,": (lrd.Bernoulli(KEEP_PROB, rescale=True), 2.5),
+    "SkipUpdate": (lrd.Bernoulli(KEEP_PROB, "tensor", rescale=True), 2.5),
+    "Noise": (lrd.Noise(KEEP_PROB, 0.5), 2.5),
+    "Cautious": (lrd.Cautious(), 4.0),
+    "CautiousDecay": (lrd.CautiousDecay(), 4.0),
+    "Magma": (lrd.Magma(), 4.0),
+}
 PEERS = {"pytorch_optimizer's Magma": "pytorch_optimizer", "magma-optimizer's Magma": "magma"}
 GOALS = {"torch.bernoulli": 0.04} | dict.fromkeys(PEERS, 1 / 8)
 GROWTH = (10**5, 10**6, 10**7, 3 * 10**7, 10**8)
@@ -132,7 +140,6 @@ def masks(rounds: int) -> Iterator[Result]:
     for size in SIZES:
         model = size.net()
         total = sum(param.numel() for param in model.parameters())
-        inner = torch.optim.Adam(random_parameters(model), fused=True)
         fast = {
             "Adam+LRD": lrd.Adam(random_parameters(model), **FAST).step,
             "fused Adam": torch.optim.Adam(random_parameters(model), fused=True).step,
@@ -143,12 +150,10 @@ def masks(rounds: int) -> Iterator[Result]:
         }
         slow = {
             "Adam+LRD, eager step": lrd.Adam(random_parameters(model), compile=False).step,
-            "LearningRateDropout around fused Adam": lrd.LearningRateDropout(inner).step,
         }
         rivals |= peers(model)
-        timers = {kind: timed(step, size.repeat) for kind, step in fast.items()}
-        timers |= {kind: timed(step) for kind, step in (rivals | slow).items()}
-        seconds = race(timers, rounds)
+        steps = fast | rivals | slow
+        seconds = race({kind: timed(step, size.repeat) for kind, step in steps.items()}, rounds)
         numbers = {"size": size.name, "parameters": total}
         for kind in rivals:
             goal = GOALS.get(kind)
@@ -157,8 +162,25 @@ def masks(rounds: int) -> Iterator[Result]:
             yield compare("masks", *sides, **numbers, goal=goal, note=note)
         for kind in slow:
             sides = kind, "fused Adam", seconds[kind], seconds["fused Adam"]
-            goal = size.goal_around if kind.startswith("LearningRateDropout") else None
-            yield compare("masks", *sides, **numbers, goal=goal)
+            yield compare("masks", *sides, **numbers)
+
+
+def family(rounds: int) -> Iterator[Result]:
+    """lrd.MaskedUpdate with each rule around fused Adam, against fused Adam."""
+    for size in SIZES:
+        model = size.net()
+        inner = {name: torch.optim.Adam(random_parameters(model), fused=True) for name in FAMILY}
+        steps = {
+            f"{name} around fused Adam": lrd.MaskedUpdate(inner[name], rule, **FAST).step
+            for name, (rule, _) in FAMILY.items()
+        }
+        goals = dict(zip(steps, (goal for _, goal in FAMILY.values()), strict=True))
+        steps["fused Adam"] = torch.optim.Adam(random_parameters(model), fused=True).step
+        seconds = race({kind: timed(step, size.repeat) for kind, step in steps.items()}, rounds)
+        numbers = {"size": size.name, "parameters": sum(p.numel() for p in model.parameters())}
+        for kind, goal in goals.items():
+            sides = kind, "fused Adam", seconds[kind], seconds["fused Adam"]
+            yield compare("family", *sides, **numbers, goal=goal)
 
 
 def peers(model: nn.Module) -> dict[str, Step]:
