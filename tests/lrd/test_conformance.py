@@ -2,11 +2,13 @@
 
 import random
 
+import numpy as np
 import pytest
 import torch
 
 import lrd
 from lrd import conformance
+from lrd.conformance.__main__ import main
 from tests.lrd.test_optim import CASES as OURS
 from tests.lrd.test_optim import RULES, torch_twin
 
@@ -28,6 +30,7 @@ HIDDEN = {
     MOMENTUM: {SCALE},
     GRADIENT: {MOMENTUM, FOREVER, SWAPPED, FIRST, SCALE},
     FOREVER: {SWAPPED},
+    FIRST: {DECAY},
 }
 
 
@@ -115,6 +118,62 @@ def test_our_own_optimizers_have_none(rule, mask, wrapped):
     assert [finding for finding in found if finding.found is not False] == []
 
 
+@pytest.mark.parametrize("rescale", [False, True])
+def test_all_is_kept_at_p_1_whether_rescaled_or_not(rescale):
+    def ours(params):
+        return lrd.SGD(params, lr=0.1, momentum=0.9, keep_prob=1.0, rescale=rescale)
+
+    assert faults(conformance.check(ours, base, 1.0, rescale)) == set()
+
+
+def test_an_optimizer_that_moves_nothing_has_the_lines_that_can_be_told():
+    found = conformance.check(lambda params: torch.optim.SGD(params, lr=0.0), base, 0.3)
+    assert faults(found) == {SWAPPED}
+    unknown = {finding.fault for finding in found if finding.found is None}
+    assert unknown == {MOMENTUM, FOREVER, SCALE}
+
+
+class OfOthers(Faulty):
+    """Masks by generators that are not torch's, and decay only on what is kept."""
+
+    def __init__(self, params, draw):
+        super().__init__(params)
+        self.draw = draw
+
+    def mask(self, W, index, step):
+        return torch.tensor(self.draw(W.shape) < self.p)
+
+
+OWN = np.random.default_rng()
+
+
+@pytest.mark.parametrize(
+    ("draw", "found"),
+    [
+        (lambda shape: np.random.random(shape), {GENERATOR, REPLICAS, RESTART}),
+        (lambda shape: np.reshape([random.random() for _ in range(30)], shape),
+         {GENERATOR, REPLICAS, RESTART}),
+        (OWN.random, {REPLICAS, RESTART}),
+    ],
+)  # fmt: skip
+def test_masks_of_other_generators_are_told_from_decay_on_what_is_dropped(draw, found):
+    before = np.random.get_state()[1].tolist()
+    seen = conformance.check(lambda params: OfOthers(params, draw), base, 0.3)
+    assert faults(seen) == found
+    assert np.random.get_state()[1].tolist() == before
+    decay = next(finding for finding in seen if finding.fault == DECAY)
+    assert decay.found is (None if draw == OWN.random else False)
+
+
+def test_decay_is_not_told_where_the_first_step_drops_nothing():
+    class Both(Faulty):
+        def mask(self, W, index, step):
+            return super().mask(W, index, step) | (step < 3)
+
+    found = {f.fault: f.found for f in conformance.check(lambda p: Both(p, DECAY), base, 0.3)}
+    assert (found[FIRST], found[DECAY]) == (True, None)
+
+
 def test_an_optimizer_that_masks_nothing_is_found_out():
     found = faults(conformance.check(base, base, 0.3))
     assert found == {SWAPPED, FIRST}
@@ -146,11 +205,13 @@ def test_what_is_not_said_of_the_scale_is_no_fault_and_a_half_hides_what_is_swap
             "",
         ),
         (["lrd:SGD", "keep_prob=0.6", "--keep-prob", "0.3"], 1, ""),
-        (["lrd:RMSprop", "mask='row'", "rescale=True", "--rescale", "--keep-prob", "0.3"], 0, ""),
+        (["lrd:SGD", "--keep-prob", "0.9"], 0, ""),  # as much as the momentum that it is given
+        (["lrd:Adam", "lr=0.3", "--keep-prob", "0.3"], 0, ""),
+        (["lrd:RMSprop", "mask=row", "rescale=True", "--rescale", "--keep-prob", "0.3"], 0, ""),
     ],
 )
 def test_the_command_says_a_line_for_each_fault(capsys, words, code, first):
-    assert conformance.main(words) == code
+    assert main(words) == code
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 11
     assert lines[0].startswith(first)
@@ -161,9 +222,12 @@ def test_the_command_says_a_line_for_each_fault(capsys, words, code, first):
     ("words", "message"),
     [
         (["lrd.Adam", "--keep-prob", "0.3"], "name an optimizer as package.module:Optimizer"),
+        (["lrd:Adan", "--keep-prob", "0.3"], "there is no lrd:Adan"),
+        (["nosuch:Adam", "--keep-prob", "0.3"], "there is no nosuch:Adam: No module named"),
+        (["lrd:Adam", "row", "--keep-prob", "0.3"], "name=value, got 'row'"),
         (["torch.optim:Adagrad", "--keep-prob", "0.3"], "which argument of Adagrad is the probab"),
     ],
 )
 def test_the_command_says_what_is_missing(words, message):
     with pytest.raises(SystemExit, match=message):
-        conformance.main(words)
+        main(words)

@@ -9,10 +9,6 @@ element by element. `check` is the same for optimizers that no command line can 
 
 from __future__ import annotations
 
-import argparse
-import ast
-import importlib
-import inspect
 import random
 import sys
 from collections.abc import Callable, Iterator
@@ -25,7 +21,6 @@ from lrd.mask import check_keep_prob
 
 _SHAPE, _COUNT = (6, 5), 32  # of the parameters
 _STEPS, _FIRST = 40, 6  # RAdam does not rectify its first five
-_P_NAMES = ("keep_prob", "mask_prob", "update_prob", "lr_dropout", "dropout", "p")
 
 Make = Callable[[Any], Any]
 
@@ -42,6 +37,23 @@ class Finding(NamedTuple):
         return f"{mark:5}  {self.fault:38}  {self.seen}"
 
 
+def _seed(seed: int) -> None:
+    """Seed the generators that a program has one of: torch's, Python's, NumPy's if it is there."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed)
+
+
+def _states() -> tuple[list[int], Any, Any]:
+    """The states of these generators."""
+    of_numpy = None
+    if numpy := sys.modules.get("numpy"):
+        name, keys, *rest = numpy.random.get_state()
+        of_numpy = name, keys.tolist(), *rest
+    return torch.get_rng_state().tolist(), random.getstate(), of_numpy
+
+
 class _Trial:
     """An optimizer on parameters of its own, by gradients that are the same in every trial."""
 
@@ -51,7 +63,7 @@ class _Trial:
             torch.nn.Parameter(torch.randn(_SHAPE, generator=stream, dtype=torch.float64))
             for _ in range(_COUNT)
         ]
-        torch.manual_seed(seed)
+        _seed(seed)
         self.optimizer = make([{"params": self.params, "weight_decay": decay}])
 
     def weights(self) -> Tensor:
@@ -95,12 +107,14 @@ def check(
     whether survivors are said to be multiplied by its inverse (None: nothing is said). Give both
     momentum, without which some faults cannot be seen. Random states are put back.
     """
-    p, state = check_keep_prob(keep_prob), random.getstate()
+    p, (_, of_python, of_numpy) = check_keep_prob(keep_prob), _states()
     try:
         with torch.random.fork_rng(devices=[]):
             return _findings(make_optimizer, base, p, rescale)
     finally:
-        random.setstate(state)
+        random.setstate(of_python)
+        if of_numpy:
+            sys.modules["numpy"].random.set_state(of_numpy)
 
 
 def _findings(make: Make, base: Make, p: float, rescale: bool | None) -> list[Finding]:
@@ -130,9 +144,10 @@ def _kept(seen: _Seen) -> Iterator[Tensor]:
             yield kept
 
 
-def _spread(seen: _Seen) -> float:
-    """The largest relative difference of ratios in one parameter at one step."""
-    return max(float((kept.max() - kept.min()) / kept.abs().max()) for kept in _kept(seen))
+def _spread(seen: _Seen) -> float | None:
+    """The largest relative difference of ratios in a parameter at a step; None if none moves."""
+    spreads = (float((kept.max() - kept.min()) / kept.abs().max()) for kept in _kept(seen))
+    return max(spreads, default=None)
 
 
 def _momentum(seen: _Seen) -> Finding:
@@ -140,6 +155,8 @@ def _momentum(seen: _Seen) -> Finding:
     if seen.masked_gradient:
         return Finding(fault, None, "as the gradient is masked, see below")
     spread = _spread(seen)
+    if spread is None:
+        return Finding(fault, None, "no parameter moves")
     text = f"kept updates over the base's differ by {100 * spread:.2g} % or less in a parameter"
     return Finding(fault, spread > 1e-3, text)
 
@@ -152,19 +169,24 @@ def _gradient(seen: _Seen) -> Finding:
 
 def _one_mask(seen: _Seen) -> Finding:
     count = len(seen.moved[1:].unique(dim=0))
-    found = None if seen.masked_gradient else count == 1 and not bool(seen.moved.all())
+    unknown = seen.masked_gradient or not bool(seen.moved.any())
+    found = None if unknown else count == 1 and not bool(seen.moved.all())
     return Finding("one mask is kept for ever", found, f"{count} masks in {_STEPS - 1} steps")
 
 
 def _swapped(seen: _Seen) -> Finding:
+    fault = "p is swapped, or another"
     part = seen.moved[:1] if seen.masked_gradient else seen.moved[_FIRST:]
     share, draws = float(part.double().mean()), seen.units * len(part.unique(dim=0))
     error = 5 * (seen.p * (1 - seen.p) / draws) ** 0.5
     text = f"{100 * share:.1f} % move, {100 * seen.p:g} % said"
+    if share == 0:
+        chance = (1 - seen.p) ** (seen.units * len(part)) > 1e-4
+        return Finding(fault, None if chance else True, text)
     if abs(share - seen.p) <= error:
         near = abs(1 - 2 * seen.p) <= error
-        return Finding("p is swapped, or another", None if near else False, text)
-    return Finding("p is swapped, or another", True, text)
+        return Finding(fault, None if near else False, text)
+    return Finding(fault, True, text)
 
 
 def _first_steps(seen: _Seen) -> Finding:
@@ -177,7 +199,6 @@ def _first_steps(seen: _Seen) -> Finding:
 
 def _replicas(seen: _Seen, make: Make) -> Finding:
     trial = _Trial(make, seed=12345)
-    torch.rand(77), random.random()
     other = trial.run(last=_FIRST).abs() > 1e-9 * seen.base[:_FIRST].abs()
     share = float((other != seen.moved[:_FIRST]).double().mean())
     text = f"{100 * share:.0f} % of mask bits differ under another global random state"
@@ -204,9 +225,9 @@ def _restart(seen: _Seen, make: Make) -> Finding:
 
 def _generator(make: Make) -> Finding:
     trial = _Trial(make)
-    before = torch.get_rng_state(), random.getstate()
+    before = _states()
     trial.run(last=1)
-    used = not torch.equal(before[0], torch.get_rng_state()) or before[1] != random.getstate()
+    used = before != _states()
     text = f"a step {'moves' if used else 'leaves'} the global random state"
     return Finding("the global generator is used", used, text)
 
@@ -215,84 +236,27 @@ def _decay(seen: _Seen, make: Make, base: Make) -> Finding:
     fault, plain = "dropped parameters decay", [_Trial(base, decay) for decay in (0.0, 0.1)]
     if torch.equal(plain[0].run(last=1), plain[1].run(last=1)):
         return Finding(fault, None, "the base has no weight decay")
+    dropped, again = ~seen.moved[0], _Trial(make).run(last=1)[0] != 0
+    if not dropped.any():
+        return Finding(fault, None, "no element is dropped in the first step")
+    if (dropped & again).any():
+        return Finding(fault, None, "the masks are others each time")
     moves = _Trial(make, decay=0.1).run(last=1)[0]
-    dropped = ~seen.moved[0]
-    share = float((moves[dropped] != 0).double().mean()) if dropped.any() else 0.0
+    share = float((moves[dropped] != 0).double().mean())
     text = f"{100 * share:.0f} % of dropped elements move with weight decay"
     return Finding(fault, share > 0, text)
 
 
 def _rescaled(seen: _Seen, rescale: bool | None) -> Finding:
+    fault, spread = "survivors' scale is another than said", _spread(seen)
+    if spread is None:
+        return Finding(fault, None, "no parameter moves")
     scales = torch.stack([kept.mean() for kept in _kept(seen)])
     low, high = float(scales.min()), float(scales.max())
     is_as_said, text = False, f"multiplied by {low:.3g} to {high:.3g}"
-    for scale, name, said in ((1.0, "not rescaled", False), (1 / seen.p, "rescaled by 1/p", True)):
-        if abs(low / scale - 1) < 1e-3 and abs(high / scale - 1) < 1e-3:
+    for said, scale, name in ((False, 1.0, "not rescaled"), (True, 1 / seen.p, "rescaled by 1/p")):
+        near = abs(low / scale - 1) < 1e-3 and abs(high / scale - 1) < 1e-3
+        if near and not is_as_said:  # at p = 1 both are near
             is_as_said, text = rescale is said, name
-    unknown = rescale is None or seen.masked_gradient or _spread(seen) > 0.1
-    return Finding(
-        "survivors' scale is another than said", None if unknown else not is_as_said, text
-    )
-
-
-def _named(path: str) -> Any:
-    module, _, name = path.partition(":")
-    if not name:
-        raise SystemExit(f"name an optimizer as package.module:Optimizer, got {path!r}")
-    return getattr(importlib.import_module(module), name)
-
-
-def _makers(cls: Any, base: Any, p: float, given: dict[str, Any]) -> tuple[Make, Make]:
-    """What makes the optimizer, or wraps it around its base, and what makes the base."""
-    own, plain = (inspect.signature(kind).parameters for kind in (cls, base))
-    shared = {name: value for name, value in given.items() if name in plain}
-    if "momentum" in plain and "momentum" not in given:
-        shared["momentum"] = 0.9
-    wraps = next(iter(own)).startswith("optimizer")
-    mine = {name: value for name, value in given.items() if name not in plain or not wraps}
-    if not wraps:
-        mine |= {name: value for name, value in shared.items() if name in own}
-    if p not in mine.values():
-        names = [name for name in _P_NAMES if name in own]
-        if not names:
-            raise SystemExit(f"say which argument of {cls.__name__} is the probability: name={p}")
-        mine.setdefault(names[0], p)
-
-    def make_base(params: Any) -> Any:
-        return base(params, **shared)
-
-    def make(params: Any) -> Any:
-        return cls(make_base(params) if wraps else params, **mine)
-
-    return make, make_base
-
-
-def main(words: list[str] | None = None) -> int:
-    """The command; returns 1 if there is a fault."""
-    parser = argparse.ArgumentParser(
-        "python -m lrd.conformance", description=__doc__.split("\n")[0]
-    )
-    parser.add_argument("optimizer", help="package.module:Optimizer, which may wrap another")
-    parser.add_argument("arguments", nargs="*", help="name=value, arguments of the optimizer")
-    parser.add_argument(
-        "--keep-prob", type=float, required=True, help="0.5 hides that p is swapped"
-    )
-    parser.add_argument("--base", help="package.module:Optimizer without masks; default: torch's")
-    parser.add_argument("--rescale", action="store_true", help="survivors are multiplied by 1/p")
-    options = parser.parse_intermixed_args(words)
-    cls = _named(options.optimizer)
-    name = next((kind.__name__ for kind in cls.__mro__ if hasattr(torch.optim, kind.__name__)), "")
-    base = _named(options.base or f"torch.optim:{name if name not in ('', 'Optimizer') else 'SGD'}")
-    given = dict(word.split("=", 1) for word in options.arguments)
-    given = {name: ast.literal_eval(value) for name, value in given.items()}
-    found = check(*_makers(cls, base, options.keep_prob, given), options.keep_prob, options.rescale)
-    print(
-        f"{options.optimizer} beside {base.__module__}:{base.__name__}, p = {options.keep_prob:g}"
-    )
-    for finding in found:
-        print(finding)
-    return int(any(finding.found for finding in found))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    unknown = rescale is None or seen.masked_gradient or spread > 0.1
+    return Finding(fault, None if unknown else not is_as_said, text)
