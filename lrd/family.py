@@ -247,7 +247,7 @@ class Magma(Rule):
     def scalars(self, sums: Sequence[float], update: Update, state: float) -> tuple[Any, float]:
         norms = math.sqrt(sums[1]) * math.sqrt(sums[2])
         cosine = sums[0] / norms if norms else 0.0
-        scale = 1.0 / (1.0 + math.exp(-cosine / self.tau))
+        scale = 1.0 / (1.0 + math.exp(min(-cosine / self.tau, 700.0)))  # e^710 overflows
         if state:
             scale = self.smoothing * state + (1.0 - self.smoothing) * scale
         return (scale,), scale

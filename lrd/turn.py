@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -26,6 +27,40 @@ class Turn(NamedTuple):
     draw: Draw
 
 
+def step_and_gradients(
+    optimizer: torch.optim.Optimizer, closure: Callable[[], Any] | None, turns: list[Turn]
+) -> tuple[Any, dict[Tensor, Tensor]]:
+    """Let an optimizer step; returns its result, and the gradients of `turns` that it stepped by.
+
+    Hooks and closures make gradients, and hooks take them away: what counts is what was there when
+    the last hook before the step, or the closure, had ended. RuntimeError for a sparse gradient of
+    which a rule asks, if it can be told before the step.
+    """
+    grads: dict[Tensor, Tensor] = {}
+
+    def collect(*_: Any) -> None:
+        grads.clear()
+        for turn in turns:
+            if (grad := turn.param.grad) is not None:
+                if turn.rule.gradient:
+                    check_gradient(grad)
+                grads[turn.param] = grad
+
+    def evaluate() -> Any:
+        loss = closure()
+        collect()
+        return loss
+
+    collect()
+    hooked = bool(optimizer._optimizer_step_pre_hooks)
+    hook = optimizer.register_step_pre_hook(collect) if hooked else None
+    try:
+        return (optimizer.step() if closure is None else optimizer.step(evaluate)), grads
+    finally:
+        if hook:
+            hook.remove()
+
+
 def update_of(
     turn: Turn,
     optimizer: torch.optim.Optimizer,
@@ -33,12 +68,11 @@ def update_of(
     grads: dict[Tensor, Tensor],
     compile: Compile,
 ) -> Update:
-    """What the rule sees of an update that was made; RuntimeError for a sparse gradient."""
+    """What the rule sees of an update that was made."""
     param, group, rule, _ = turn
     grad = grads[param]
     part, G, M, base = part_of(param), None, None, 1.0
     if rule.gradient:
-        check_gradient(grad)
         G = grad if part is None else local_gradient(param, grad)
         G = -G if group.get("maximize") else G
         G = G.to(param.dtype)

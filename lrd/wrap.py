@@ -18,7 +18,15 @@ from lrd.optimizer import MaskedOptimizer, check_compile, kept_in_groups
 from lrd.rules import Group
 from lrd.shards import check_whole, refuse_partitions
 from lrd.step import Compile, only_makes_state, refuse_capture
-from lrd.turn import Turn, change_all, is_decoupled, update_of
+from lrd.turn import Turn, change_all, is_decoupled, step_and_gradients, update_of
+
+
+def _inner(name: str) -> property:
+    """An attribute that is the inner optimizer's."""
+    return property(
+        lambda self: getattr(self.optimizer, name),
+        lambda self, value: setattr(self.optimizer, name, value),
+    )
 
 
 class MaskedUpdate(torch.optim.Optimizer):
@@ -26,7 +34,7 @@ class MaskedUpdate(torch.optim.Optimizer):
 
     The inner optimizer's state is that of the plain optimizer fed the same gradients. The update
     is all that its step does to a parameter, decoupled weight decay included, but for rules that
-    say otherwise. If its step raises an error, all parameters are put back. Cost: one copy of the
+    say otherwise. If its step fails, parameters that are masked are put back. Cost: one copy of the
     parameters in memory, kept between steps (`free_copies` gives it back), a pass to fill it and a
     pass to change what was updated.
 
@@ -37,10 +45,8 @@ class MaskedUpdate(torch.optim.Optimizer):
             on this one.
         rule: lrd.Bernoulli, Noise, Cautious, CautiousDecay or Magma.
         seed: of the masks, an integer in [0, 2^64).
-        index_offset: the index of the first parameter, for models with several optimizers: the
-            number of parameters that come before in the others.
-        compile: True for the kernels, False for eager operations, "auto" for the kernels where they
-            can be built. Weights are the same.
+        index_offset: the number of parameters that come before, in a model's other optimizers.
+        compile: True for the kernels, False for eager operations, "auto" for what can be built.
 
     Param groups (shared with the inner optimizer) gain the rule's arguments, `mask_seed` and
     `index_offset`, which each may have for itself and change while training, and `mask_steps`, the
@@ -105,20 +111,10 @@ class MaskedUpdate(torch.optim.Optimizer):
         """What only the inner optimizer has."""
         if name == "optimizer":  # not there yet, while being unpickled
             raise AttributeError(name)
-        return getattr(self.optimizer, name)
+        own = getattr(type(self), name, None)
+        return own.fget(self) if isinstance(own, property) else getattr(self.optimizer, name)
 
-    param_groups = property(
-        lambda self: self.optimizer.param_groups,
-        lambda self, groups: setattr(self.optimizer, "param_groups", groups),
-    )
-    state = property(
-        lambda self: self.optimizer.state,
-        lambda self, state: setattr(self.optimizer, "state", state),
-    )
-    defaults = property(
-        lambda self: self.optimizer.defaults,
-        lambda self, defaults: setattr(self.optimizer, "defaults", defaults),
-    )
+    param_groups, state, defaults = map(_inner, ("param_groups", "state", "defaults"))
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: self.__dict__[name] for name in ("optimizer", "rule", "_mask", "_compile")}
@@ -131,9 +127,12 @@ class MaskedUpdate(torch.optim.Optimizer):
         return f"{type(self).__name__}({self.optimizer!r}, {self.rule})"
 
     def add_param_group(self, param_group: Group) -> None:
-        self._rule({**self._mask, **param_group})
         self.optimizer.add_param_group(param_group)
-        self._complete_groups()
+        try:
+            self._complete_groups()
+        except Exception:
+            del self.param_groups[-1]
+            raise
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         self.optimizer.zero_grad(set_to_none)
@@ -172,22 +171,26 @@ class MaskedUpdate(torch.optim.Optimizer):
         """Give groups, which others may have made, loaded or changed, all that a step reads.
 
         A list of numbers that is not of our writing was loaded and counts; ours goes by parameter,
-        so that parameters may come, go and move.
+        so that parameters may come, go and move. A group that is refused leaves all as they were.
         """
+        for group in self.param_groups:
+            self._check({**self._mask, **group})
+            for name in self._start:
+                self._read(group, name)
         for group in self.param_groups:
             for name, value in self._mask.items():
                 group.setdefault(name, value)
-            rule = self._rule(group)
-            check_seed(group["mask_seed"]), check_index(group["index_offset"], "index_offset")
-            if rule.apart:
-                is_decoupled(self.optimizer, group)
-            for param in group["params"]:
-                check_whole(param)
-                if param.is_complex() and not isinstance(rule, Bernoulli):
-                    raise TypeError(f"{rule} is not for complex parameters: exempt their group")
-            for name in self._start:
-                self._read(group, name)
         self._write_numbers()
+
+    def _check(self, group: Group) -> None:
+        rule = self._rule(group)
+        check_seed(group["mask_seed"]), check_index(group["index_offset"], "index_offset")
+        if rule.apart:
+            is_decoupled(self.optimizer, group)
+        for param in group["params"]:
+            check_whole(param)
+            if param.is_complex() and not isinstance(rule, Bernoulli):
+                raise TypeError(f"{rule} is not for complex parameters: exempt their group")
 
     def _read(self, group: Group, name: str) -> None:
         params, numbers = group["params"], group.get(name)
@@ -227,12 +230,9 @@ class MaskedUpdate(torch.optim.Optimizer):
         anew = closure is not None or bool(self.optimizer._optimizer_step_pre_hooks)
         turns = [turn for turn in self._turns() if anew or turn.param.grad is not None]
         self._keep(turns)
-        # which the inner step, or a hook of it, may take away
-        grads = {} if closure is not None else {turn.param: turn.param.grad for turn in turns}
         try:
-            loss = self.optimizer.step() if closure is None else self.optimizer.step(closure)
-            grads |= {turn.param: turn.param.grad for turn in turns if turn.param.grad is not None}
-            turns = [turn for turn in turns if grads.get(turn.param) is not None]
+            loss, grads = step_and_gradients(self.optimizer, closure, turns)
+            turns = [turn for turn in turns if turn.param in grads]
             known = (self.optimizer, self._copies, grads, self._compile)
             updates = [update_of(turn, *known) for turn in turns]
             if counted:

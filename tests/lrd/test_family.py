@@ -158,7 +158,7 @@ def test_kernels_have_the_bits_of_eager_operations(rule, base, dtype):
 @pytest.mark.parametrize(
     "rule", [lrd.Bernoulli(1.0, m, r) for m in ("element", "tensor") for r in (False, True)]
 )
-def test_at_p_1_each_optimizer_is_the_base_bit_for_bit(base, rule):
+def test_at_p_1_what_is_around_an_optimizer_leaves_its_bits(base, rule):
     wrapped = trained(lambda params: lrd.MaskedUpdate(BASES[base](params), rule))
     assert torch.equal(wrapped, trained(BASES[base]))
 

@@ -177,3 +177,21 @@ def test_what_is_no_rule_is_refused_and_groups_are_checked_at_every_step():
     assert all(
         torch.equal(a, b) for a, b in zip((*params, layer.weight), (*start, before), strict=True)
     )
+
+
+def test_a_sparse_gradient_is_refused_before_the_step():
+    table = nn.Embedding(10, 3, sparse=True)
+    table(torch.tensor([1, 2])).sum().backward()
+    inner = torch.optim.SparseAdam(table.parameters(), lr=0.1)
+    with pytest.raises(RuntimeError, match="sparse=False"):
+        lrd.MaskedUpdate(inner, lrd.Magma()).step()
+    assert not inner.state
+
+
+def test_magmas_s_falls_to_nothing_where_a_small_tau_asks_for_it():
+    W = nn.Parameter(torch.zeros(3))
+    optimizer = lrd.MaskedUpdate(torch.optim.SGD([W], lr=0.1, momentum=0.9), lrd.Magma(tau=1e-4))
+    for sign in (1.0, -0.5):
+        W.grad = torch.full((3,), sign)
+        optimizer.step()
+    assert optimizer.param_groups[0]["mask_scales"] == [pytest.approx(0.9)]

@@ -66,6 +66,32 @@ def test_closure_that_makes_the_gradients_is_masked():
     assert torch.equal(weights(model)[:first] != before[:first], mask)
 
 
+@pytest.mark.parametrize("made_by", ["closure", "hook", "caller"])
+def test_gradients_that_a_hook_takes_away_after_the_step_are_masked(made_by):
+    param = nn.Parameter(torch.zeros(1000))
+    inner = torch.optim.SGD([param], lr=1.0)
+
+    def make(*_):
+        param.grad = torch.ones(1000)
+
+    if made_by == "hook":
+        inner.register_step_pre_hook(make)
+    elif made_by == "caller":
+        make()
+    inner.register_step_post_hook(lambda *_: inner.zero_grad())
+    lrd.LearningRateDropout(inner).step(make if made_by == "closure" else None)
+    assert torch.equal(param != 0, lrd.keep_mask(1000, 0.5, seed=0, step=0, index=0))
+
+
+def test_a_gradient_that_a_closure_takes_away_is_none():
+    param = nn.Parameter(torch.zeros(1000))
+    param.grad = torch.ones(1000)
+    optimizer = lrd.LearningRateDropout(torch.optim.SGD([param], lr=1.0))
+    optimizer.step(optimizer.zero_grad)
+    assert not param.any()
+    assert optimizer.param_groups[0]["mask_steps"] == [0]
+
+
 def test_a_scheduler_drives_the_inner_optimizer():
     model = net()
     inner = torch.optim.SGD(model.parameters(), lr=1.0)
@@ -126,3 +152,46 @@ def test_what_masks_already_is_not_wrapped_again():
     for optimizer in (lrd.SGD([W], lr=0.1), wrapped, plain):
         with pytest.raises(ValueError, match="already has learning rate dropout"):
             lrd.LearningRateDropout(optimizer, keep_prob=0.1)
+
+
+class Own(torch.optim.RMSprop):
+    """An optimizer of which it is not known where its weight decay belongs."""
+
+    __module__ = "own"
+
+
+def test_a_refused_optimizer_is_left_as_it_was_and_may_be_wrapped_once_mended():
+    params = [nn.Parameter(torch.ones(4)) for _ in range(2)]
+    inner = Own([{"params": params[:1]}, {"params": params[1:], "weight_decay": 0.1}])
+    before = [{**group} for group in inner.param_groups]
+    with pytest.raises(ValueError, match="decoupled_weight_decay"):
+        lrd.MaskedUpdate(inner, lrd.Cautious())
+    assert inner.param_groups == before
+    inner.param_groups[1]["decoupled_weight_decay"] = True
+    assert lrd.MaskedUpdate(inner, lrd.Cautious()).param_groups[1]["mask_seed"] == 0
+
+
+@pytest.mark.parametrize(
+    ("added", "error"),
+    [
+        ({"params": [nn.Parameter(torch.zeros(2, dtype=torch.complex64))]}, TypeError),
+        ({"params": [nn.Parameter(torch.zeros(2))], "mask_seed": -1}, ValueError),
+        ({"params": [nn.Parameter(torch.zeros(2))], "rescale": "yes"}, ValueError),
+        ({"params": [nn.Parameter(torch.zeros(2))], "mask_steps": [1, 2]}, ValueError),
+    ],
+)
+def test_a_refused_group_is_not_kept(added, error):
+    param = nn.Parameter(torch.zeros(4))
+    optimizer = lrd.MaskedUpdate(torch.optim.SGD([param], lr=1.0), lrd.Cautious())
+    with pytest.raises(error):
+        optimizer.add_param_group(added)
+    assert [group["params"] for group in optimizer.param_groups] == [[param]]
+    param.grad = torch.ones(4)
+    optimizer.step()
+    assert optimizer.param_groups[0]["mask_steps"] == [1]
+
+
+def test_asking_for_another_rules_argument_says_whose_it_is_not():
+    optimizer = lrd.LearningRateDropout(torch.optim.SGD([nn.Parameter(torch.zeros(4))], lr=1.0))
+    with pytest.raises(AttributeError, match="keeps tau for each param group"):
+        _ = optimizer.tau
