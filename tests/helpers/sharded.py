@@ -13,6 +13,7 @@ from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_di
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Shard
+from torch.nn.parallel import DistributedDataParallel
 
 import lrd
 
@@ -29,6 +30,8 @@ RULES = {
     "rows": partial(lrd.Adam, lr=1e-3, seed=2, mask="row", rescale=True),
     "tensors": partial(lrd.RMSprop, lr=1e-3, mask="tensor", compile=False),
     "magma": lambda params: lrd.MaskedUpdate(torch.optim.RMSprop(params, lr=1e-3), lrd.Magma()),
+    "noise": lambda params: lrd.MaskedUpdate(torch.optim.Adam(params), lrd.Noise(0.5, 0.5), 3),
+    "decay": lambda params: lrd.MaskedUpdate(torch.optim.AdamW(params), lrd.CautiousDecay()),
     "cautious": lambda params: lrd.MaskedUpdate(torch.optim.AdamW(params), lrd.Cautious()),
     "wrapped": lambda params: lrd.LearningRateDropout(torch.optim.AdamW(params, lr=1e-3), seed=5),
 }
@@ -109,6 +112,10 @@ def main(folder):
     train(nets, 0, HALF, optimizers, rank, world)
     if world == 2:
         dcp.save(states(nets, optimizers), checkpoint_id=folder / "saved")
+        replicated = Nets()
+        made = make_optimizers(replicated)
+        train(DistributedDataParallel(replicated), 0, STEPS, made, rank, world)
+        found["replicated"] = weights(replicated)
     train(nets, HALF, STEPS, optimizers, rank, world)
     found["sharded"] = weights(nets)
     if world == 4:
