@@ -49,11 +49,13 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
     for optimizer, (method, suffix) in product(item.optimizers, item.methods.items()):
         runs = curve(item, experiment, optimizer + suffix)
         choice = chosen(experiment, optimizer + suffix)
-        cells = [MISSING] * 3
+        tried = sorted({*runs["rate"]})
+        cells = [f"{tried[0]:g} to {tried[-1]:g} ({len(tried)})" if tried else MISSING]
+        cells += [MISSING] * 3
         if choice is not None:
             best = runs[runs["rate"] == choice.rate]
             losses = spread(best["validation"].tolist(), loss.digits)
-            cells = [f"{choice.rate:g}", f"{choice.mean_step:.2f}", f"{losses} ({len(best)})"]
+            cells[1:] = [f"{choice.rate:g}", f"{choice.mean_step:.2f}", f"{losses} ({len(best)})"]
             edges += [optimizer + suffix] if choice.at_edge else []
         for by in _BY:
             numbers, cut = widths(runs, by, loss.within)
@@ -62,15 +64,16 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
         rows.append([group, method, *cells])
     notes = [f"{conditions(experiment)}."] if experiment.runs else []
     notes += [
-        f"Rates: {', '.join(f'{rate:g}' for rate in item.rates)}; chosen by the mean "
-        f"{loss.label} of seeds {' and '.join(map(str, CHOOSERS))}. Seeds from {FRESH} on are "
-        "compared, and none of these.",
+        f"Rates: of the grid {', '.join(f'{rate:g}' for rate in item.rates)} those that were run "
+        f"(how many); chosen by the mean {loss.label} of seeds "
+        f"{' and '.join(map(str, CHOOSERS))}. Seeds from {FRESH} on are compared, and none of "
+        "these.",
         "Mean step: the mean of |applied update| / |base update| at the chosen rate; noise steps "
         "back as well, which counts as a step."
         if "mean_step" in experiment.task.COLUMNS
         else "Mean step: of |applied update| / |base update|, which is p with LRD.",
         f"Octaves: how far the rates, or mean steps, reach around each seed's best at which its "
-        f"{loss.label} is within {loss.within:g} {loss.unit} of it; ≥: as far as the grid.",
+        f"{loss.label} is within {loss.within:g} {loss.unit} of it; ≥: as far as the rates.",
     ]
     if edges:
         notes.append(f"The best rate is at the edge of the grid: {', '.join(edges)}.")
@@ -78,7 +81,7 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
         item.name,
         f"{item.caption}, scale {scale}: mean ± sample standard deviation over seeds (number of "
         "seeds).",
-        ["Base", "Arm", "Best rate", "Mean step", loss.label.capitalize(), *_BY.values()],
+        ["Base", "Arm", "Rates", "Best rate", "Mean step", loss.label.capitalize(), *_BY.values()],
         rows,
         [*notes, *notes_on_runs(item, experiments, scale)],
     )

@@ -117,16 +117,14 @@ def test_the_table_has_best_rate_mean_step_loss_and_widths(grids, tmp_path, caps
     lines = capsys.readouterr().out.splitlines()
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
     rows = {(number < 10, row[1]): row[2:] for number, row in enumerate(rows)}  # RMSprop's or not
+    tried = f"{RATES[0]:g} to {RATES[-1]:g} ({len(RATES)})"
     assert rows[True, "base"] == [
-        "0.002",
-        "1.00",
-        "1.605 ± 0.007 (2)",
-        "0.8 ± 0.0",
-        "0.8 ± 0.0",
-    ]
+        tried, "0.002", "1.00", "1.605 ± 0.007 (2)", "0.8 ± 0.0", "0.8 ± 0.0",
+    ]  # fmt: skip
     magma = rows[True, "Magma"]
-    assert magma[:3] == ["0.008", "0.25", "1.605 ± 0.007 (2)"]
-    assert magma[3] == magma[4] == "≥ 2.2 ± 0.0"
+    assert magma[:4] == [tried, "0.008", "0.25", "1.605 ± 0.007 (2)"]
+    assert magma[4] == magma[5] == "≥ 2.2 ± 0.0"
+    assert rows[True, "Cautious"][:2] == ["–", "–"]
     text = "\n".join(lines)
     assert "at the edge of the grid: adamw+lrd0.5+tensor+rescale." in text
     frame = pd.read_csv(tmp_path / "tables/paper/family_rates.csv").set_index(["arm", "lr"])
@@ -202,9 +200,9 @@ def test_on_mnist_the_error_on_held_out_images_chooses_by_rate_and_by_p_times_ra
     assert whole == (0.05, 1.0, False, 0.0005)
     tables.main(["choice_sgdm", "--runs-dir", str(tmp_path), "--out", str(tmp_path / "tables")])
     text = capsys.readouterr().out
-    assert "| SGDM | base | 0.05 | 1.00 | 1.60 (1) | " in text
-    assert "| LRD | 0.2 | 0.50 | 1.40 (1) | " in text
-    assert "| base, weight decay 0.0005 | 0.05 | 1.00 | 1.25 (1) | " in text
+    assert "| SGDM | base | 0.0125 to 0.4 (6) | 0.05 | 1.00 | 1.60 (1) | " in text
+    assert "| LRD | 0.0125 to 0.4 (6) | 0.2 | 0.50 | 1.40 (1) | " in text
+    assert "| base, weight decay 0.0005 | 0.0125 to 0.4 (6) | 0.05 | 1.00 | 1.25 (1) | " in text
     assert "Error on held-out images" in text
     assert "test_mean" not in pd.read_csv(tmp_path / "tables/paper/choice_sgdm.csv")
     experiment = read_experiment(tmp_path, "paper", "mnist_choice", item.arms())
