@@ -11,6 +11,7 @@ from experiments.record.reader import LeftOut, Run, Runs, read_runs
 from scripts.catalogue import ITEMS, Item
 from scripts.gather import ResultError
 from scripts.own import own_items
+from scripts.titles import title
 from scripts.verdicts.claim import Claims
 from scripts.verdicts.claims import read_claims
 from scripts.verdicts.judge import Verdict, judge
@@ -33,6 +34,11 @@ class Results(NamedTuple):
     def finished(self, scale: str) -> list[Run]:
         """The runs of a scale that have ended."""
         return [run for run in self.runs[scale].runs if run.status in FINISHED]
+
+    def title(self, experiment: str, scale: str) -> str:
+        """Data and net of an experiment, as they are at a scale."""
+        runs = self.runs[scale].runs
+        return title(experiment, [run.config for run in runs if run.experiment == experiment])
 
     def left_out(self) -> list[LeftOut]:
         """The folders that nothing is made from."""

@@ -78,7 +78,8 @@ def _answers(results: Results) -> Iterator[str]:
     step = next(item for item in results.items if item.name == "step")
     for figure, experiment in step.figures.items():
         for scale in results.scales_of(experiment, step.arms()):
-            text = f"LRD beside the base at half the rate, {title(experiment)}, scale {scale}"
+            name = results.title(experiment, scale)
+            text = f"LRD beside the base at half the rate, {name}, scale {scale}"
             yield _picture(f"figures/{scale}/{figure}.png", text)
     for scale, verdicts in results.verdicts.items():
         if any(verdict.claim.best_against_best for verdict in judged(verdicts, scale)):
@@ -148,17 +149,17 @@ def _section(results: Results, item: Item) -> str:
             blocks.append(markdown(table_of(replace(item, experiments=shown), runs, scale)))
     if item.layout != "step":  # whose figure leads the report
         for figure, experiment in item.figures.items():
-            blocks += [_figure(figure, experiment, scale) for scale in scales[experiment]]
+            blocks += [_figure(results, figure, experiment, scale) for scale in scales[experiment]]
     if absent := [literal(title(name)) for name in item.experiments if not scales[name]]:
         blocks.append(f"Not run: {', '.join(absent)}.")
     return "\n\n".join(block.strip("\n") for block in blocks)
 
 
-def _figure(name: str, experiment: str, scale: str) -> str:
+def _figure(results: Results, name: str, experiment: str, scale: str) -> str:
     """A figure of an experiment at a scale."""
     number = name.removeprefix("figure").removesuffix("-basins")
     what = f"Figure {number}" if number.isdecimal() else name.capitalize()
-    text = f"{what}, {_TOY.get(name) or title(experiment)}, scale {scale}"
+    text = f"{what}, {_TOY.get(name) or results.title(experiment, scale)}, scale {scale}"
     return _picture(f"figures/{scale}/{name}.png", text)
 
 
@@ -185,7 +186,8 @@ def _run_lists(results: Results) -> Iterator[str]:
     for scale, (runs, _) in results.runs.items():
         for experiment in dict.fromkeys(run.experiment for run in runs):
             of_experiment = [run for run in runs if run.experiment == experiment]
-            name = f"{escape(title(experiment))}, {scale} scale: {len(of_experiment)} runs"
+            named = escape(results.title(experiment, scale))
+            name = f"{named}, {scale} scale: {len(of_experiment)} runs"
             rows = [_run_row(run) for run in of_experiment]
             yield f"<details>\n<summary>{name}</summary>\n\n{pipes(header, rows)}\n\n</details>"
 

@@ -47,10 +47,11 @@ def _rows(runs: Runs, experiment: str) -> Iterator[list[str]]:
     done = [run for run in runs.runs if run.experiment == experiment and run.status == "done"]
     if not any(map(_settled, done)):
         return
+    name = title(experiment, [run.config for run in done])
     for arm in sorted({run.arm for run in done}):
         of_arm = [run for run in done if run.arm == arm]
         if len(of_arm) > 1:
             groups = [[run for run in of_arm if _settled(run) is way] for way in (True, False)]
             ends = [[float(run.metrics["test_accuracy"][-1]) for run in group] for group in groups]
             cells = [spread(numbers, 2) for numbers in ends]
-            yield [title(experiment), arm, str(len(of_arm)), str(len(groups[0])), *cells]
+            yield [name, arm, str(len(of_arm)), str(len(groups[0])), *cells]

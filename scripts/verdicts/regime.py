@@ -12,7 +12,7 @@ from scripts.catalogue import ITEMS
 from scripts.gather import Arm, gather
 from scripts.item import OPTIMIZERS
 from scripts.tables.cells import spread
-from scripts.tables.formats import Table
+from scripts.tables.formats import MISSING, Table
 from scripts.titles import title
 
 SCALE = "mid"
@@ -56,7 +56,7 @@ def table(runs: Runs) -> Table | None:
         for optimizer, name in OPTIMIZERS.items():
             if done := bases[optimizer].done:
                 numbers = zip(*map(_numbers, done), strict=True)
-                cells = [spread([*of], 2) for of in numbers]
+                cells = [MISSING if np.isnan(of).any() else spread([*of], 2) for of in numbers]
                 holds = "no" if missed(bases[optimizer]) else "yes"
                 names = [title(experiment, [done[0].config]), name, str(len(done))]
                 rows.append([*names, *cells, holds])

@@ -15,7 +15,6 @@ import pandas as pd
 from experiments.record.reader import Run, Runs
 from scripts.gather import Experiment, gather
 from scripts.tables.formats import MISSING, Table
-from scripts.titles import title
 from scripts.verdicts.claim import Pair
 from scripts.verdicts.compare import measure
 from scripts.verdicts.intervals import paired
@@ -70,6 +69,7 @@ def _of_arms(
             {
                 "scale": scale,
                 "experiment": experiment.name,
+                "data": experiment.title,
                 "statistic": label,
                 "digits": digits,
                 "optimizer": base,
@@ -105,7 +105,7 @@ def table(rows: list[dict[str, Any]], scale: str) -> tuple[Table, pd.DataFrame]:
         )
         share = MISSING if math.isnan(row["share"]) else f"{row['share']:.0f} %"
         base = f"{row['base']:.{digits}f}"
-        names = title(row["experiment"]), row["statistic"], row["optimizer"], str(row["n"])
+        names = row["data"], row["statistic"], row["optimizer"], str(row["n"])
         lines.append([*names, base, mask, step, share, rest])
     notes = [
         "Smaller step: the base at p times the learning rate, which has LRD's mean step. Share: of "
@@ -115,5 +115,5 @@ def table(rows: list[dict[str, Any]], scale: str) -> tuple[Table, pd.DataFrame]:
         "Seeds at which all three arms ran on processors of one type.",
     ]
     caption = f"How much of what LRD changes a smaller step changes too, scale {scale}."
-    frame = pd.DataFrame(rows).drop(columns="digits", errors="ignore")
+    frame = pd.DataFrame(rows).drop(columns=["data", "digits"], errors="ignore")
     return Table("share", caption, _HEADER, lines, notes), frame

@@ -38,7 +38,7 @@ def verdicts_of(claims, runs):
     """What follows for the claims of a text from the runs that were made."""
 
     def judged(text, scale="paper"):
-        folder = "lite" if scale == "mid" else scale  # no experiment has that scale yet
+        folder = "lite" if scale == "mid" else scale  # MNIST has no scale mid
         return judge(claims(text), read_runs(runs, scale=folder), scale)
 
     return judged

@@ -7,7 +7,9 @@ from experiments.identity import reference
 from experiments.record.reader import Runs, read_runs
 from helpers.claims import ONE, STEADY, family, make_pairs
 from helpers.synthetic import make_run, read_experiment
-from scripts.verdicts import ends, regime
+from scripts.report.results import read_results
+from scripts.report.text import report
+from scripts.verdicts import ends, regime, share
 from scripts.verdicts import text as verdicts
 from scripts.verdicts.claims import read_claims
 from scripts.verdicts.compare import image_interval
@@ -198,3 +200,19 @@ def test_runs_that_settle_are_told_from_runs_that_spike(runs):
     for path in runs.rglob("metrics.csv"):
         path.write_text(path.read_text().replace("1e-06", "1e-03"))
     assert ends.table(read_runs(runs, scale="paper"), "paper") is None
+
+
+def test_tables_name_the_net_that_was_run_at_their_scale(runs):
+    for arm in ("sgdm", "sgdm+lrd0.5", "sgdm+lr0.5"):
+        for seed in (0, 1):
+            make_run(runs, arm, seed, [50.0] * 12, scale="mid", experiment="cifar10",
+                     columns={"train_loss": [1e-6] * 12, "train_accuracy": [99.0] * 12,
+                              "test_loss": [1.0] * 12, "test_accuracy": [50.0] * 12})  # fmt: skip
+    results = read_results(runs.parent)
+    tables = [share.table(results.shares["mid"], "mid")[0]]
+    tables += [ends.table(results.runs["mid"], "mid"), regime.table(results.runs["mid"])]
+    assert {row[0] for table in tables for row in table.rows} == {"CIFAR-10, ResNet-14"}
+    assert tables[2].rows[0][3:] == ["–", "–", "–", "50.00 ± 0.00", "no"]  # no clean accuracy
+    text = report(results)
+    assert "![Figure 6, CIFAR-10, ResNet-14, scale mid]" in text
+    assert "<summary>CIFAR-10, ResNet-14, mid scale: 6 runs</summary>" in text
