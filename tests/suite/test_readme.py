@@ -36,7 +36,7 @@ def test_it_can_be_read_in_one_go():
 
 def test_what_was_found_is_what_the_verdicts_say():
     known = {}
-    for scale in ("lite", "paper"):
+    for scale in ("lite", "mid", "paper"):
         rows = rows_of((ROOT / f"results/tables/{scale}/verdicts.md").read_text(), "Claim")
         known |= {row[0].removesuffix(" †"): row for row in rows if row[2] != "not run"}
     shown = rows_of(README, "Claim")
@@ -47,11 +47,21 @@ def test_what_was_found_is_what_the_verdicts_say():
 
 
 def test_the_shares_of_a_smaller_step_are_the_tables():
-    table = pd.read_csv(ROOT / "results/tables/paper/share.csv")
-    of_training = table[table.statistic.str.startswith("training accuracy")].set_index("optimizer")
-    said = re.search(r"makes (\d+) % of LRD's change of SGDM's [^.]* (\d+) % of Adam's", TEXT)
-    measured = of_training.loc[["sgdm", "adam"], "share"]
-    assert list(said.groups()) == [f"{share:.0f}" for share in measured]
+    measured = {}
+    for scale in ("paper", "mid"):
+        table = pd.read_csv(ROOT / f"results/tables/{scale}/share.csv").set_index("optimizer")
+        of_training = table[table.statistic.str.startswith("training accuracy")]
+        measured[scale] = of_training[["share", "n"]]
+    said = re.search(
+        r"makes (\d+) % of LRD's change of SGDM's [^.]*, (\d+) % of Adam's \((\d) seeds\)\. "
+        r"\*\*On CIFAR-10\*\* \([^)]*converged; (\d) seeds\) it makes (\d+) % of SGDM's\.",
+        TEXT,
+    )
+    sgdm, adam = (measured["paper"].loc[name] for name in ("sgdm", "adam"))
+    cifar = measured["mid"].loc["sgdm"]
+    numbers = [sgdm["share"], adam["share"], adam["n"], cifar["n"], cifar["share"]]
+    assert list(said.groups()) == [f"{number:.0f}" for number in numbers]
+    assert sgdm["n"] == adam["n"]
 
 
 def test_the_language_models_numbers_are_the_pairs():
