@@ -26,6 +26,7 @@ from scripts.benchmark.measure import PARTS, Result
 HEAD = "| what | ours, ms | other, ms | measured | goal, at most | met | more |"
 IDLE = 0.5  # processes that want a core, on average over the last minute, at most
 EPOCH_ROUNDS = 3  # an epoch's round takes over a minute
+BY_ROUND = {"step": step.steps, "masks": step.masks, "family": step.family, "growth": step.growth}
 TITLES = {
     "step": "One step with LRD over the fastest that torch has without",
     "masks": "Other ways to mask, and the eager step",
@@ -41,10 +42,8 @@ TITLES = {
 def results_of(part: str, root: str, threads: int, rounds: int) -> Iterator[Result]:
     """The rows of one part, as they are measured."""
     few = min(rounds, EPOCH_ROUNDS)
-    by_round = {"step": step.steps, "masks": step.masks}
-    by_round |= {"family": step.family, "growth": step.growth}
-    if part in by_round:
-        yield from by_round[part](rounds)
+    if part in BY_ROUND:
+        yield from BY_ROUND[part](rounds)
     elif part == "memory":
         yield from process.memory(threads)
     elif part == "compile":
