@@ -21,10 +21,11 @@ OURS, OTHER, GOAL = "#0072B2", "#D55E00", "0.25"  # Okabe and Ito's, told apart 
 def draw(results: list[Result], path: Path) -> None:
     """Write the figure as PNG; parts that were not measured leave their panel empty."""
     masks, growth = ([row for row in results if row.part == part] for part in ("masks", "growth"))
+    goals = [row for row in results if row.goal]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.5, 6.8), dpi=160, layout="constrained")
-        grid = figure.add_gridspec(2, 2, width_ratios=(1.2, 1))
-        _goals(figure.add_subplot(grid[:, 0]), [row for row in results if row.goal])
+        figure = Figure(figsize=(9.5, max(6.8, 0.2 * len(goals))), dpi=160, layout="constrained")
+        grid = figure.add_gridspec(2, 2, width_ratios=(1.5, 1))
+        _goals(figure.add_subplot(grid[:, 0]), goals)
         _masks(figure.add_subplot(grid[0, 1]), masks)
         _growth(figure.add_subplot(grid[1, 1]), growth)
         buffer = io.BytesIO()
@@ -39,7 +40,7 @@ def _goals(axes: Axes, results: list[Result]) -> None:
     for place, result in enumerate(results):
         color, marker = (OURS, "o") if result.met == "yes" else (OTHER, "X")
         axes.plot(result.value / result.goal, place, marker, color=color, markersize=5)
-    names = [textwrap.fill(result.what, 44) for result in results]
+    names = [textwrap.fill(result.what, 64) for result in results]
     axes.set_yticks(range(len(results)), names, fontsize=6.5)
     axes.set_ylim(len(results) - 0.5, -0.5)
     axes.set_xlim(left=0)
