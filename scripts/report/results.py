@@ -46,15 +46,16 @@ class Results(NamedTuple):
 
     def scales_of(self, experiment: str, arms: Iterable[str]) -> list[str]:
         """The scales at which some arms of an experiment are shown: the first at which they have
-        been run, and the next as well while one of them is missing there."""
-        wanted, scales = set(arms), []
+        been run, and the next as well while one of them is missing there. A scale that has none but
+        Table 1's is left out where another has more."""
+        wanted, own, scales = set(arms), set(arms) - {*ITEMS["table1"].arms()}, {}
         for scale in self.runs:
             runs = self.finished(scale)
             arms_run = {run.arm for run in runs if run.experiment == experiment} & wanted
-            scales += [scale] if arms_run else []
+            scales |= {scale: arms_run & own} if arms_run else {}
             if arms_run == wanted:
                 break
-        return scales
+        return [scale for scale, more in scales.items() if more or not any(scales.values())]
 
 
 def read_results(folder: Path) -> Results:

@@ -9,6 +9,7 @@ import pytest
 
 from helpers.claims import HEAD
 from helpers.synthetic import ROOT, make_run
+from scripts.catalogue import ITEMS
 from scripts.gather import ResultError
 from scripts.report import __main__ as command
 from scripts.report import results as reading
@@ -94,6 +95,17 @@ def test_a_run_at_paper_scale_does_not_hide_what_lite_scale_has(tmp_path, status
     table = text[text.index("### Table 1") : text.index("### Table 2")]
     assert "scale paper" in table
     assert "41.00 ± 1.00 (3)" in table
+
+
+def test_a_scale_with_none_but_table_1s_arms_is_left_out_where_another_has_more(tmp_path):
+    arms = ITEMS["figure12"].arms()
+    for scale in ("mid", "lite"):
+        make_run(tmp_path / "runs", "adam", 0, [50.0], scale=scale, experiment="cifar10")
+    assert read_results(tmp_path).scales_of("cifar10", arms) == ["mid", "lite"]
+    make_run(tmp_path / "runs", "adam+dg0.5", 0, [50.0], scale="lite", experiment="cifar10")
+    results = read_results(tmp_path)
+    assert results.scales_of("cifar10", arms) == ["lite"]
+    assert results.scales_of("cifar10", ITEMS["table1"].arms()) == ["mid", "lite"]
 
 
 def test_a_claim_half_run_at_paper_scale_is_shown_where_all_of_it_was_run(tmp_path):
