@@ -148,13 +148,13 @@ def _bound(test: Tested) -> float:
 
 
 def markdown(verdicts: list[Verdict], scale: str, claims: Claims) -> str:
-    """The claims' table as Markdown."""
+    """The table of the claims that were run, as Markdown; verdicts.csv has the others too."""
     counts = Counter(verdict.verdict for verdict in verdicts)
     words = (*VERDICTS, *DIRECTIONS, NOT_RUN)
     totals = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
-    table = pipes(HEADER, [row(verdict) for verdict in verdicts])
+    table = pipes(HEADER, [row(verdict) for verdict in verdicts if verdict.verdict != NOT_RUN])
     lines = [f"- {line}" for line in (*notes(claims), *reasons(verdicts))]
-    return "\n".join([f"Claims at scale {scale}: {totals}.", "", table, "", *lines, ""])
+    return "\n".join([f"Claims at scale {scale}: {totals}. Those run:", "", table, "", *lines, ""])
 
 
 def row(verdict: Verdict) -> list[str]:

@@ -250,7 +250,11 @@ def test_claims_were_stated_when_git_says_so():
 def test_files_name_every_run_that_a_number_is_made_of(runs, tmp_path, capsys):
     make_pairs(runs, [1.0, 1.1, 1.1])
     command.main(["--runs-dir", str(runs), "--out", str(tmp_path)])
-    assert "| LRD improves Adam's test accuracy on MNIST" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "| LRD improves Adam's test accuracy on MNIST" in said
+    claims = pd.read_csv(tmp_path / "tables" / "paper" / "verdicts.csv").set_index("claim")
+    unrun = "LRD improves SGDM's test accuracy on MNIST"
+    assert (claims.verdict[unrun], unrun in said) == ("not run", False)
     table = pd.read_csv(tmp_path / "tables" / "paper" / "pairs.csv")
     row = table.query("n > 0 and statistic == 'last:test_accuracy'").iloc[0]
     assert row["mean"] == pytest.approx(3.2 / 3, abs=1e-5)

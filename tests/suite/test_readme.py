@@ -38,7 +38,7 @@ def test_what_was_found_is_what_the_verdicts_say():
     known = {}
     for scale in ("lite", "mid", "paper"):
         rows = rows_of((ROOT / f"results/tables/{scale}/verdicts.md").read_text(), "Claim")
-        known |= {row[0].removesuffix(" †"): row for row in rows if row[2] != "not run"}
+        known |= {row[0].removesuffix(" †"): row for row in rows}
     shown = rows_of(README, "Claim")
     assert len(shown) > 5
     for claim, published, here, n, verdict in shown:
