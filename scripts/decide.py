@@ -28,7 +28,7 @@ from scripts.titles import task_of
 from scripts.verdicts.claim import LEAST_SEEDS, Claim, Claims, Pair
 from scripts.verdicts.claims import ClaimError, read_claims
 from scripts.verdicts.intervals import expected_seeds
-from scripts.verdicts.judge import DECIDED, Verdict, judge
+from scripts.verdicts.judge import DECIDED, DIRECTIONS, UNDECIDED, Verdict, judge
 from scripts.verdicts.text import evidence, seeds_of, word
 
 _SPREAD_OF = ("test_accuracy", "global_share")  # the columns of conf/claims.yaml's spreads
@@ -119,14 +119,14 @@ def choose(claims: Claims, text: str | None, group: str | None) -> list[Claim]:
 
 def decided(verdict: Verdict) -> bool:
     """Whether more seeds are not needed, though a gate may keep it from being a verdict."""
-    return verdict.verdict in DECIDED or verdict.alone in DECIDED
+    return verdict.verdict in DECIDED or (verdict.verdict != UNDECIDED and verdict.alone in DECIDED)
 
 
 def line(verdict: Verdict) -> str:
     """`LRD improves …: undecided, n = 5, -0.04 [-0.26, +0.17] points`."""
     n = seeds_of(verdict) if verdict.tested else 0
-    gated = verdict.alone and "here:" not in word(verdict)
-    alone = f" (by its interval {verdict.alone})" if gated else ""
+    direction = verdict.verdict in DIRECTIONS
+    alone = f" (by its interval {verdict.alone})" if direction else ""
     return f"{verdict.claim.text}: {word(verdict)}{alone}, n = {n}, {evidence(verdict)}"
 
 

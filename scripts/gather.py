@@ -173,7 +173,8 @@ def conditions(experiment: Experiment) -> str:
     seeds = sorted({run.seed for run in experiment.runs})
     return (
         f"net: {among(_net)}; {among(lambda run: run.config['epochs'])} epochs, batch size "
-        f"{among(lambda run: run.config['batch_size'])}; "
+        f"{among(lambda run: run.config['batch_size'])}, "
+        f"{among(lambda run: run.config['precision'])}; "
         f"seeds: {', '.join(map(str, seeds))}; data: {among(_data)}; "
         f"device: {among(_device)}, threads: {among(lambda run: run.info['threads'])}, "
         f"torch {among(lambda run: run.info['versions']['torch'])}"

@@ -14,10 +14,10 @@ from experiments.tasks import Column
 Batch = tuple[Tensor, Tensor]
 
 COLUMNS = {
-    "train_loss": Column("training loss (nats)", falls=True),
+    "train_loss": Column("training loss (nats)", unit=" nats", falls=True),
     "mean_step": Column("mean step, times the base's"),  # which the loop measures
-    "val_loss": Column("validation loss (nats)", falls=True),
-    "test_loss": Column("test loss (nats)", falls=True),
+    "val_loss": Column("validation loss (nats)", unit=" nats", falls=True),
+    "test_loss": Column("test loss (nats)", unit=" nats", falls=True),
 }
 RESULT = "test_loss"
 CHOICE = "val_loss"  # learning rates are chosen by it

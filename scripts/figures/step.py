@@ -20,7 +20,7 @@ from scripts.item import STEP_RATES, step_arm
 from scripts.tables.cells import values
 from scripts.verdicts.claim import Pair
 from scripts.verdicts.compare import measure
-from scripts.verdicts.intervals import Paired, paired
+from scripts.verdicts.intervals import LABEL, Paired, paired
 
 _MARGINS = {"test_accuracy": 0.1, "test_loss": 0.005}  # as in conf/claims.yaml
 _KEEP_PROB = 0.5
@@ -33,7 +33,7 @@ _ARMS = {
 
 def step_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
     """Takes the item's runs, returns results over p times the rate, and below them LRD's less the
-    base's, with the interval that decides and the margin."""
+    base's, with the interval and the margin."""
     figure, grid = panels(2, len(_MARGINS), 4.7, sharex=True)
     for (name, margin), (results, differences) in zip(_MARGINS.items(), grid.T, strict=True):
         column = experiment.task.COLUMNS[name]
@@ -47,7 +47,7 @@ def step_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
     handles = [
         Line2D([], [], label="LRD, p = 0.5", **_ARMS["lrd0.5"]),
         Line2D([], [], label="base at half the rate", **_ARMS["lr0.5"]),
-        Line2D([], [], color="black", marker="|", label="interval that decides"),
+        Line2D([], [], color="black", marker="|", label=LABEL),
         Patch(color="0.9", label="margin: differences that do not matter"),
     ]
     legend(figure, handles, 4)
@@ -73,12 +73,11 @@ def _draw_differences(axes: Axes, experiment: Experiment, of: Named, margin: flo
         arms = (step_arm("lrd0.5", rate),), (step_arm("lr0.5", rate),)
         pair = Pair(experiment.name, f"last10:{of[0]}", of[1], 1, *arms)
         result: Paired = paired(measure(pair, experiment).differences)
-        if not result.n:
-            continue
         x = rate * _KEEP_PROB
+        text = f"n = {result.n}" if result.n else "not run"
+        axes.annotate(text, (x, 0.97), xycoords=("data", "axes fraction"), ha="center", va="top",
+                      fontsize=7)  # fmt: skip
         axes.plot(x, result.mean, "o", color="black", markersize=3.5)
-        axes.annotate(f"n = {result.n}", (x, 0.97), xycoords=("data", "axes fraction"),
-                      ha="center", va="top", fontsize=7)  # fmt: skip
         if not np.isnan(result.low):
             axes.plot([x, x], [result.low, result.high], "_-", color="black", linewidth=0.9)
             reach = max(reach, -result.low, result.high)

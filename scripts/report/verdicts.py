@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import product
 
 from scripts.report.missing import command_of
 from scripts.report.results import SCALES, Results
 from scripts.tables.formats import MISSING, pipes
-from scripts.verdicts.claim import Cost
+from scripts.verdicts.claim import Cost, Pair
 from scripts.verdicts.cost import Ratio, judge_cost
 from scripts.verdicts.judge import (
     DECIDED,
@@ -50,16 +51,19 @@ def shown(results: Results) -> Shown:
 def plain_lines(results: Results, count: int = 10) -> str:
     """The report's first lines: what was decided, family by family, and what was not."""
     rows = shown(results)
-    judged = [verdict for scale, verdict in rows if scale in verdict.claim.judged_at]
     lines = [_counts(results, rows)]
-    families: dict[str, list[Verdict]] = {}
-    for verdict in judged:
-        families.setdefault(verdict.claim.family, []).append(verdict)
+    families: dict[tuple[str, str], list[Verdict]] = {}
+    for scale, verdict in rows:
+        if scale in verdict.claim.judged_at:
+            families.setdefault((verdict.claim.family, scale), []).append(verdict)
     # families in which something was decided come first
     told = sorted(
         families.items(), key=lambda family: not any(v.verdict in DECIDED for v in family[1])
     )
-    lines += [f"**{_capital(name)}**: {_told(members)}" for name, members in told]
+    lines += [
+        f"**{_capital(name)}**, scale {scale}{_claimed(members)}: {_told(members)}"
+        for (name, scale), members in told
+    ]
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines[:count], 1))
 
 
@@ -67,23 +71,43 @@ def _capital(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
+def _claimed(members: list[Verdict]) -> str:
+    """`, claimed above 0`, of claims that all say so."""
+    pairs = [test.pair for verdict in members for test in verdict.tested]
+    signs = {pair.sign for pair in pairs if isinstance(pair, Pair) and pair.bound == 0}
+    sides = {1: ", claimed above 0", -1: ", claimed below 0"}
+    return sides[signs.pop()] if len(signs) == 1 else ""
+
+
 def _counts(results: Results, rows: Shown) -> str:
-    """How many claims have which verdict, at each scale."""
+    """How many claims have which verdict, at each scale: those of papers, and our own."""
     costs = Counter(_judged(results, cost)[1] for cost in results.claims.costs)
+    about = f"{costs.total()} about the cost of a step or epoch ({_listed(costs)})"
+    papers = [row for row in rows if not row[1].claim.exploratory]
+    others = [row for row in rows if row[1].claim.exploratory]
+    return (
+        f"There are {len(papers) + costs.total()} claims of the paper and of later ones: "
+        f"{_by_scale(papers)}; {about}. And {len(others)} exploratory questions of our own: "
+        f"{_by_scale(others)}."
+    )
+
+
+def _by_scale(rows: Shown) -> str:
+    """`4 at mid scale (4 undecided); 9 at lite scale, directions that are no verdicts (…)`."""
     words = []
-    for scale in SCALES:
-        counts = Counter(verdict.verdict for name, verdict in rows if name == scale)
-        listed = [f"{counts[word]} {word}" for word in (*VERDICTS, *DIRECTIONS) if counts[word]]
-        points = any(counts[word] for word in DIRECTIONS)
-        note = ", where directions are no verdicts" if points else ""
-        if listed:
-            words.append(f"{counts.total()} at {scale} scale{note} ({', '.join(listed)})")
-    listed = [f"{costs[word]} {word}" for word in (*VERDICTS, NOT_RUN) if costs[word]]
-    words.append(f"{costs.total()} about the cost of a step or epoch ({', '.join(listed)})")
+    for scale, kinds in product(SCALES, (VERDICTS, DIRECTIONS)):
+        of_kind = [v.verdict for name, v in rows if name == scale and v.verdict in kinds]
+        note = ", directions that are no verdicts" if kinds is DIRECTIONS else ""
+        if of_kind:
+            words.append(f"{len(of_kind)} at {scale} scale{note} ({_listed(Counter(of_kind))})")
     if never := sum(scale is None for scale, _ in rows):
         words.append(f"{never} not run")
-    total = len(rows) + costs.total()
-    return f"There are {total} claims of the paper and questions of our own: {'; '.join(words)}."
+    return "; ".join(words)
+
+
+def _listed(counts: Counter[str]) -> str:
+    words = (*VERDICTS, *DIRECTIONS, NOT_RUN)
+    return ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
 
 
 def _told(members: list[Verdict]) -> str:

@@ -64,6 +64,19 @@ def cell(arm: Arm, name: str, column: Column, statistic: str) -> str:
     return ", ".join(word for word in (text, divergence) if word) or MISSING
 
 
+def far_seeds(arm: Arm, name: str, column: Column) -> list[str]:
+    """Of five or more runs, those whose last value has a modified z-score above 3.5 (Iglewicz and
+    Hoaglin, 1993): `rmsprop seed 15 (1.809)`."""
+    numbers = np.array(values(arm, name, column, "last"))
+    if len(numbers) < 5:
+        return []
+    away = np.abs(numbers - np.median(numbers))
+    far = np.flatnonzero(0.6745 * away > 3.5 * np.median(away))
+    return [
+        f"{arm.done[i].arm} seed {arm.done[i].seed} ({numbers[i]:.{column.digits}f})" for i in far
+    ]
+
+
 def best_note(chosen_on: str, flaw: str) -> str:
     """How the best epoch is to be read."""
     return (

@@ -11,7 +11,7 @@ import pandas as pd
 from scripts.catalogue import Item
 from scripts.gather import Experiment, conditions, paper_values
 from scripts.item import OPTIMIZERS
-from scripts.tables.cells import SEEDS, best_note, cell, mean_std, notes_on_runs, values
+from scripts.tables.cells import SEEDS, best_note, cell, far_seeds, mean_std, notes_on_runs, values
 from scripts.tables.formats import MISSING, Table
 
 LABELS = {"last": "last epoch", "best": "best epoch*", "last10": "mean of last 10"}
@@ -55,6 +55,10 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
     notes = [f"{shown.title}: {conditions(shown)}." for shown in experiments if shown.runs]
     chosen_on = "test" if experiments[0].task.RESULT.startswith("test_") else "validation"
     notes.append(best_note(chosen_on, "low" if column.falls else "high"))
+    arms = ((e, e[name]) for e in experiments for name in item.arms())
+    if far := [word for e, arm in arms for word in far_seeds(arm, e.task.RESULT, e.result)]:
+        rule = "modified z-score above 3.5, of five seeds or more"
+        notes.append(f"In the means, but far from their arm's others ({rule}): {', '.join(far)}.")
     if any(paper_values(item, experiment.name) for experiment in experiments):
         number = item.published.removeprefix("table")
         notes.append(f"published: the paper's Table {number}, at the paper's scale.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from experiments.record.reader import Run
@@ -13,6 +15,8 @@ from scripts.catalogue import KEEP_PROBS, TOY_RATES, Item, toy_arm
 from scripts.gather import Arm, Experiment
 from scripts.tables.cells import mean_std, notes_on_runs, spread
 from scripts.tables.formats import MISSING, Table
+from scripts.verdicts.intervals import paired, ratio
+from scripts.verdicts.text import interval
 
 OUTCOMES = {
     "global": "global minimum",
@@ -90,12 +94,24 @@ def _mean_steps(experiment: Experiment) -> list[str]:
     """Notes that compare masked arms with Adam alone at the rate that gives the same mean step."""
     notes = []
     for rate, keep_prob, smaller in smaller_steps():
-        arm, base = experiment[toy_arm(rate, keep_prob)], experiment[toy_arm(smaller, 1)]
+        names = toy_arm(rate, keep_prob), toy_arm(smaller, 1), toy_arm(rate, 1)
+        by_seed = [
+            {run.seed: shares(run)["global"] for run in experiment[name].done} for name in names
+        ]
+        seeds = sorted(set.intersection(*map(set, by_seed)))
+        masked, step, base = (np.array([of[seed] for seed in seeds]) for of in by_seed)
+        rest, (low, high) = paired(masked - step), ratio(step - base, masked - base)
         notes.append(
             f"Is it the mask, or the smaller mean step? p = {keep_prob:g} at rate {rate:g} less "
-            f"Adam alone at rate {smaller:g}, global minimum, paired: "
-            f"{spread(differences(arm, base), 1, '+')}."
+            f"Adam alone at rate {smaller:g}, global minimum, {len(seeds)} pairs: "
+            f"{interval(rest.mean, rest.low, rest.high, 1)}."
         )
+        if not math.isnan(low):
+            share = 100 * (step - base).mean() / (masked - base).mean()
+            notes[-1] += (
+                f" Of what p = {keep_prob:g} changes there, the smaller rate alone changes "
+                f"{share:.0f} % [{100 * low:.0f}, {100 * high:.0f}]."
+            )
     return notes
 
 

@@ -97,7 +97,7 @@ class Claim(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """What the statistic's differences are counted in; nothing for fractions and losses."""
+        """What the statistic's differences are counted in; nothing for fractions."""
         pair = self.comparisons[0]
         return " epochs" if pair.statistic.startswith("reach:") else pair.column.unit
 

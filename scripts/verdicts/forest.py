@@ -16,7 +16,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from scripts.figures.style import STYLE, canvas, save
+from scripts.titles import title
 from scripts.verdicts.claim import Pair
+from scripts.verdicts.intervals import LABEL
 from scripts.verdicts.judge import (
     AGAINST,
     CONTRADICTED,
@@ -34,7 +36,8 @@ from scripts.verdicts.judge import (
 )
 from scripts.verdicts.text import seeds_of, word
 
-WIDTH, ROW, HEAD = 5.6, 0.47, 0.6  # inches: of the figure, of a claim, of a family
+WIDTH, ROW, HEAD = 5.6, 0.47, 0.75  # inches: of the figure, of a claim, of a family
+_LINE, _APART = 0.27, 0.36  # rows: a further line of a claim's words; each of several intervals
 _GREY = "#767676"
 # Sign, colour and marker of a verdict: Okabe and Ito's colours, darkened where they are text
 SIGNS = {
@@ -75,13 +78,24 @@ def draw(verdicts: list[Verdict]) -> Figure | None:
         grid = figure.subplots(len(families), squeeze=False, height_ratios=heights)
         for axes, ((name, _), members) in zip(grid[:, 0], families.items(), strict=True):
             _family(axes, name, members)
-        figure.legend(handles=_legend(), loc="outside upper left", ncols=2, frameon=False)
+        figure.legend(handles=_legend(verdicts), loc="outside upper left", ncols=2, frameon=False)
     return figure
 
 
 def _rows(verdict: Verdict) -> float:
-    """The height of a claim, in rows: of several comparisons the lines lie closer."""
-    return max(1.0, 0.66 + 0.15 * len(verdict.tested))
+    """The height of a claim, in rows."""
+    height = 0.76 + _LINE * len(_words(verdict))
+    return height + (_APART * len(_begun(verdict)) - 0.24 if len(verdict.tested) > 1 else 0)
+
+
+def _begun(verdict: Verdict) -> list[Tested]:
+    """Its comparisons of which there is something to tell."""
+    return [test for test in verdict.tested if test.measured.seeds or test.unlike]
+
+
+def _words(verdict: Verdict) -> list[str]:
+    """The claim, in lines that fit."""
+    return textwrap.wrap(verdict.claim.text + (" †" if verdict.late else ""), 100)
 
 
 def _family(axes: Axes, name: str, members: list[Verdict]) -> None:
@@ -91,7 +105,9 @@ def _family(axes: Axes, name: str, members: list[Verdict]) -> None:
     axes.set_ylim(sum(map(_rows, members)), 0)
     pair = members[0].claim.comparisons[0]
     unit = "epochs" if pair.statistic.startswith("reach:") else pair.column.label
-    axes.set_title(f"{name}: difference in {unit}", loc="left", fontweight="bold")
+    heading = f"{name[0].upper()}{name[1:]}: difference in {unit}"
+    axes.set_title(heading, loc="left", fontweight="bold", pad=13)
+    axes.annotate(_about(members), (0, 1), (0, 3), "axes fraction", "offset points", fontsize=7)
     axes.set_yticks([])
     axes.tick_params(axis="x", length=2)
     axes.axvline(0, color="0.25", linewidth=0.8, zorder=1)
@@ -101,18 +117,40 @@ def _family(axes: Axes, name: str, members: list[Verdict]) -> None:
         top += _rows(verdict)
 
 
+def _about(members: list[Verdict]) -> str:
+    """`MNIST, FCNet, scale paper; claimed: right`: what was run, and where claims point to."""
+    runs = [
+        run for of in members for test in of.tested for seed in test.measured.runs for run in seed
+    ]
+    words = []
+    if runs:
+        of_data = title(runs[0].experiment, [run.config for run in runs])
+        words.append(f"{of_data}, scale {runs[0].scale}")
+    signs = {test.pair.sign for verdict in members for test in verdict.tested}
+    if len(signs) == 1:
+        words.append(f"claimed: {'right' if signs.pop() > 0 else 'left'}")
+    return "; ".join(words)
+
+
 def _claim(axes: Axes, verdict: Verdict, top: float) -> None:
     sign, colour, marker = SIGNS[verdict.verdict]
-    text = verdict.claim.text + (" †" if verdict.late else "")
-    wide = axes.get_yaxis_transform()
-    decided = f"{sign} {word(verdict)}, n = {seeds_of(verdict)}"
-    style = {"transform": wide, "fontsize": 7, "va": "center", "zorder": 5}
+    style = {"transform": axes.get_yaxis_transform(), "fontsize": 7, "va": "center", "zorder": 5}
+    decided, begun = f"{sign} {word(verdict)}, n = {seeds_of(verdict)}", _begun(verdict)
+    if absent := len(verdict.tested) - len(begun):
+        decided += f"; {absent} of {len(verdict.tested)} comparisons not run"
     axes.text(0, top + 0.18, decided, color=colour, fontweight="bold", **style)
-    axes.text(0, top + 0.45, textwrap.shorten(text, 100, placeholder=" …"), **style)
-    for number, test in enumerate(verdict.tested):
+    words = _words(verdict)
+    for number, text in enumerate(words):
+        axes.text(0, top + 0.45 + _LINE * number, text, **style)
+    height = top + 0.53 + _LINE * len(words) + 0.12 * (len(verdict.tested) > 1)
+    for test in begun:
         if _shown(test):
             face = "white" if verdict.verdict in _HOLLOW else colour
-            _interval(axes, test, top + 0.76 + 0.15 * number, colour, face, marker)
+            _interval(axes, test, height, colour, face, marker)
+        label = test.pair.label * (len(verdict.tested) > 1)
+        text = ": ".join(part for part in (label, "" if _shown(test) else test.unlike) if part)
+        axes.text(0, height - 0.15, text, **{**style, "fontsize": 5.5})
+        height += _APART
 
 
 def _interval(axes: Axes, test: Tested, height: float, colour: str, face: str, marker: str) -> None:
@@ -152,11 +190,14 @@ def _values(test: Tested) -> list[float]:
     return [value for value in values if value is not None and not math.isnan(value)]
 
 
-def _legend() -> list[Line2D | Patch]:
+def _legend(verdicts: list[Verdict]) -> list[Line2D | Patch]:
+    gains = [test for of in verdicts for test in of.tested if _shown(test) and test.gain]
+    scaled = any(test.gain != test.pair.published for test in gains)
+    gain = Line2D([], [], color="black", linestyle="", marker="|", markeredgewidth=2, markersize=8,
+                  label="published gain" + ", as a share of the error" * scaled)  # fmt: skip
     return [
-        Line2D([], [], color="black", linewidth=0.9, marker="|", label="interval that decides"),
+        Line2D([], [], color="black", linewidth=0.9, marker="|", label=LABEL),
         Line2D([], [], color="black", linewidth=2.6, label="Student's interval"),
-        Line2D([], [], color="black", linestyle="", marker="|", markeredgewidth=2, markersize=8,
-               label="published gain"),
+        *([gain] if gains else []),
         Patch(color="0.9", label="margin: differences that do not matter"),
-    ]  # fmt: skip
+    ]

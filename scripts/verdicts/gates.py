@@ -22,7 +22,7 @@ def unlike_arms(claims: Claims, experiments: dict[str, Experiment], scale: str) 
     """By experiment and arm: why nothing can be compared with it, and how far it is from the paper.
 
     The distance is infinite for an arm that collapsed, and for all arms of a base that is not in
-    the paper's regime at scale mid; of others it matters at the paper's scale.
+    the paper's regime (regime.py) at scale mid; of others it matters at the paper's scale.
     """
     reasons = {}
     papers = published_values() if scale == "paper" else {}
@@ -37,13 +37,13 @@ def unlike_arms(claims: Claims, experiments: dict[str, Experiment], scale: str) 
             elif scale == regime.SCALE:
                 base = base_of(arm)
                 if why := regime.missed(experiment[base]):
-                    text = f"{base} is not in the paper's regime: {'; '.join(why)}"
+                    text = f"{base} has not converged and overfitted: {'; '.join(why)}"
                     reasons[name, arm] = text, math.inf
     return reasons
 
 
 def comparable(claim: Claim, claims: Claims, unlike: Unlike) -> tuple[Pair, ...]:
-    """An omnibus claim's pair, of those of its family that can be compared."""
+    """An omnibus claim's pair, of those of its family that can be compared if they are several."""
     pairs = [
         pair
         for other in claims.claims
@@ -51,7 +51,7 @@ def comparable(claim: Claim, claims: Claims, unlike: Unlike) -> tuple[Pair, ...]
         for pair in other.comparisons
         if not reason(pair, other, pair.published, unlike)
     ]
-    return (mean_pair(pairs),) if pairs else ()
+    return (mean_pair(pairs),) if len(pairs) > 1 else ()
 
 
 def reason(pair: Pair | Trend, claim: Claim, gain: float | None, unlike: Unlike) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 LEVEL = 0.05
+LABEL = f"{1 - LEVEL:.0%} interval, valid as seeds are added".replace("%", " %")  # in figures
 _SCALE = math.sqrt(0.5)  # of the prior on the effect size
 _LEAST = 3  # differences of which there is an interval
 _LOG_G = np.linspace(-12, 40, 2001)  # over which the prior's variance is integrated
@@ -51,6 +52,22 @@ def paired(differences: Sequence[float], level: float = LEVEL) -> Paired:
     half = critical(n, level) * error
     student = float(stats.t.ppf(1 - level / 2, n - 1)) * error
     return Paired(n, mean, mean - half, mean + half, mean - student, mean + student, spread)
+
+
+def ratio(first: np.ndarray, second: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
+    """Takes differences of the same seeds, returns the interval of their means' ratio (Fieller's).
+
+    It holds each r for which the interval of first − r × second holds 0. NaN where that of
+    `second` holds 0 itself, and for fewer than 3 seeds.
+    """
+    n = len(first)
+    means = np.array([first.mean(), second.mean()]) if n else np.full(2, np.nan)
+    spread = np.cov(first, second) * critical(n, level) ** 2 / n if n >= _LEAST else np.nan
+    (above, both), (_, below) = np.outer(means, means) - spread
+    if not below > 0:
+        return math.nan, math.nan
+    root = math.sqrt(max(0.0, both**2 - below * above))
+    return (both - root) / below, (both + root) / below
 
 
 def p_value(result: Paired, bound: float) -> float:

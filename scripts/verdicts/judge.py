@@ -71,7 +71,7 @@ class Verdict(NamedTuple):
     verdict: str
     p: float  # of the claim, of either direction
     adjusted: float  # for the other claims of its family, or among the exploratory ones
-    alone: str = ""  # what would follow but for a gate: the scale, or a base unlike the paper's
+    alone: str = ""  # what would follow but for a gate (scale, base) or the other claims
     negligible: bool = False  # all of the interval is within the margin, and it excludes 0
     late: bool = False  # the claim was written after the first of its runs
 
@@ -91,7 +91,7 @@ def judge(claims: Claims, runs: Runs, scale: str = "paper") -> list[Verdict]:
             for pair in pairs or claim.comparisons
         ]
         if not pairs:
-            none = "none of its bases is the paper's"
+            none = "fewer than two of its bases are the paper's"
             tests[claim.text] = [test._replace(unlike=none) for test in tests[claim.text]]
     raw = {claim.text: _p(claim, tests[claim.text]) for claim in claims.claims}
     adjusted = _adjusted(claims, raw)
@@ -208,13 +208,15 @@ def _verdict(
         void = any(test.measured.diverged or "collapsed" in test.unlike for test in run)
         alone = "" if void else decide(claim, run, 0.0, level, claims.level)[0]
         return Verdict(claim, tested, NOT_COMPARABLE, p, adjusted, alone, late=late)
-    word, negligible = UNDECIDED, False
+    word, negligible, alone = UNDECIDED, False, ""
     if not pending:
         word, negligible = decide(claim, counted, adjusted, level, claims.level)
+        uncorrected, _ = decide(claim, counted, 0.0, level, claims.level)
+        alone = uncorrected if word == UNDECIDED != uncorrected else ""
     if scale not in claim.judged_at:
         return Verdict(claim, tested, _direction(claim, run), p, adjusted, word, late=late)
     late |= (word == NO_EFFECT or negligible) and first < claims.margins_stated
-    return Verdict(claim, tested, word, p, adjusted, "", negligible, late)
+    return Verdict(claim, tested, word, p, adjusted, alone, negligible, late)
 
 
 def decide(

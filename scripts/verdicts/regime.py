@@ -1,5 +1,5 @@
-"""Whether a base at scale mid is in the paper's regime: it has converged, and fits its training
-images better than others, so that a regularizer could help."""
+"""Whether a base at scale mid has converged and overfits, as the paper's do, so that a regularizer
+could help."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def table(runs: Runs) -> Table | None:
     heads = [f"{name[0].upper()}{name[1:]}, {_range(*of)}" for name, of in _BOUNDS.items()]
     return Table(
         "regime",
-        "Is the base in the paper's regime, converged and fitting its training images better than "
-        f"others? Scale {SCALE}: mean ± sample standard deviation over n seeds, last epoch.",
-        ["Data", "Optimizer", "n", *heads, "In it"],
+        "Has the base converged, and does it fit its training images better than others, as the "
+        f"paper's do? Scale {SCALE}: mean ± sample standard deviation over n seeds, last epoch.",
+        ["Data", "Optimizer", "n", *heads, "Both"],
         rows,
         ["Clean training accuracy: of training images without augmentation, in evaluation mode. "
-         "Claims about a base that is not in it are not comparable."],
+         "Claims about a base that misses a bound are not comparable."],
     )  # fmt: skip
 
 

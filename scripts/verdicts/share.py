@@ -17,7 +17,7 @@ from scripts.gather import Experiment, gather
 from scripts.tables.formats import MISSING, Table
 from scripts.verdicts.claim import Pair
 from scripts.verdicts.compare import measure
-from scripts.verdicts.intervals import paired
+from scripts.verdicts.intervals import paired, ratio
 from scripts.verdicts.text import interval
 
 GOAL = 99.9  # percent of training accuracy, whose first epoch is counted
@@ -64,7 +64,7 @@ def _of_arms(
         mask, step, rest = map(
             paired, (with_mask - plain, with_step - plain, with_mask - with_step)
         )
-        changed = len(values) > 2 and (mask.student_low > 0 or mask.student_high < 0)
+        low, high = ratio(with_step - plain, with_mask - plain)
         rows.append(
             {
                 "scale": scale,
@@ -78,7 +78,9 @@ def _of_arms(
                 **{f"mask_{key}": value for key, value in mask._asdict().items()},
                 **{f"step_{key}": value for key, value in step._asdict().items()},
                 **{f"rest_{key}": value for key, value in rest._asdict().items()},
-                "share": 100 * step.mean / mask.mean if changed else math.nan,
+                "share": math.nan if math.isnan(low) else 100 * step.mean / mask.mean,
+                "share_low": 100 * low,
+                "share_high": 100 * high,
             }
         )
     return rows
@@ -103,15 +105,17 @@ def table(rows: list[dict[str, Any]], scale: str) -> tuple[Table, pd.DataFrame]:
             interval(*(row[f"{side}_{end}"] for end in ("mean", "low", "high")), digits)
             for side in ("mask", "step", "rest")
         )
-        share = MISSING if math.isnan(row["share"]) else f"{row['share']:.0f} %"
+        share = MISSING
+        if not math.isnan(row["share"]):
+            share = f"{row['share']:.0f} % [{row['share_low']:.0f}, {row['share_high']:.0f}]"
         base = f"{row['base']:.{digits}f}"
         names = row["data"], row["statistic"], row["optimizer"], str(row["n"])
         lines.append([*names, base, mask, step, share, rest])
     notes = [
         "Smaller step: the base at p times the learning rate, which has LRD's mean step. Share: of "
-        "LRD's mean change, what the smaller step changes; a dash for fewer than three seeds, or "
-        "where Student's interval of LRD's change holds 0. In brackets: the interval that stays "
-        "valid when seeds are added.",
+        "LRD's mean change, what the smaller step changes (Fieller's interval); a dash where the "
+        "interval of LRD's change holds 0. In brackets: intervals that stay valid when seeds are "
+        "added.",
         "Seeds at which all three arms ran on processors of one type.",
     ]
     caption = f"How much of what LRD changes a smaller step changes too, scale {scale}."

@@ -18,6 +18,7 @@ from scripts.verdicts.judge import (
     NO_EFFECT,
     NOT_COMPARABLE,
     NOT_RUN,
+    UNDECIDED,
     VERDICTS,
     Tested,
     Verdict,
@@ -50,7 +51,7 @@ def _claim_row(verdict: Verdict) -> dict[str, Any]:
         "stated": claim.stated,
         "exploratory": claim.exploratory,
         "verdict": verdict.verdict,
-        "here": verdict.alone if verdict.verdict == NOT_COMPARABLE else "",
+        "here": verdict.alone if verdict.verdict in (NOT_COMPARABLE, UNDECIDED) else "",
         "negligible": verdict.negligible,
         "written_after_runs": verdict.late,
         "p": verdict.p,
@@ -163,7 +164,7 @@ def row(verdict: Verdict) -> list[str]:
     test = verdict.tested[0]
     result: Paired = test.result
     student = interval(result.mean, result.student_low, result.student_high, claim.digits)
-    gain, margin = test.gain, getattr(test.pair, "margin", None)
+    margin = getattr(test.pair, "margin", None)
     return [
         claim.text + (f" {LATE}" if verdict.late else ""),
         claim.source + (f" {EXPLORATORY}" if claim.exploratory else ""),
@@ -171,9 +172,18 @@ def row(verdict: Verdict) -> list[str]:
         MISSING if verdict.verdict == NOT_RUN else seeds_of(verdict),
         evidence(verdict),
         student if alone else MISSING,
-        f"{gain:+.3g}" if alone and gain is not None else MISSING,
+        _gain(test) if alone else MISSING,
         MISSING if margin is None else f"±{margin:g}",
     ]
+
+
+def _gain(test: Tested) -> str:
+    """`+0.24`, or `+0.24 (here +1.08)` where the verdict is about its share of another error."""
+    published = getattr(test.pair, "published", None)
+    if published is None or test.gain is None:
+        return MISSING
+    here = "" if test.gain == published else f" (here {test.gain:+.3g})"
+    return f"{published:+.3g}{here}"
 
 
 def word(verdict: Verdict) -> str:
@@ -184,6 +194,8 @@ def word(verdict: Verdict) -> str:
         text += f" (within ±{margins.pop():g})"
     if text == NOT_COMPARABLE and verdict.alone:
         text += f" (here: {verdict.alone})"
+    if text == UNDECIDED and verdict.alone:
+        text += f" (alone: {verdict.alone})"
     return text + (", negligible" if verdict.negligible else "")
 
 
@@ -202,7 +214,9 @@ def notes(claims: Claims) -> list[str]:
         "while one of its comparisons has none, nothing is decided. Supported and contradicted "
         f"are corrected for the other claims of the family (Holm) or, {EXPLORATORY}, "
         "for all questions of our own (Benjamini and Hochberg, "
-        f"{claims.false_findings:g}), which are exploratory.",
+        f"{claims.false_findings:g}), which are exploratory; `alone`: what would follow without.",
+        "Published: the paper's difference. At other scales than the paper's the verdict is about "
+        "its share of the error, `here`: what it takes off the paper's base's error, off ours.",
         f"{LATE}: the claim, or the margin that its verdict rests on, was written after the first "
         "of its runs.",
         "Not comparable: a side collapsed (its training loss ends above its first epoch's) or "

@@ -103,6 +103,18 @@ def test_nothing_follows_from_some_of_a_claims_comparisons(
     assert one.adjusted == one.p  # what is not tested corrects nothing
 
 
+def test_a_mean_over_optimizers_is_of_several(runs, verdicts_of):
+    """SGDM's base is far from the paper's, which leaves Adam alone."""
+    make_pairs(runs, [0.3 + step for step in STEADY])
+    make_pairs(runs, [0.3 + step for step in STEADY], 90.0, ("sgdm", "sgdm+lrd0.5"))
+    lines = """
+      Adam: {pairs: [[adam+lrd0.5, adam, 0.27]]}
+      SGDM: {pairs: [[sgdm+lrd0.5, sgdm, 0.39]]}"""
+    mean, adam, _ = verdicts_of(family(lines, more="\n    omnibus: All gain"))
+    assert (mean.verdict, adam.verdict) == ("not comparable", "supported")
+    assert "fewer than two of its bases are the paper's" in mean.tested[0].unlike
+
+
 def test_no_effect_of_some_comparisons_is_none_of_the_claim(runs, verdicts_of):
     text = family("""
       Both: {pairs: [[adam+lrd0.5, adam], [sgdm+lrd0.5, sgdm]]}
@@ -171,6 +183,7 @@ def test_half_of_the_step_that_a_smaller_scale_makes_is_held_against_its_own_err
     make_pairs(runs, [0.5 + step for step in STEADY], base=90.0, scale="lite")
     (judged,) = verdicts_of(ONE, "mid")
     assert judged.tested[0].gain == pytest.approx(0.27 / 2.12 * 10, rel=1e-3)
+    assert verdicts.row(judged)[6] == "+0.27 (here +1.27)"
     assert judged.alone == "supported, smaller than published"  # but for the base's clean accuracy
 
 

@@ -20,7 +20,7 @@ def test_the_page_holds_its_pictures_and_needs_nothing_else(tmp_path):
     html = page(text, tmp_path)
     assert "<title>Title &amp; more</title>" in html
     (picture,) = re.findall('src="data:image/webp;base64,([^"]*)"', html)
-    assert Image.open(io.BytesIO(base64.b64decode(picture))).width == 960
+    assert Image.open(io.BytesIO(base64.b64decode(picture))).width == 2025
     assert '<td class="verdict supported">' in html
     assert "<figcaption>A picture</figcaption>" in html
     assert not re.search(r"<script|<link|src=\"(?!data:)|url\(|@import", html)

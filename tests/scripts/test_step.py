@@ -45,7 +45,9 @@ def test_what_was_not_run_or_is_too_short_is_not_drawn(runs, tmp_path):
     make_run(runs, step_arm("lrd0.5", 0.2), 0, [98.0] * 9)
     figure = draw(runs)
     assert list(figure.axes[0].lines[0].get_xdata()) == [0.05]
-    assert [text.get_text() for text in figure.axes[2].texts] == ["n = 2"]
+    assert [text.get_text() for text in figure.axes[2].texts] == [
+        "not run", "n = 2", "not run", "not run"
+    ]  # fmt: skip
     paths = make_figures("step", runs, tmp_path, "paper", None)
     assert [path.name for path in paths] == ["step.png", "step.pdf"]
 

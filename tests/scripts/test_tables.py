@@ -207,7 +207,7 @@ def test_narrowed_table_prints_one_experiment_and_keeps_the_others_in_its_files(
 def test_conditions_of_the_runs_are_named(runs, make_table):
     make_run(runs, "adam", 0, [98.0, 98.0])
     _, text = make_table()
-    assert "net: hidden 1000; 2 epochs, batch size 128; seeds: 0; data: MNIST (idx), " in text
+    assert "net: hidden 1000; 2 epochs, batch size 128, fp32; seeds: 0; data: MNIST (idx), " in text
     assert "device: cpu (Some CPU), threads: 1, torch 2.14.1" in text
 
 

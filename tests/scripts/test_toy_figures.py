@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 import torch
 
+from experiments.record.reader import read_runs
 from experiments.run import run
 from helpers.commands import configure
-from helpers.synthetic import read_experiment
+from helpers.synthetic import ROOT, read_experiment
 from helpers.words import assert_no_words_overlap
 from models import toy
 from scripts import plan
@@ -22,7 +23,7 @@ from scripts.figures.__main__ import make_figures
 from scripts.figures.style import STYLE
 from scripts.gather import ResultError
 from scripts.tables import toy as toy_shares
-from scripts.tables.__main__ import make_table
+from scripts.tables.__main__ import make_table, table_of
 
 ITEM = ITEMS["figure4"]
 
@@ -112,6 +113,22 @@ def test_differences_are_paired_by_seed(sweep):
 
 def test_smaller_rates_that_have_the_same_mean_step_are_found():
     assert toy_shares.smaller_steps() == [(0.1, 0.1, 0.01), (0.1, 0.5, 0.05)]
+
+
+def test_what_a_smaller_rate_makes_of_the_change_is_told():
+    """From the committed runs, by hand."""
+    table = table_of(ITEM, read_runs(ROOT / "results" / "runs", scale="paper"), "paper")
+    arms = ("adam+lr=0.1", "adam+lrd0.5+lr=0.1", "adam+lr=0.05")
+    base, masked, smaller = (
+        np.mean([
+            pd.read_csv(ROOT / f"results/runs/paper/toy/{arm}/seed{seed}/metrics.csv")
+            .global_share.iloc[-1] for seed in range(20)
+        ]) for arm in arms
+    )  # fmt: skip
+    share = f"alone changes {100 * (smaller - base) / (masked - base):.0f} % ["
+    (note,) = [note for note in table.notes if "p = 0.5 at rate 0.1" in note]
+    assert f", 20 pairs: {100 * (masked - smaller):+.1f} [" in note
+    assert share in note
 
 
 def test_what_is_not_run_is_a_dash_and_without_any_run_the_command_is_named(sweep, tmp_path):

@@ -12,12 +12,13 @@ from experiments.record.reader import Runs, read_runs
 from experiments.tasks.classification import COLUMNS
 from helpers.claims import ONE, PUBLISHED, STEADY, family, make_pairs
 from helpers.synthetic import ROOT, make_run
+from scripts.decide import decided
 from scripts.verdicts import __main__ as command
 from scripts.verdicts import share
 from scripts.verdicts import text as verdicts
 from scripts.verdicts.claims import read_claims
 from scripts.verdicts.compare import statistic
-from scripts.verdicts.intervals import p_value
+from scripts.verdicts.intervals import p_value, paired, ratio
 from scripts.verdicts.judge import judge
 
 
@@ -103,6 +104,8 @@ def test_a_family_is_corrected_together_and_after_the_claim_about_its_mean(runs,
         ], [0.3 + (-1) ** (seed + 3) * 0.1 * (1 + seed % 3) / 8 for seed in range(6)], strict=True)]
     )  # fmt: skip
     assert after.adjusted == max(mean.p, among.adjusted)
+    assert verdicts.word(after) == "undecided (alone: supported)"
+    assert not decided(after)  # more seeds may decide it yet
 
 
 SEVERAL = family(
@@ -277,4 +280,9 @@ def test_the_share_of_a_smaller_step_is_of_the_seeds_that_all_three_arms_have(ru
     (row,) = [row for row in rows if row["statistic"].startswith("test accuracy")]
     assert (row["n"], row["base"]) == (4, 98.0)
     assert row["share"] == pytest.approx(80, abs=0.5)
+    masked, smaller = (np.array([change + step * by for step in STEADY[:4]])
+                       for change, by in ((1.0, 1), (0.8, 0.5)))  # fmt: skip
+    below, above = (paired(smaller - row[f"share_{end}"] / 100 * masked) for end in ("low", "high"))
+    assert (below.low, above.high) == pytest.approx((0, 0), abs=1e-5)
     assert not any("epochs to" in row["statistic"] for row in rows)  # nobody comes that far
+    assert np.isnan(ratio(masked, masked - 1)).all()  # a change that may be none has no share

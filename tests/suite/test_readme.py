@@ -1,7 +1,7 @@
 """The README: its Python runs as it stands there, and its numbers are those of the results."""
 
 import re
-from itertools import takewhile
+from itertools import product, takewhile
 from pathlib import Path
 
 import pandas as pd
@@ -38,7 +38,7 @@ def test_what_was_found_is_what_the_verdicts_say():
     known = {}
     for scale in ("lite", "mid", "paper"):
         rows = rows_of((ROOT / f"results/tables/{scale}/verdicts.md").read_text(), "Claim")
-        known |= {row[0].removesuffix(" †"): row for row in rows}
+        known |= {row[0]: row for row in rows}
     shown = rows_of(README, "Claim")
     assert len(shown) > 5
     for claim, published, here, n, verdict in shown:
@@ -51,17 +51,20 @@ def test_the_shares_of_a_smaller_step_are_the_tables():
     for scale in ("paper", "mid"):
         table = pd.read_csv(ROOT / f"results/tables/{scale}/share.csv").set_index("optimizer")
         of_training = table[table.statistic.str.startswith("training accuracy")]
-        measured[scale] = of_training[["share", "n"]]
+        measured[scale] = of_training[["share", "share_low", "share_high", "n"]]
+    share = r"(\d+) % \[(\d+), (\d+)\]"
     said = re.search(
-        r"makes (\d+) % of LRD's change of SGDM's [^.]*, (\d+) % of Adam's \((\d) seeds\)\. "
-        r"\*\*On CIFAR-10\*\* \([^)]*converged; (\d) seeds\) it makes (\d+) % of SGDM's\.",
+        rf"it makes {share} of LRD's change of training accuracy\. "
+        rf"\*\*On CIFAR-10\*\* \([^)]*converged; (\d) seeds\) it makes {share} of SGDM's\.",
         TEXT,
     )
-    sgdm, adam = (measured["paper"].loc[name] for name in ("sgdm", "adam"))
-    cifar = measured["mid"].loc["sgdm"]
-    numbers = [sgdm["share"], adam["share"], adam["n"], cifar["n"], cifar["share"]]
+    decayed = measured["paper"].loc["sgdm+weight_decay=0.0005"]
+    *cifar, seeds = measured["mid"].loc["sgdm"]
+    numbers = [*decayed.iloc[:3], seeds, *cifar]
     assert list(said.groups()) == [f"{number:.0f}" for number in numbers]
-    assert sgdm["n"] == adam["n"]
+    assert decayed["n"] == 5
+    (toy,) = re.findall(rf"at 0\.1 half the rate makes {share} of that", TEXT)
+    assert "{} % [{}, {}]".format(*toy) in (ROOT / "results/tables/paper/figure4.md").read_text()
 
 
 def test_the_language_models_numbers_are_the_pairs():
@@ -96,8 +99,13 @@ def test_the_language_models_numbers_are_the_pairs():
 
 def test_the_speed_is_the_benchmarks():
     table = pd.read_csv(ROOT / "results/benchmark.csv").set_index("what")
-    for name in ("AdamW", "Adam"):
-        (said,) = re.findall(rf"([\d.]+) × (?:torch's\s+fastest\s+without\s+)?for {name}\b", README)
-        what = rf"{name}\+LRD / torch's {name} \(.*\), 21 M parameters"
-        (measured,) = table[table.index.str.fullmatch(what)]["value"]
-        assert f"{measured:.2f}" == said
+    (said,) = re.findall(
+        r"takes (\S+) × torch's fastest without for Adam and (\S+) × for SGDM over 21 M "
+        r"parameters, (\S+) × and (\S+) × over 1\.8 M",
+        TEXT,
+    )
+    measured = []
+    for size, name in product(("21 M", "1.8 M"), ("Adam", "SGDM")):
+        what = rf"{name}\+LRD / torch's {name} \(.*\), {size} parameters"
+        measured += table[table.index.str.fullmatch(what)]["value"].tolist()
+    assert [f"{value:.2f}" for value in measured] == [*said]
