@@ -95,7 +95,7 @@ def _begun(verdict: Verdict) -> list[Tested]:
 
 def _words(verdict: Verdict) -> list[str]:
     """The claim, in lines that fit."""
-    return textwrap.wrap(verdict.claim.text + (" †" if verdict.late else ""), 100)
+    return textwrap.wrap(verdict.claim.text + ("\N{NO-BREAK SPACE}†" if verdict.late else ""), 100)
 
 
 def _family(axes: Axes, name: str, members: list[Verdict]) -> None:

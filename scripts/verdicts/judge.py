@@ -212,7 +212,7 @@ def _verdict(
     if not pending:
         word, negligible = decide(claim, counted, adjusted, level, claims.level)
         uncorrected, _ = decide(claim, counted, 0.0, level, claims.level)
-        alone = uncorrected if word == UNDECIDED != uncorrected else ""
+        alone = uncorrected if uncorrected != word else ""
     if scale not in claim.judged_at:
         return Verdict(claim, tested, _direction(claim, run), p, adjusted, word, late=late)
     late |= (word == NO_EFFECT or negligible) and first < claims.margins_stated

@@ -18,7 +18,6 @@ from scripts.verdicts.judge import (
     NO_EFFECT,
     NOT_COMPARABLE,
     NOT_RUN,
-    UNDECIDED,
     VERDICTS,
     Tested,
     Verdict,
@@ -51,7 +50,7 @@ def _claim_row(verdict: Verdict) -> dict[str, Any]:
         "stated": claim.stated,
         "exploratory": claim.exploratory,
         "verdict": verdict.verdict,
-        "here": verdict.alone if verdict.verdict in (NOT_COMPARABLE, UNDECIDED) else "",
+        "here": "" if verdict.verdict in DIRECTIONS else verdict.alone,
         "negligible": verdict.negligible,
         "written_after_runs": verdict.late,
         "p": verdict.p,
@@ -194,7 +193,7 @@ def word(verdict: Verdict) -> str:
         text += f" (within ±{margins.pop():g})"
     if text == NOT_COMPARABLE and verdict.alone:
         text += f" (here: {verdict.alone})"
-    if text == UNDECIDED and verdict.alone:
+    elif verdict.alone and text not in DIRECTIONS:
         text += f" (alone: {verdict.alone})"
     return text + (", negligible" if verdict.negligible else "")
 

@@ -70,9 +70,6 @@ def test_the_shares_of_a_smaller_step_are_the_tables():
 def test_the_language_models_numbers_are_the_pairs():
     pairs = pd.read_csv(ROOT / "results/tables/lite/pairs.csv").set_index("claim")
     table = pairs["mean"]
-    losses = re.search(
-        r"end (\S+) and (\S+) nats of test loss above RMSprop, and (\S+) and (\S+) above", TEXT
-    )
     others = re.search(
         r"ends (\S+) nats above the base at its own mean step with RMSprop, (\S+) with AdamW; "
         r"above its scale without the mask, (\S+) and (\S+)\. ",
@@ -83,9 +80,9 @@ def test_the_language_models_numbers_are_the_pairs():
         TEXT,
     )
     arms, bases = ("SkipUpdate", "Magma"), ("RMSprop", "AdamW")
+    assert "over tensors and Magma, claimed to beat RMSprop and AdamW, end above both" in TEXT
     beats = "{} beats {}, each at its best rate"
-    measured = [table[beats.format(arm, base)] for base in bases for arm in arms]
-    assert [f"{loss:.2f}" for loss in measured] == [*losses.groups()]
+    assert all(table[beats.format(arm, base)] > 0 for base in bases for arm in arms)
     same = [table[f"Magma at its best rate beats {base} at the same mean step"] for base in bases]
     scale = [
         table[f"Magma with {base} beats its scale alone, each at its best rate"] for base in bases
