@@ -195,7 +195,8 @@ def _verdict(
 ) -> Verdict:
     run = [test for test in tested if test.measured.seeds or test.measured.diverged]
     if not run:
-        return Verdict(claim, tested, NOT_RUN, p, adjusted)
+        silent = any(test.measured.silent for test in tested)
+        return Verdict(claim, tested, UNDECIDED if silent else NOT_RUN, p, adjusted)
     first = min(
         (str(made.info.get("started", "9")) for t in run for of in t.measured.runs for made in of),
         default="9",

@@ -123,7 +123,7 @@ def seeds_of(verdict: Verdict) -> str:
 
 def evidence(verdict: Verdict) -> str:
     """A claim's number: its pair's difference, or the range of its pairs' means."""
-    if verdict.verdict == NOT_RUN:
+    if not any(test.measured.seeds for test in verdict.tested):
         return MISSING
     digits, unit = verdict.claim.digits, verdict.claim.unit
     if len(verdict.tested) == 1:

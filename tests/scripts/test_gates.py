@@ -9,7 +9,7 @@ from helpers.claims import ONE, STEADY, family, make_pairs
 from helpers.synthetic import make_run, read_experiment
 from scripts.report.results import read_results
 from scripts.report.text import report
-from scripts.verdicts import ends, regime, share
+from scripts.verdicts import ends, forest, regime, share
 from scripts.verdicts import text as verdicts
 from scripts.verdicts.claims import read_claims
 from scripts.verdicts.compare import image_interval
@@ -159,7 +159,8 @@ def test_seeds_that_tie_by_construction_are_left_out(runs, verdicts_of):
     make_run(runs, "adam+lrd0.5", 0, [60.0, 70.0, 80.0])
     (judged,) = verdicts_of(text)
     assert judged.tested[0].measured.silent == [0]
-    assert judged.verdict == "not run"
+    assert verdicts.row(judged)[2:5] == ["undecided", "0", "–"]
+    assert forest.draw([judged]) is not None
 
 
 def test_a_comparison_that_ties_holds_up_no_other(runs, verdicts_of):
