@@ -15,9 +15,9 @@ from experiments.tasks import Column
 Batch = tuple[Tensor, Tensor]
 
 COLUMNS = {
-    "train_loss": Column("training loss", unit=" nats", falls=True),
+    "train_loss": Column("training loss (nats)", unit=" nats", falls=True),
     "train_accuracy": Column("training accuracy (%)", 100, 2, " points"),
-    "test_loss": Column("test loss", unit=" nats", falls=True),
+    "test_loss": Column("test loss (nats)", unit=" nats", falls=True),
     "test_accuracy": Column("test accuracy (%)", 100, 2, " points"),
     "clean_accuracy": Column("clean training accuracy (%)", 100, 2, " points", optional=True),
 }

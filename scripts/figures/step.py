@@ -50,7 +50,7 @@ def step_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
         Line2D([], [], color="black", marker="|", label=LABEL),
         Patch(color="0.9", label="margin: differences that do not matter"),
     ]
-    legend(figure, handles, 4)
+    legend(figure, handles, 2)
     text = f"{about(experiment, scale)} Weight decay 0.0005.{names_left_out(experiment)}"
     caption(figure, text, "mean step: p × learning rate")
     return figure

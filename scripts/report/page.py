@@ -33,7 +33,7 @@ _CLASSES = {
     SUPPORTED: "supported", SMALLER: "supported", CONTRADICTED: "contradicted",
     NO_EFFECT: "no-effect", EXCLUDED: "excluded",
 }  # fmt: skip
-_SHARE = 0.675  # of a picture's 200 dots per inch: enough to read its smallest words
+_SCALE = 0.675  # of a picture's 200 dots per inch: enough to read its smallest words
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 _SUMMARY = "<summary>", "</summary>"
 
@@ -106,7 +106,7 @@ def _small(path: Path) -> bytes:
     """A picture as WebP, of a few dozen kilobytes, so that the page can be sent by mail."""
     content = io.BytesIO()
     with Image.open(path) as picture:
-        small = picture.convert("RGB").resize([round(_SHARE * side) for side in picture.size])
+        small = picture.convert("RGB").resize([round(_SCALE * side) for side in picture.size])
         small.save(content, "WEBP", quality=40, method=6)
     return content.getvalue()
 

@@ -10,7 +10,7 @@ from itertools import product
 from scripts.report.missing import command_of
 from scripts.report.results import SCALES, Results
 from scripts.tables.formats import MISSING, pipes
-from scripts.verdicts.claim import Cost, Pair
+from scripts.verdicts.claim import Cost
 from scripts.verdicts.cost import Ratio, judge_cost
 from scripts.verdicts.judge import (
     DECIDED,
@@ -61,7 +61,7 @@ def plain_lines(results: Results, count: int = 10) -> str:
         families.items(), key=lambda family: not any(v.verdict in DECIDED for v in family[1])
     )
     lines += [
-        f"**{_capital(name)}**, scale {scale}{_claimed(members)}: {_told(members)}"
+        f"**{_capital(name)}**, scale {scale}{_better(members)}: {_told(members)}"
         for (name, scale), members in told
     ]
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines[:count], 1))
@@ -71,23 +71,21 @@ def _capital(name: str) -> str:
     return name[:1].upper() + name[1:]
 
 
-def _claimed(members: list[Verdict]) -> str:
-    """`, claimed above 0`, of claims that all say so."""
-    pairs = [test.pair for verdict in members for test in verdict.tested]
-    signs = {pair.sign for pair in pairs if isinstance(pair, Pair) and pair.bound == 0}
-    sides = {1: ", claimed above 0", -1: ", claimed below 0"}
-    return sides[signs.pop()] if len(signs) == 1 else ""
+def _better(members: list[Verdict]) -> str:
+    """`, lower is better`, where that is so of all that is compared."""
+    falls = {verdict.claim.falls for verdict in members}
+    return f", {'lower' if falls.pop() else 'higher'} is better" if len(falls) == 1 else ""
 
 
 def _counts(results: Results, rows: Shown) -> str:
     """How many claims have which verdict, at each scale: those of papers, and our own."""
     costs = Counter(_judged(results, cost)[1] for cost in results.claims.costs)
     about = f"{costs.total()} about the cost of a step or epoch ({_listed(costs)})"
-    papers = [row for row in rows if not row[1].claim.exploratory]
-    others = [row for row in rows if row[1].claim.exploratory]
+    papers = [(scale, verdict) for scale, verdict in rows if not verdict.claim.own]
+    others = [(scale, verdict) for scale, verdict in rows if verdict.claim.own]
     return (
         f"There are {len(papers) + costs.total()} claims of the paper and of later ones: "
-        f"{_by_scale(papers)}; {about}. And {len(others)} exploratory questions of our own: "
+        f"{_by_scale(papers)}; {about}. And {len(others)} questions of our own: "
         f"{_by_scale(others)}."
     )
 

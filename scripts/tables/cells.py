@@ -71,6 +71,8 @@ def far_seeds(arm: Arm, name: str, column: Column) -> list[str]:
     if len(numbers) < 5:
         return []
     away = np.abs(numbers - np.median(numbers))
+    if np.median(away) < 1e-9:  # most are alike, but for rounding
+        return []
     far = np.flatnonzero(0.6745 * away > 3.5 * np.median(away))
     return [
         f"{arm.done[i].arm} seed {arm.done[i].seed} ({numbers[i]:.{column.digits}f})" for i in far

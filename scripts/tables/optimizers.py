@@ -55,10 +55,7 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
     notes = [f"{shown.title}: {conditions(shown)}." for shown in experiments if shown.runs]
     chosen_on = "test" if experiments[0].task.RESULT.startswith("test_") else "validation"
     notes.append(best_note(chosen_on, "low" if column.falls else "high"))
-    arms = ((e, e[name]) for e in experiments for name in item.arms())
-    if far := [word for e, arm in arms for word in far_seeds(arm, e.task.RESULT, e.result)]:
-        rule = "modified z-score above 3.5, of five seeds or more"
-        notes.append(f"In the means, but far from their arm's others ({rule}): {', '.join(far)}.")
+    notes += [note for experiment in experiments for note in _far(item, experiment)]
     if any(paper_values(item, experiment.name) for experiment in experiments):
         number = item.published.removeprefix("table")
         notes.append(f"published: the paper's Table {number}, at the paper's scale.")
@@ -71,6 +68,14 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
         [row for experiment in experiments for row in _rows(item, experiment)],
         notes,
     )
+
+
+def _far(item: Item, experiment: Experiment) -> Iterator[str]:
+    """A note that names the seeds far from their arm's others, if there are any."""
+    result = experiment.task.RESULT, experiment.result
+    if far := [seed for name in item.arms() for seed in far_seeds(experiment[name], *result)]:
+        rule = "far from their arm's others (modified z-score above 3.5, of five seeds or more)"
+        yield f"{experiment.title}: in the means, but {rule}: {', '.join(far)}."
 
 
 def _has_loss(experiment: Experiment) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +14,8 @@ from scripts.catalogue import KEEP_PROBS, TOY_RATES, Item, toy_arm
 from scripts.gather import Arm, Experiment
 from scripts.tables.cells import mean_std, notes_on_runs, spread
 from scripts.tables.formats import MISSING, Table
-from scripts.verdicts.intervals import paired, ratio
+from scripts.verdicts.intervals import paired
+from scripts.verdicts.share import percent, percents
 from scripts.verdicts.text import interval
 
 OUTCOMES = {
@@ -39,8 +39,8 @@ def values(arm: Arm, outcome: str) -> list[float]:
 
 def differences(arm: Arm, base: Arm) -> list[float]:
     """The global minimum's share less that of `base` at the same seed, and so the same starts."""
-    paired = {run.seed: shares(run)["global"] for run in base.done}
-    return [shares(run)["global"] - paired[run.seed] for run in arm.done if run.seed in paired]
+    of_base = {run.seed: shares(run)["global"] for run in base.done}
+    return [shares(run)["global"] - of_base[run.seed] for run in arm.done if run.seed in of_base]
 
 
 def frame(item: Item, experiments: list[Experiment], scale: str) -> pd.DataFrame:
@@ -95,23 +95,20 @@ def _mean_steps(experiment: Experiment) -> list[str]:
     notes = []
     for rate, keep_prob, smaller in smaller_steps():
         names = toy_arm(rate, keep_prob), toy_arm(smaller, 1), toy_arm(rate, 1)
-        by_seed = [
+        of_arms = [
             {run.seed: shares(run)["global"] for run in experiment[name].done} for name in names
         ]
-        seeds = sorted(set.intersection(*map(set, by_seed)))
-        masked, step, base = (np.array([of[seed] for seed in seeds]) for of in by_seed)
-        rest, (low, high) = paired(masked - step), ratio(step - base, masked - base)
+        seeds = sorted(set.intersection(*map(set, of_arms)))
+        masked, step, base = (np.array([of[seed] for seed in seeds]) for of in of_arms)
+        rest = paired(masked - step)
+        share = percent(*percents(step - base, masked - base))
         notes.append(
             f"Is it the mask, or the smaller mean step? p = {keep_prob:g} at rate {rate:g} less "
             f"Adam alone at rate {smaller:g}, global minimum, {len(seeds)} pairs: "
             f"{interval(rest.mean, rest.low, rest.high, 1)}."
         )
-        if not math.isnan(low):
-            share = 100 * (step - base).mean() / (masked - base).mean()
-            notes[-1] += (
-                f" Of what p = {keep_prob:g} changes there, the smaller rate alone changes "
-                f"{share:.0f} % [{100 * low:.0f}, {100 * high:.0f}]."
-            )
+        if share != MISSING:
+            notes[-1] += f" Of the change that p = {keep_prob:g} makes there, it makes {share}."
     return notes
 
 

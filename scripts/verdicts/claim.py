@@ -96,8 +96,19 @@ class Claim(NamedTuple):
         return 1 if pair.statistic.startswith("reach:") else pair.column.digits
 
     @property
+    def own(self) -> bool:
+        """Whether no paper makes it."""
+        return self.exploratory or self.source == "our own"
+
+    @property
+    def falls(self) -> bool:
+        """Whether less of the statistic is better."""
+        pair = self.comparisons[0]
+        return pair.column.falls or pair.statistic.startswith("reach:")
+
+    @property
     def unit(self) -> str:
-        """What the statistic's differences are counted in; nothing for fractions."""
+        """What the statistic's differences are counted in; "" of fractions and of SSD."""
         pair = self.comparisons[0]
         return " epochs" if pair.statistic.startswith("reach:") else pair.column.unit
 

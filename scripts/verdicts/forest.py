@@ -37,7 +37,7 @@ from scripts.verdicts.judge import (
 from scripts.verdicts.text import seeds_of, word
 
 WIDTH, ROW, HEAD = 5.6, 0.47, 0.75  # inches: of the figure, of a claim, of a family
-_LINE, _APART = 0.27, 0.36  # rows: a further line of a claim's words; each of several intervals
+_LINE, _APART = 0.27, 0.42  # rows: a further line of a claim's words; each of several intervals
 _GREY = "#767676"
 # Sign, colour and marker of a verdict: Okabe and Ito's colours, darkened where they are text
 SIGNS = {
@@ -85,7 +85,7 @@ def draw(verdicts: list[Verdict]) -> Figure | None:
 def _rows(verdict: Verdict) -> float:
     """The height of a claim, in rows."""
     height = 0.76 + _LINE * len(_words(verdict))
-    return height + (_APART * len(_begun(verdict)) - 0.24 if len(verdict.tested) > 1 else 0)
+    return height + (_APART * len(_begun(verdict)) - 0.27 if len(verdict.tested) > 1 else 0)
 
 
 def _begun(verdict: Verdict) -> list[Tested]:
@@ -118,7 +118,7 @@ def _family(axes: Axes, name: str, members: list[Verdict]) -> None:
 
 
 def _about(members: list[Verdict]) -> str:
-    """`MNIST, FCNet, scale paper; claimed: right`: what was run, and where claims point to."""
+    """`MNIST, FCNet, scale paper; right is better`."""
     runs = [
         run for of in members for test in of.tested for seed in test.measured.runs for run in seed
     ]
@@ -126,9 +126,7 @@ def _about(members: list[Verdict]) -> str:
     if runs:
         of_data = title(runs[0].experiment, [run.config for run in runs])
         words.append(f"{of_data}, scale {runs[0].scale}")
-    signs = {test.pair.sign for verdict in members for test in verdict.tested}
-    if len(signs) == 1:
-        words.append(f"claimed: {'right' if signs.pop() > 0 else 'left'}")
+    words.append(f"{'left' if members[0].claim.falls else 'right'} is better")
     return "; ".join(words)
 
 
@@ -136,20 +134,20 @@ def _claim(axes: Axes, verdict: Verdict, top: float) -> None:
     sign, colour, marker = SIGNS[verdict.verdict]
     style = {"transform": axes.get_yaxis_transform(), "fontsize": 7, "va": "center", "zorder": 5}
     decided, begun = f"{sign} {word(verdict)}, n = {seeds_of(verdict)}", _begun(verdict)
-    if absent := len(verdict.tested) - len(begun):
+    if absent := sum(not (test.begun or test.unlike) for test in verdict.tested):
         decided += f"; {absent} of {len(verdict.tested)} comparisons not run"
     axes.text(0, top + 0.18, decided, color=colour, fontweight="bold", **style)
     words = _words(verdict)
     for number, text in enumerate(words):
         axes.text(0, top + 0.45 + _LINE * number, text, **style)
-    height = top + 0.53 + _LINE * len(words) + 0.12 * (len(verdict.tested) > 1)
+    height = top + 0.53 + _LINE * len(words) + 0.15 * (len(verdict.tested) > 1)
     for test in begun:
         if _shown(test):
             face = "white" if verdict.verdict in _HOLLOW else colour
             _interval(axes, test, height, colour, face, marker)
         label = test.pair.label * (len(verdict.tested) > 1)
         text = ": ".join(part for part in (label, "" if _shown(test) else test.unlike) if part)
-        axes.text(0, height - 0.15, text, **{**style, "fontsize": 5.5})
+        axes.text(0, height - 0.19, text, **{**style, "fontsize": 5.5})
         height += _APART
 
 

@@ -37,7 +37,7 @@ def unlike_arms(claims: Claims, experiments: dict[str, Experiment], scale: str) 
             elif scale == regime.SCALE:
                 base = base_of(arm)
                 if why := regime.missed(experiment[base]):
-                    text = f"{base} has not converged and overfitted: {'; '.join(why)}"
+                    text = f"{base} misses a bound of scale {scale}: {'; '.join(why)}"
                     reasons[name, arm] = text, math.inf
     return reasons
 

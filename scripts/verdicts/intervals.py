@@ -18,7 +18,7 @@ import numpy as np
 from scipy import optimize, special, stats
 
 LEVEL = 0.05
-LABEL = f"{1 - LEVEL:.0%} interval, valid as seeds are added".replace("%", " %")  # in figures
+LABEL = f"{100 * (1 - LEVEL):g} % interval, valid as seeds are added"  # in figures
 _SCALE = math.sqrt(0.5)  # of the prior on the effect size
 _LEAST = 3  # differences of which there is an interval
 _LOG_G = np.linspace(-12, 40, 2001)  # over which the prior's variance is integrated
@@ -54,20 +54,20 @@ def paired(differences: Sequence[float], level: float = LEVEL) -> Paired:
     return Paired(n, mean, mean - half, mean + half, mean - student, mean + student, spread)
 
 
-def ratio(first: np.ndarray, second: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Takes differences of the same seeds, returns the interval of their means' ratio (Fieller's).
+def ratio(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
+    """Takes differences of the same seeds, returns the ratio of their means and Fieller's interval.
 
     It holds each r for which the interval of first − r × second holds 0. NaN where that of
-    `second` holds 0 itself, and for fewer than 3 seeds.
+    `second` holds 0 itself, or where there is none.
     """
-    n = len(first)
-    means = np.array([first.mean(), second.mean()]) if n else np.full(2, np.nan)
-    spread = np.cov(first, second) * critical(n, level) ** 2 / n if n >= _LEAST else np.nan
+    low, high = paired(second)[2:4]
+    if not low * high > 0:
+        return math.nan, math.nan, math.nan
+    n, means = len(first), np.array([first.mean(), second.mean()])
+    spread = np.cov(first, second) * critical(n) ** 2 / n
     (above, both), (_, below) = np.outer(means, means) - spread
-    if not below > 0:
-        return math.nan, math.nan
     root = math.sqrt(max(0.0, both**2 - below * above))
-    return (both - root) / below, (both + root) / below
+    return float(means[0] / means[1]), (both - root) / below, (both + root) / below
 
 
 def p_value(result: Paired, bound: float) -> float:
@@ -106,15 +106,15 @@ def log_bayes_factor(t: float, n: int) -> float:
     return float(special.logsumexp(density + effect)) + math.log(step) - null
 
 
-def expected_seeds(ratio: float, level: float = LEVEL, most: int = 1000) -> float:
+def expected_seeds(distance: float, level: float = LEVEL, most: int = 1000) -> float:
     """Takes a distance in standard deviations, returns the seeds at which the interval's half
     width comes down to it; inf for more than `most`. About the mean number until one end of the
     distance is excluded while the truth lies at the other.
     """
-    if not ratio > 0:
+    if not distance > 0:
         return math.inf
     for n in range(4, most + 1):
-        if critical(n, level) / math.sqrt(n) <= ratio:
+        if critical(n, level) / math.sqrt(n) <= distance:
             return n
     return math.inf
 

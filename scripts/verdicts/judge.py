@@ -62,6 +62,12 @@ class Tested(NamedTuple):
         measured = self.measured
         return not (measured.seeds or measured.silent or measured.diverged or self.unlike)
 
+    @property
+    def begun(self) -> bool:
+        """Whether all its sides have a run of one seed, though it may count for nothing."""
+        measured = self.measured
+        return bool(measured.seeds or measured.silent or measured.diverged or measured.mixed)
+
 
 class Verdict(NamedTuple):
     """A claim's verdict, and the comparisons from which it follows."""
@@ -150,6 +156,8 @@ def _gain(pair: Pair, measured: Measured, scale: str) -> float | None:
     """The published difference; at another scale than the paper's, the same share of the error."""
     if pair.published is None or scale == "paper":
         return pair.published
+    if not measured.seeds:
+        return None
     bases = [published_values().get((pair.experiment, arm)) for arm in pair.than]
     if None in bases or pair.column.unit.strip() != "points":
         return None
@@ -193,10 +201,10 @@ def _adjusted(claims: Claims, raw: dict[str, float]) -> dict[str, float]:
 def _verdict(
     claim: Claim, tested: list[Tested], p: float, adjusted: float, claims: Claims, scale: str
 ) -> Verdict:
-    run = [test for test in tested if test.measured.seeds or test.measured.diverged]
-    if not run:
-        silent = any(test.measured.silent for test in tested)
-        return Verdict(claim, tested, UNDECIDED if silent else NOT_RUN, p, adjusted)
+    begun = [test for test in tested if test.begun]
+    run = [test for test in tested if test.measured.seeds]
+    if not run and not any(test.unlike for test in begun):
+        return Verdict(claim, tested, UNDECIDED if begun else NOT_RUN, p, adjusted)
     first = min(
         (str(made.info.get("started", "9")) for t in run for of in t.measured.runs for made in of),
         default="9",
@@ -206,8 +214,8 @@ def _verdict(
     counted = [test for test in tested if test.counts]
     pending = any(test.pending for test in tested)
     if not counted and not pending:
-        void = any(test.measured.diverged or "collapsed" in test.unlike for test in run)
-        alone = "" if void else decide(claim, run, 0.0, level, claims.level)[0]
+        void = any(test.measured.diverged or "collapsed" in test.unlike for test in begun)
+        alone = "" if void or not run else decide(claim, run, 0.0, level, claims.level)[0]
         return Verdict(claim, tested, NOT_COMPARABLE, p, adjusted, alone, late=late)
     word, negligible, alone = UNDECIDED, False, ""
     if not pending:

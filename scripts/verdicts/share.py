@@ -24,7 +24,7 @@ GOAL = 99.9  # percent of training accuracy, whose first epoch is counted
 _STATISTICS = {
     "training accuracy over all epochs (%)": ("train_accuracy", 3),
     f"epochs to {GOAL} % training accuracy": ("", 1),
-    "test loss, last epoch": ("test_loss", 4),
+    "test loss (nats), last epoch": ("test_loss", 4),
     "test accuracy, last epoch (%)": ("test_accuracy", 2),
 }
 _HEADER = ["Data", "Of", "Optimizer", "n", "Base", "LRD − base", "Smaller step − base", "Share"]
@@ -64,7 +64,7 @@ def _of_arms(
         mask, step, rest = map(
             paired, (with_mask - plain, with_step - plain, with_mask - with_step)
         )
-        low, high = ratio(with_step - plain, with_mask - plain)
+        share = percents(with_step - plain, with_mask - plain)
         rows.append(
             {
                 "scale": scale,
@@ -78,9 +78,7 @@ def _of_arms(
                 **{f"mask_{key}": value for key, value in mask._asdict().items()},
                 **{f"step_{key}": value for key, value in step._asdict().items()},
                 **{f"rest_{key}": value for key, value in rest._asdict().items()},
-                "share": math.nan if math.isnan(low) else 100 * step.mean / mask.mean,
-                "share_low": 100 * low,
-                "share_high": 100 * high,
+                **dict(zip(("share", "share_low", "share_high"), share, strict=True)),
             }
         )
     return rows
@@ -96,6 +94,16 @@ def _value(run: Run, column: str) -> float:
     return float(run.metrics["epoch"][reached][0]) if reached.any() else math.nan
 
 
+def percents(step: np.ndarray, mask: np.ndarray) -> list[float]:
+    """Of the mask's mean change, what the step's makes, in percent; and its interval."""
+    return [100 * part for part in ratio(step, mask)]
+
+
+def percent(share: float, low: float, high: float) -> str:
+    """`94 % [31, 386]`, or a dash for no share."""
+    return MISSING if math.isnan(share) else f"{share:.0f} % [{low:.0f}, {high:.0f}]"
+
+
 def table(rows: list[dict[str, Any]], scale: str) -> tuple[Table, pd.DataFrame]:
     """The rows as text and as numbers."""
     lines = []
@@ -105,9 +113,7 @@ def table(rows: list[dict[str, Any]], scale: str) -> tuple[Table, pd.DataFrame]:
             interval(*(row[f"{side}_{end}"] for end in ("mean", "low", "high")), digits)
             for side in ("mask", "step", "rest")
         )
-        share = MISSING
-        if not math.isnan(row["share"]):
-            share = f"{row['share']:.0f} % [{row['share_low']:.0f}, {row['share_high']:.0f}]"
+        share = percent(row["share"], row["share_low"], row["share_high"])
         base = f"{row['base']:.{digits}f}"
         names = row["data"], row["statistic"], row["optimizer"], str(row["n"])
         lines.append([*names, base, mask, step, share, rest])

@@ -50,7 +50,7 @@ def _claim_row(verdict: Verdict) -> dict[str, Any]:
         "stated": claim.stated,
         "exploratory": claim.exploratory,
         "verdict": verdict.verdict,
-        "here": "" if verdict.verdict in DIRECTIONS else verdict.alone,
+        "alone": "" if verdict.verdict in DIRECTIONS else verdict.alone,
         "negligible": verdict.negligible,
         "written_after_runs": verdict.late,
         "p": verdict.p,
@@ -79,7 +79,8 @@ def _pair_row(verdict: Verdict, test: Tested) -> dict[str, Any]:
         "pair": pair.label,
         "statistic": pair.statistic,
         "claimed": f"{side} {pair.bound:g}" if simple else "in this order",
-        "published": test.gain,
+        "published": getattr(pair, "published", None),
+        "published_here": test.gain,
         "margin": pair.margin if simple else None,
         "first": measured.first,
         "second": measured.second,
@@ -179,9 +180,9 @@ def row(verdict: Verdict) -> list[str]:
 def _gain(test: Tested) -> str:
     """`+0.24`, or `+0.24 (here +1.08)` where the verdict is about its share of another error."""
     published = getattr(test.pair, "published", None)
-    if published is None or test.gain is None:
+    if published is None:
         return MISSING
-    here = "" if test.gain == published else f" (here {test.gain:+.3g})"
+    here = "" if test.gain in (None, published) else f" (here {test.gain:+.3g})"
     return f"{published:+.3g}{here}"
 
 
@@ -220,7 +221,7 @@ def notes(claims: Claims) -> list[str]:
         "of its runs.",
         "Not comparable: a side collapsed (its training loss ends above its first epoch's) or "
         "diverged, or the base ends far from the paper's; `here` is what follows against the base "
-        "of this suite.",
+        "of this suite, without correction.",
     ]
 
 
@@ -229,6 +230,6 @@ def reasons(verdicts: Iterable[Verdict]) -> list[str]:
     lines: dict[str, dict[str, None]] = {}
     for verdict in verdicts:
         for test in verdict.tested if verdict.verdict != NOT_RUN else []:
-            if test.unlike and not verdict.claim.omnibus:
+            if test.unlike:
                 lines.setdefault(verdict.claim.experiment, {})[test.unlike] = None
     return [f"Not comparable in {name}: {'; '.join(words)}." for name, words in lines.items()]

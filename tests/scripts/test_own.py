@@ -77,7 +77,12 @@ def test_own_curves_show_every_column_of_the_task(third_party):
         figure = figures.drawn(item, experiment, "paper")["own-digits"]
         assert_no_words_overlap(figure)
     labels = [axes.get_ylabel() for axes in figure.axes]
-    assert labels == ["training loss", "training accuracy (%)", "test loss", "test accuracy (%)"]
+    assert labels == [
+        "training loss (nats)",
+        "training accuracy (%)",
+        "test loss (nats)",
+        "test accuracy (%)",
+    ]
     assert all(len(axes.lines) == 2 for axes in figure.axes)
     assert figure.axes[0].get_title() == "lion\nn = 2"
 

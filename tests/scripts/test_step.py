@@ -50,6 +50,8 @@ def test_what_was_not_run_or_is_too_short_is_not_drawn(runs, tmp_path):
     ]  # fmt: skip
     paths = make_figures("step", runs, tmp_path, "paper", None)
     assert [path.name for path in paths] == ["step.png", "step.pdf"]
+    (box,) = [of.get_window_extent() for of in figure.legends]
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
 
 
 @pytest.mark.parametrize("column", _MARGINS)

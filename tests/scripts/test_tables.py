@@ -58,7 +58,9 @@ def test_cell_is_mean_and_sample_deviation_of_the_last_epoch(runs, make_table):
     assert row(text, "last epoch", "base")[2] == "98.00 ± 1.00 (3)"
     assert row(text, "last epoch", "LRD")[2] == "98.50 (1)"
     base = frame.loc[("mnist", "adam")]
-    assert row(text, "test loss, last", "base")[2] == f"{base.test_loss_mean:.3f} ± 0.000 (3)"
+    assert (
+        row(text, "test loss (nats), last", "base")[2] == f"{base.test_loss_mean:.3f} ± 0.000 (3)"
+    )
     assert (base["n"], base["last_mean"], base["last_std"]) == (3, 98.0, 1.0)
     assert (base["seeds"], base["epochs"], base["method"]) == ("0 1 2", 2, "base")
     assert np.isnan(frame.loc[("mnist", "adam+lrd0.5"), "last_std"])

@@ -125,7 +125,7 @@ def test_what_a_smaller_rate_makes_of_the_change_is_told():
             .global_share.iloc[-1] for seed in range(20)
         ]) for arm in arms
     )  # fmt: skip
-    share = f"alone changes {100 * (smaller - base) / (masked - base):.0f} % ["
+    share = f"it makes {100 * (smaller - base) / (masked - base):.0f} % ["
     (note,) = [note for note in table.notes if "p = 0.5 at rate 0.1" in note]
     assert f", 20 pairs: {100 * (masked - smaller):+.1f} [" in note
     assert share in note

@@ -286,3 +286,4 @@ def test_the_share_of_a_smaller_step_is_of_the_seeds_that_all_three_arms_have(ru
     assert (below.low, above.high) == pytest.approx((0, 0), abs=1e-5)
     assert not any("epochs to" in row["statistic"] for row in rows)  # nobody comes that far
     assert np.isnan(ratio(masked, masked - 1)).all()  # a change that may be none has no share
+    assert np.isnan(ratio(masked, np.full(4, -9.0))).all()  # nor one without spread

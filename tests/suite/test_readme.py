@@ -47,9 +47,10 @@ def test_what_was_found_is_what_the_verdicts_say():
 
 
 def test_the_shares_of_a_smaller_step_are_the_tables():
+    tables = {s: pd.read_csv(ROOT / f"results/tables/{s}/share.csv") for s in ("paper", "mid")}
     measured = {}
-    for scale in ("paper", "mid"):
-        table = pd.read_csv(ROOT / f"results/tables/{scale}/share.csv").set_index("optimizer")
+    for scale, table in tables.items():
+        table = table.set_index("optimizer")
         of_training = table[table.statistic.str.startswith("training accuracy")]
         measured[scale] = of_training[["share", "share_low", "share_high", "n"]]
     share = r"(\d+) % \[(\d+), (\d+)\]"
@@ -63,6 +64,11 @@ def test_the_shares_of_a_smaller_step_are_the_tables():
     numbers = [*decayed.iloc[:3], seeds, *cifar]
     assert list(said.groups()) == [f"{number:.0f}" for number in numbers]
     assert decayed["n"] == 5
+    changes = re.search(r"by (\S+) points with LRD and by (\S+) at half the rate", TEXT)
+    (adam,) = (
+        tables["mid"].query("optimizer == 'adam' and statistic.str.startswith('test acc')").iloc
+    )
+    assert [f"{adam.mask_mean:.2f}", f"{adam.step_mean:.2f}"] == [*changes.groups()]
     (toy,) = re.findall(rf"at 0\.1 half the rate makes {share} of that", TEXT)
     assert "{} % [{}, {}]".format(*toy) in (ROOT / "results/tables/paper/figure4.md").read_text()
 
