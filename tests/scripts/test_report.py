@@ -133,7 +133,7 @@ def test_the_first_pictures_are_the_mask_beside_the_step_and_best_against_best(r
 
 def test_the_summary_counts_every_row_of_the_verdicts(results):
     text = report(read_results(results))
-    total = sum(map(int, re.search(r"are (\d+) claims .* And (\d+) exploratory", text).groups()))
+    total = sum(map(int, re.search(r"are (\d+) claims .* And (\d+) questions", text).groups()))
     tables = text[text.index("## Claims, family by family") : text.index("- n: seeds")]
     heads = tables.count("| Claim |")
     assert total == tables.count("\n| ") - 2 * heads  # less the headers and their rules
