@@ -14,6 +14,8 @@ from scripts.catalogue import KEEP_PROBS, TOY_RATES, Item, toy_arm
 from scripts.gather import Arm, Experiment
 from scripts.tables.cells import mean_std, notes_on_runs, spread
 from scripts.tables.formats import MISSING, Table
+from scripts.verdicts.claim import Pair
+from scripts.verdicts.compare import measure
 from scripts.verdicts.intervals import paired
 from scripts.verdicts.share import percent, percents
 from scripts.verdicts.text import interval
@@ -94,12 +96,11 @@ def _mean_steps(experiment: Experiment) -> list[str]:
     """Notes that compare masked arms with Adam alone at the rate that gives the same mean step."""
     notes = []
     for rate, keep_prob, smaller in smaller_steps():
-        names = toy_arm(rate, keep_prob), toy_arm(smaller, 1), toy_arm(rate, 1)
-        of_arms = [
-            {run.seed: shares(run)["global"] for run in experiment[name].done} for name in names
-        ]
-        seeds = sorted(set.intersection(*map(set, of_arms)))
-        masked, step, base = (np.array([of[seed] for seed in seeds]) for of in of_arms)
+        arms = (toy_arm(rate, keep_prob), toy_arm(smaller, 1)), (toy_arm(rate, 1),)
+        pair = Pair(experiment.name, "last:global_share", experiment.result, 1, *arms)
+        seeds = measure(pair, experiment).runs
+        of_all = [[shares(run)["global"] for run in of_seed] for of_seed in seeds]
+        masked, step, base = np.array(of_all).reshape(-1, 3).T
         rest = paired(masked - step)
         share = percent(*percents(step - base, masked - base))
         notes.append(
