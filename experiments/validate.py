@@ -12,15 +12,17 @@ import lrd
 from experiments.choice import with_chosen_rate
 from experiments.configuration import CONF, Config, ConfigError, flatten
 from experiments.identity import reference, run_folder
-from experiments.methods import active, declared, is_number, masked
-from experiments.precision import PRECISIONS
+from experiments.methods import active, declared, masked
 from experiments.processes import device_name, together
-from experiments.record.schema import CONFIG, SWITCH, Field, count
+from experiments.record.schema import CONFIG, POSITIVE, SWITCH, Field, count
 from experiments.schedule import factor_function
 from experiments.tasks import task_module
 from experiments.tracking import MODES
 
 _OPEN = ("data", "model", "optimizer", "schedule")  # groups whose keys a function takes
+_AS_RECORDED = (
+    "epochs", "batch_size", "evaluate_every", "seed", "precision", "lrd.enabled", "optimizer.lr"
+)  # fmt: skip
 
 
 def resolve(config: Config) -> Config:
@@ -109,23 +111,18 @@ def _check_methods(config: Config, plain: Config) -> None:
 
 def _check_plain_values(config: Config) -> None:
     """Types and ranges of the keys that no function of a group takes."""
-
-    positive = Field(lambda value: is_number(value) and value > 0, "a positive number")
     subset = Field(lambda n: n is None or count(1).right(n), "null or a number")
     rules = {
-        **{key: CONFIG[key] for key in ("epochs", "batch_size", "seed", "lrd.enabled")},
-        "evaluate_every": CONFIG["evaluate_every"],
+        **{key: CONFIG[key] for key in _AS_RECORDED},
         "lrd.compile": Field(lambda c: isinstance(c, bool) or c == "auto", "true, false or auto"),
         "threads": count(1),
-        "optimizer.lr": positive,
-        "checkpoint_minutes": positive,
+        "checkpoint_minutes": POSITIVE,
         "clean_train": Field(
             lambda n: count(0).right(n) and (n == 0 or config["task"] == "classification"),
             "0, or a number of images where the task is classification",
         ),
         "predictions": count(0),
         "wandb.mode": Field(lambda mode: mode in MODES, " or ".join(MODES)),
-        "precision": Field(lambda name: name in PRECISIONS, " or ".join(PRECISIONS)),
         "deterministic": SWITCH,
         "channels_last": SWITCH,
         "compile_model": SWITCH,

@@ -8,7 +8,8 @@ import reprlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from experiments.methods import METHODS
+from experiments.methods import METHODS, is_number
+from experiments.precision import PRECISIONS
 
 FINISHED = ("done", "diverged")
 STATUSES = (*FINISHED, "running", "failed")
@@ -47,6 +48,7 @@ _TEXT = Field(_text, "text of at most 1000 letters")
 _GROUP = Field(_is_group, "a group of named values")
 _GROUP_OR_NONE = Field(lambda value: value is None or _is_group(value), "a group or null", True)
 SWITCH = Field(lambda value: isinstance(value, bool), "true or false")
+POSITIVE = Field(lambda value: is_number(value) and value > 0, "a positive number")
 _SECONDS = Field(_amount, "a finite number of seconds, not negative")
 
 _INFO = {
@@ -89,12 +91,14 @@ CONFIG = {
     "batch_size": count(1),
     "evaluate_every": count(1, optional=True),
     "seed": count(0),
+    "precision": Field(lambda name: name in PRECISIONS, " or ".join(PRECISIONS)),
     "lrd": _GROUP,
     "lrd.enabled": SWITCH,
     "lrd.compile": SWITCH,
     **{m.key: Field(m.valid, m.expected) for m in METHODS if m.key == "lrd.p"},
     "optimizer": _GROUP,
     "optimizer.name": _TEXT,
+    "optimizer.lr": POSITIVE,
     "optimizer.base": _GROUP_OR_NONE,
     "optimizer.lrd": _GROUP_OR_NONE,
     "schedule": _GROUP_OR_NONE,

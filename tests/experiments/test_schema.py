@@ -10,6 +10,7 @@ import yaml
 
 from experiments.record.faults import record_digest
 from experiments.record.reader import RecordError, read_runs
+from experiments.record.schema import check_config, check_info
 from helpers.commands import ROOT
 from scripts.tables.__main__ import make_table
 
@@ -86,6 +87,27 @@ def test_any_value_in_any_field(folder, tmp_path):
     assert cases > 1000
     assert left_out > cases / 2
     print(f"{cases} cases, {left_out} left out")
+
+
+READ = re.compile(r"\.(config|info)((?:\[[\"'][a-z_]+[\"']\])+)")
+
+
+def test_what_scripts_read_of_a_run_is_required(make):
+    """Of its configuration and of run.json, by name; the benchmark reads runs of its own."""
+    _, folder = make()
+    info = json.loads((folder / "run.json").read_text())
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    paths = [path for path in (ROOT / "scripts").rglob("*.py") if "benchmark" not in path.parts]
+    reads = {read for path in paths for read in READ.findall(path.read_text())}
+    reads -= {("config", '["model"]["side"]'), ("config", "['model']['side']")}  # the toy's
+    reads -= {("config", '["data"]["steps"]')}
+    assert len(reads) > 15
+    for name, keys in reads:
+        key = tuple(re.findall("[a-z_]+", keys))
+        content, check = (config, check_config) if name == "config" else (info, check_info)
+        check(content)
+        with pytest.raises(ValueError, match=rf"{re.escape('.'.join(key))} is missing"):
+            check(changed(content, key, "missing"))
 
 
 @pytest.mark.parametrize(
@@ -172,7 +194,7 @@ def test_a_seed_has_one_name(make, tmp_path, name):
 
 def test_all_committed_runs_are_whole():
     root = ROOT / "results" / "runs"
-    for scale in ("paper", "lite"):
+    for scale in ("paper", "mid", "lite"):
         runs, left_out = read_runs(root, scale=scale)
         assert (len(runs), left_out) == (len(list(root.glob(f"{scale}/*/*/*/run.json"))), [])
 
