@@ -38,17 +38,9 @@ def judge_cost(cost: Cost, benchmark: Path, level: float) -> tuple[Ratio, str]:
     if len(rows) != 1:
         raise ResultError(f"{benchmark} has no row {cost.row!r}: run `make benchmark` again")
     ratios = [float(word) for word in str(rows["ratios"].iloc[0]).split()]
-    result = Ratio(len(ratios), float(np.median(ratios)), *median_interval(ratios, level))
+    # two of the ratios that hold the median between them, by the sign test
+    interval = stats.quantile_test(ratios, p=0.5).confidence_interval(1 - level)
+    result = Ratio(len(ratios), float(np.median(ratios)), float(interval.low), float(interval.high))
     if math.isnan(result.low) or result.low <= cost.bound <= result.high:
         return result, UNDECIDED
     return result, SUPPORTED if result.high < cost.bound else CONTRADICTED
-
-
-def median_interval(values: list[float], level: float) -> tuple[float, float]:
-    """Two of the values that hold the median between them at 1 - level, whatever they are
-    distributed like; NaN for too few."""
-    ordered, n = sorted(values), len(values)
-    rank = int(stats.binom.ppf(level / 2, n, 0.5)) if n else 0
-    while rank and 2 * stats.binom.cdf(rank - 1, n, 0.5) > level:
-        rank -= 1
-    return (ordered[rank - 1], ordered[n - rank]) if rank else (math.nan, math.nan)

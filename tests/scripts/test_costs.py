@@ -9,7 +9,7 @@ from helpers.synthetic import ROOT
 from scripts.gather import ResultError
 from scripts.verdicts.claim import Cost
 from scripts.verdicts.claims import read_claims
-from scripts.verdicts.cost import judge_cost, median_interval
+from scripts.verdicts.cost import judge_cost
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,14 @@ def test_cost_is_decided_by_the_benchmarks_rounds(tmp_path, ratios, verdict):
         judge_cost(Cost("cheap", "Section 4.1", "another", 1.03), path, 0.05)
 
 
-def test_the_interval_of_a_median_has_the_ranks_of_the_sign_test():
+@pytest.mark.parametrize(("n", "low", "high"), [(15, 4, 12), (6, 1, 6), (5, None, None)])
+def test_the_interval_of_a_median_has_the_ranks_of_the_sign_test(tmp_path, n, low, high):
     """Ranks 4 and 12 of 15, as tables of the sign test have it; of five there is none."""
-    assert median_interval([float(n) for n in range(15, 0, -1)], 0.05) == (4.0, 12.0)
-    assert median_interval([1.0] * 6, 0.05) == (1.0, 1.0)
-    assert all(map(math.isnan, median_interval([1.0] * 5, 0.05)))
+    ratios = " ".join(f"{number}" for number in range(n, 0, -1))
+    path = tmp_path / "benchmark.csv"
+    pd.DataFrame({"what": ["epoch"], "ratios": [ratios]}).to_csv(path, index=False)
+    result, _ = judge_cost(Cost("cheap", "Section 4.1", "epoch", 1.03), path, 0.05)
+    assert [low, high] == [None if math.isnan(end) else end for end in (result.low, result.high)]
 
 
 @pytest.mark.parametrize("claim", read_claims().costs, ids=lambda claim: claim.row)
