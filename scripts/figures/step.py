@@ -78,9 +78,8 @@ def _draw_differences(axes: Axes, experiment: Experiment, of: Named, margin: flo
         axes.annotate(text, (x, 0.97), xycoords=("data", "axes fraction"), ha="center", va="top",
                       fontsize=7)  # fmt: skip
         axes.plot(x, result.mean, "o", color="black", markersize=3.5)
-        if not np.isnan(result.low):
-            axes.plot([x, x], [result.low, result.high], "_-", color="black", linewidth=0.9)
-            reach = max(reach, -result.low, result.high)
+        axes.plot([x, x], [result.low, result.high], "_-", color="black", linewidth=0.9)
+        reach = float(np.nanmax([reach, *np.abs((result.mean, result.low, result.high))]))
     axes.set_ylim(-1.3 * reach, 1.3 * reach)  # below the numbers of seeds
 
 

@@ -54,6 +54,13 @@ def test_what_was_not_run_or_is_too_short_is_not_drawn(runs, tmp_path):
     assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
 
 
+def test_a_difference_of_one_seed_is_inside_the_picture(runs):
+    for method, accuracy in (("lr0.5", 90.0), ("lrd0.5", 98.0)):
+        make_run(runs, step_arm(method, 0.4), 0, [accuracy] * 12)
+    low, high = draw(runs).axes[2].get_ylim()
+    assert low < 0 < 8 < 0.9 * high  # below `n = 1`
+
+
 @pytest.mark.parametrize("column", _MARGINS)
 def test_the_margins_are_those_of_the_claims_about_the_same_arms(column):
     claims = [claim for claim in read_claims().claims if claim.sweep == "step"]
