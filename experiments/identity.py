@@ -35,7 +35,6 @@ _DEFAULTS = {
     "compile_model": False, "threads": 1, "evaluate_every": 1,
 }  # fmt: skip
 _NO_SCHEDULE = {"schedule.name": "constant"}
-_HYDRAS = ("_partial_", "_convert_")  # words of Hydra that early runs have
 CHOOSING = "_choice"  # how an experiment's name ends that chooses learning rates for another
 _IN_NO_NAME = {"seed", "optimizer.name", "task"}  # or elsewhere in the folder's path
 
@@ -148,10 +147,7 @@ def arm_name(config: Config) -> str:
 def _check_classes(config: Config, plain: Config) -> None:
     """An arm is its experiment's task, data and net, and its optimizer file's classes."""
     for group in ("base", "lrd"):
-        given, expected = (
-            {k: v for k, v in (node["optimizer"].get(group) or {}).items() if k not in _HYDRAS}
-            for node in (config, plain)
-        )
+        given, expected = (node["optimizer"].get(group) or {} for node in (config, plain))
         if given != expected:
             raise ConfigError(
                 f"optimizer.{group} is {given}, conf/optimizer/{plain['optimizer']['name']}.yaml "

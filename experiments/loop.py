@@ -37,7 +37,7 @@ def make_step(config: Config, setting: Setting) -> Step:
     change = gradient_change(config)
     measured = MeanStep(optimizer) if measures_steps(config) else None
     if config["channels_last"]:
-        model.register_forward_pre_hook(_channels_last)
+        model.register_forward_pre_hook(channels_last)
     if config["compile_model"]:
         model.compile(dynamic=False)
     replica = processes.replicated(model)
@@ -69,7 +69,7 @@ def _stance(config: Config, count: int) -> AbstractContextManager[Any]:
     return nullcontext()
 
 
-def _channels_last(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+def channels_last(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> Any:
     return tuple(images.contiguous(memory_format=torch.channels_last) for images in inputs)
 
 
@@ -131,15 +131,20 @@ def evaluated_columns(config: Config, setting: Setting, trained: dict[str, Any])
 
 @processes.on_first
 def save_files(config: Config, setting: Setting, save: Callable[[str, Any], None]) -> None:
-    """Save what the task keeps beside the numbers: predictions of some images, paths.
+    """Save what the task keeps beside the numbers.
 
-    A task says so with `files(config, model, batches)`, which returns what stands in each file.
+    That is what `predict(model, batches, count)` returns of the first test images, as many as the
+    configuration asks for, and each file of which `files(config, model, batches)` returns the
+    content.
     """
-    if hasattr(setting.task, "files"):
-        with autocast(config, setting.device):
-            contents = setting.task.files(config, setting.model, setting.test)
-        for name, content in contents.items():
-            save(name, content)
+    task, rest, contents = setting.task, (setting.model, setting.test), {}
+    with autocast(config, setting.device):
+        if config["predictions"] and hasattr(task, "predict"):
+            contents["predictions.pt"] = task.predict(*rest, config["predictions"])
+        if hasattr(task, "files"):
+            contents |= task.files(config, *rest)
+    for name, content in contents.items():
+        save(name, content)
 
 
 class Sums:

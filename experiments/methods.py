@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
@@ -132,24 +132,17 @@ def noisy_labels(labels: Tensor, rate: float, classes: int, generator: torch.Gen
     return (labels + torch.where(changed, shift, 0).to(labels.device)) % classes
 
 
-def noise_variance(eta: float, step: int) -> float:
-    """σ_t² = η / (1 + t)^γ of noisy gradient at step t = 0, 1, …"""
-    return eta / (1 + step) ** NOISE_DECAY
+def add_noise(gradients: Sequence[Tensor], eta: float, seed: int, step: int) -> None:
+    """Noisy gradient (NG): add N(0, σ_t²) to every coordinate at step t = 0, 1, …
 
-
-def add_noise(gradients: Iterable[Tensor], eta: float, seed: int, step: int) -> None:
-    """Noisy gradient (NG): add N(0, σ_t²) to every coordinate.
-
-    σ_t² is a variance. Neelakantan et al., https://arxiv.org/abs/1511.06807; η = 0.1, γ = 0.55.
+    σ_t² = η / (1 + t)^γ is a variance. Neelakantan et al., https://arxiv.org/abs/1511.06807;
+    η = 0.1, γ = 0.55.
     """
-    deviation = noise_variance(eta, step) ** 0.5
-    generator = None
+    deviation = (eta / (1 + step) ** NOISE_DECAY) ** 0.5
+    generator = torch.Generator(gradients[0].device)
+    generator.manual_seed(streams.derive(seed, "gradient_noise", step))
     for gradient in gradients:
-        if generator is None:
-            generator = torch.Generator(gradient.device)
-            generator.manual_seed(streams.derive(seed, "gradient_noise", step))
-        noise = torch.empty_like(gradient).normal_(0.0, deviation, generator=generator)
-        gradient.add_(noise)
+        gradient.add_(torch.empty_like(gradient).normal_(0.0, deviation, generator=generator))
 
 
 def drop_gradients(gradients: Iterable[Tensor], keep_prob: float, seed: int, step: int) -> None:

@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
     """A job's words, its status, and the error if it has one."""
 
     run: str
-    status: str  # done, diverged, skipped, busy, failed, interrupted; missing until one is noted
+    status: str  # done, diverged, skipped, busy, failed, interrupted, not begun, or missing
     error: str
 
 

@@ -16,9 +16,7 @@ import torch
 from hydra.utils import get_method
 from torch.optim.lr_scheduler import LambdaLR
 
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+from experiments.methods import is_number
 
 
 def constant(step: int, steps: int, epochs: int) -> float:
@@ -29,9 +27,9 @@ def constant(step: int, steps: int, epochs: int) -> float:
 def steps(step: int, steps: int, epochs: int, *, at: list[float], gamma: float) -> float:
     """Times `gamma` at the fractions `at` of the epochs: [0.5, 0.75] of 200 are the ends of epochs
     100 and 150."""
-    if not isinstance(at, list) or not all(_number(f) and 0 < f < 1 for f in at):
+    if not isinstance(at, list) or not all(is_number(f) and 0 < f < 1 for f in at):
         raise ValueError(f"at must be a list of fractions of the epochs in (0, 1), got {at}")
-    if not (_number(gamma) and gamma > 0):
+    if not (is_number(gamma) and gamma > 0):
         raise ValueError(f"gamma must be a positive number, got {gamma}")
     epoch = step // steps
     return gamma ** sum(epoch >= int(fraction * epochs) for fraction in at)
@@ -39,14 +37,14 @@ def steps(step: int, steps: int, epochs: int, *, at: list[float], gamma: float) 
 
 def poly(step: int, steps: int, epochs: int, *, power: float) -> float:
     """Times (1 − step/all steps) to the power of `power`, at every step."""
-    if not (_number(power) and power > 0):
+    if not (is_number(power) and power > 0):
         raise ValueError(f"power must be a positive number, got {power}")
     return max(0.0, 1.0 - step / (steps * epochs)) ** power
 
 
 def cosine(step: int, steps: int, epochs: int, *, floor: float = 0.0) -> float:
     """Half a cosine from 1 to `floor`, at every step. Loshchilov and Hutter, arXiv 1608.03983."""
-    if not (_number(floor) and 0 <= floor <= 1):
+    if not (is_number(floor) and 0 <= floor <= 1):
         raise ValueError(f"floor must be a share of the rate in [0, 1], got {floor}")
     progress = min(1.0, step / (steps * epochs))
     return floor + (1 - floor) * (1 + math.cos(math.pi * progress)) / 2

@@ -20,6 +20,7 @@ from experiments.choice import FRESH, NoChoice, with_chosen_rate
 from experiments.identity import arm_name
 from experiments.record.machine import environment
 from experiments.record.reader import Run, read_runs
+from experiments.record.schema import FINISHED
 from scripts.plan import PlanError, jobs, plain, runs_of
 from scripts.report.missing import own_words
 from scripts.reproduce import launcher_words, run_module
@@ -169,8 +170,8 @@ def next_seed(batch: Batch, runs: list[Run]) -> int:
             for run in runs
             if (run.experiment, run.seed) == (batch.experiment, seed) and run.arm in batch.arms
         ]
-        finished = [run for run in made if run.status in ("done", "diverged")]
-        elsewhere = any(machine not in (run.info["cpu"], run.info["device"]) for run in finished)
+        finished = [run for run in made if run.status in FINISHED]
+        elsewhere = {run.processor for run in finished} - {machine}
         if len(finished) < len(batch.arms) and not elsewhere:
             return seed
         seed += 1
@@ -212,7 +213,7 @@ def _run(batch: Batch, seed: int, options: argparse.Namespace) -> None:
     if status:
         sys.exit(status)
     runs = read_runs(options.runs_dir, scale=options.scale, experiment=batch.experiment).runs
-    done = {run.arm for run in runs if run.seed == seed and run.status in ("done", "diverged")}
+    done = {run.arm for run in runs if run.seed == seed and run.status in FINISHED}
     if missing := set(batch.arms) - done:
         sys.exit(f"error: not made: {', '.join(sorted(missing))} at seed {seed}")
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.record.faults import FINISHED
 from experiments.record.reader import LeftOut, Run, Runs, read_runs
+from experiments.record.schema import FINISHED
 from experiments.tasks import Column, task_module
 from scripts.catalogue import ITEMS, Item, figure_item
 from scripts.own import own_arms, own_items
@@ -203,17 +203,12 @@ def _words(sizes: dict[str, Any]) -> Iterator[str]:
 def _data(run: Run) -> str:
     source = run.info["data"]
     samples = "images" if run.config["task"] in _IMAGE_TASKS else "samples"
-    form = f" ({source['format']})" if "format" in source else ""
-    words = {"train": "training", "test": "test"}
-    counts = [f"{source[key]:,} {word}" for key, word in words.items() if key in source]
-    size = f", {' and '.join(counts)} {samples}" if counts else ""
-    name = source.get("name") or name_of(run.config["data"])
-    return f"{name}{form}".replace(") (", "; ") + size
+    name = f"{source['name']} ({source['format']})".replace(") (", "; ")
+    return f"{name}, {source['train']:,} training and {source['test']:,} test {samples}"
 
 
 def _device(run: Run) -> str:
-    info = run.info
-    return f"cpu ({info['cpu']})" if info["device"] == "cpu" else info["device"]
+    return f"cpu ({run.processor})" if run.info["device"] == "cpu" else run.processor
 
 
 def paper_values(item: Item, experiment: str) -> dict[tuple[str, str], float]:

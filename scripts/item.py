@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -82,6 +83,11 @@ class Item:
             experiments=(experiment,),
             figures=figures or {f"{name}-{experiment}": experiment for name in [*self.figures][:1]},
         )
+
+
+def arms_of(items: Iterable[Item]) -> set[tuple[str, str]]:
+    """The experiment and name of every arm of some items."""
+    return {(name, arm) for item in items for name in item.experiments for arm in item.arms()}
 
 
 def at_rate(arm: str, rate: float) -> str:

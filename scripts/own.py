@@ -6,19 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from experiments.configuration import Config
-from experiments.record.faults import FINISHED
 from experiments.record.reader import Run
+from experiments.record.schema import FINISHED
 from experiments.tasks import required_columns
 from scripts.catalogue import ITEMS
-from scripts.item import OPTIMIZERS, Item
+from scripts.item import OPTIMIZERS, Item, arms_of
 from scripts.titles import title
 
-_SHOWN = {
-    (experiment, arm)
-    for item in ITEMS.values()
-    for experiment in item.experiments
-    for arm in item.arms()
-}
+_SHOWN = arms_of(ITEMS.values())
 
 
 def own_arms(runs: Iterable[Run]) -> dict[str, list[str]]:

@@ -14,13 +14,12 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from itertools import product
 from typing import NamedTuple
 
 import torch
 from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -29,12 +28,14 @@ from data.batches import DataError
 from experiments.choice import NoChoice
 from experiments.configuration import CONF, Config, ConfigError, flatten, is_evaluated
 from experiments.identity import run_folder
+from experiments.loop import channels_last
 from experiments.methods import masked
 from experiments.precision import arithmetic, autocast
 from experiments.record.reader import RecordError
 from experiments.record.writer import is_finished
 from experiments.setting import make_optimizer, prepare
 from experiments.validate import check, resolve
+from scripts.benchmark.measure import timed
 from scripts.catalogue import ITEMS
 
 _NET = (
@@ -89,18 +90,11 @@ def jobs(sweep: str | None, overrides: list[str]) -> dict[tuple[str, ...], Confi
         if sweep is not None:
             whole = compose("config", [f"+sweep={sweep}"], return_hydra_config=True)
             words = [f"{key}={value}" for key, value in whole.hydra.sweeper.params.items()]
-        choices: dict[str, list[str]] = {}  # as Hydra's own sweeper: later ones replace
-        for override in parser.parse_overrides([*words, *overrides]):
-            key = override.get_key_element()
-            values = (
-                override.sweep_string_iterator()
-                if override.is_sweep_override()
-                else [override.get_value_element_as_str()]
-            )
-            choices[key] = [f"{key}={value}" for value in values]
+        given = parser.parse_overrides([*words, *overrides])
+        (batch,) = BasicSweeper.split_arguments(given, None)
         return {
-            words: OmegaConf.to_container(compose("config", list(words)), resolve=True)  # type: ignore
-            for words in product(*choices.values())
+            tuple(job): OmegaConf.to_container(compose("config", job), resolve=True)  # type: ignore
+            for job in batch
         }
 
 
@@ -134,11 +128,7 @@ def _measured(config: Config, configs: list[Config]) -> Cost:
     device, task, train, _, provenance, net, *_ = prepare(config)
     batch = next(iter(train.epoch(*(torch.Generator().manual_seed(seed) for seed in (0, 1)))))
     if config["channels_last"]:
-        net.register_forward_pre_hook(
-            lambda _, inputs: tuple(
-                images.contiguous(memory_format=torch.channels_last) for images in inputs
-            )
-        )
+        net.register_forward_pre_hook(channels_last)
 
     def propagate() -> None:
         net.zero_grad()
@@ -146,27 +136,22 @@ def _measured(config: Config, configs: list[Config]) -> Cost:
             loss, _ = task.loss(net, batch)
         loss.backward()
 
-    step, epoch = timed(propagate, device), {}
+    step, epoch = _least(propagate), {}
     evaluated = sum(is_evaluated(config, epoch + 1) for epoch in range(config["epochs"]))
     tested = provenance["test"] / config["batch_size"] * _EVALUATION * evaluated / config["epochs"]
     for alike in configs:
-        update = timed(make_optimizer(alike, net).step, device)
+        update = _least(make_optimizer(alike, net).step)
         epoch[optimizer_kind(alike)] = len(train) * (step + update) + tested * step
     on_gpu = device.type == "cuda"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Cost(epoch, torch.cuda.max_memory_allocated(device) if on_gpu else peak)
 
 
-def timed(function: Callable[[], object], device: torch.device) -> float:
+def _least(function: Callable[[], object]) -> float:
     """Seconds of a call, to the end of what it has a GPU do: the least of some after the first."""
-    wait = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    seconds = []
+    timer, seconds = timed(function), []
     while len(seconds) < 2 or (sum(seconds) < 1 and len(seconds) < 10):
-        wait()
-        begin = time.perf_counter()
-        function()
-        wait()
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(timer())
     return min(seconds[1:])
 
 

@@ -14,15 +14,10 @@ from pathlib import Path
 
 from experiments.record.reader import Runs, read_runs
 from scripts.catalogue import ITEMS
+from scripts.item import arms_of
 from scripts.own import own_arms
 
-_OUTSIDE = {
-    (experiment, arm)
-    for item in ITEMS.values()
-    if not item.in_report
-    for experiment in item.experiments
-    for arm in item.arms()
-}
+_OUTSIDE = arms_of(item for item in ITEMS.values() if not item.in_report)
 
 
 def report(scale: str, runs: Runs) -> int:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 
-from experiments import mkl
+from experiments import mkl, processes
 from experiments.precision import flags
 
 _DRIVER = Path("/sys/module/nvidia/version")
@@ -23,7 +22,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "cpu": cpu_model() + mkl.kernels(),
         **({"gpu": _gpu(device)} if device.type == "cuda" else {}),
-        "processes": dist.get_world_size() if dist.is_initialized() else 1,
+        "processes": processes.size(),
         "versions": {"python": platform.python_version(), "torch": torch.__version__},
         "commit": _commit(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

@@ -35,6 +35,11 @@ class Run:
         return self.info["status"]
 
     @property
+    def processor(self) -> str:
+        """What its arithmetic was done on, by name: a CPU or a GPU."""
+        return self.info["cpu"] if self.info["device"] == "cpu" else self.info["device"]
+
+    @property
     def epochs(self) -> int:
         """How many were trained."""
         return len(self.metrics.get("epoch", ()))

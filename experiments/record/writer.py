@@ -29,10 +29,11 @@ from experiments.identity import arm_name, config_hash, differences, run_folder
 from experiments.processes import on_first, together
 from experiments.record.atomic import WriteError
 from experiments.record.checkpoint import CURRENT, PREVIOUS
-from experiments.record.faults import FINISHED, NUMBERS, faults, record_digest
+from experiments.record.faults import NUMBERS, faults, record_digest
 from experiments.record.lock import Lock
 from experiments.record.machine import environment
 from experiments.record.reader import RecordError, read_config, read_info, read_run
+from experiments.record.schema import FINISHED
 from experiments.signals import Interrupted
 
 _MINE = {"config.yaml", *NUMBERS, "run.json", "predictions.pt", ".lock"}

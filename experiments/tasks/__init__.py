@@ -24,7 +24,7 @@ class Column(NamedTuple):
     digits: int = 3  # decimals in tables
     unit: str = ""  # of a difference of two values
     falls: bool = False  # whether lower is better
-    optional: bool = False  # only in runs whose configuration asks for it; training fills it
+    optional: bool = False  # only in runs whose configuration asks for it
 
 
 @functools.cache

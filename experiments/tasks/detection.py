@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -129,14 +128,6 @@ def average_precision(verdicts: Tensor, objects: int) -> float:
     # in whole numbers: as a fraction, a recall of 3 / 10 may lie below 0.3
     points = [precision[10 * right >= tenths * objects] for tenths in range(11)]
     return sum(float(reached.max()) for reached in points if len(reached)) / 11
-
-
-def files(
-    config: dict[str, Any], model: nn.Module, batches: Iterable[Batch]
-) -> dict[str, dict[str, Tensor]]:
-    """Predictions of the first images, as many as the configuration asks for."""
-    count = config["predictions"]
-    return {"predictions.pt": predict(model, batches, count)} if count else {}
 
 
 @torch.no_grad()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,14 +76,6 @@ def scores(confusion: Tensor) -> dict[str, float]:
     present = truth > 0
     iou = right[present] / (truth + predicted - right)[present]
     return {"mean_iou": float(iou.mean()), "pixel_accuracy": float(right.sum() / truth.sum())}
-
-
-def files(
-    config: dict[str, Any], model: nn.Module, batches: Iterable[Batch]
-) -> dict[str, dict[str, Tensor]]:
-    """Predictions of the first images, as many as the configuration asks for."""
-    count = config["predictions"]
-    return {"predictions.pt": predict(model, batches, count)} if count else {}
 
 
 @torch.no_grad()

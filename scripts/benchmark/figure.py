@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from experiments.record.atomic import write
 from scripts.benchmark.measure import Result
-from scripts.figures.style import STYLE
+from scripts.figures.style import STYLE, canvas, save
 
 OURS, OTHER, GOAL = "#0072B2", "#D55E00", "0.25"  # Okabe and Ito's, told apart by marker as well
 
@@ -23,14 +19,12 @@ def draw(results: list[Result], path: Path) -> None:
     masks, growth = ([row for row in results if row.part == part] for part in ("masks", "growth"))
     goals = [row for row in results if row.goal]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.5, max(6.8, 0.2 * len(goals))), dpi=160, layout="constrained")
+        figure = canvas(max(6.8, 0.2 * len(goals)), 9.5)
         grid = figure.add_gridspec(2, 2, width_ratios=(1.5, 1))
         _goals(figure.add_subplot(grid[:, 0]), goals)
         _masks(figure.add_subplot(grid[0, 1]), masks)
         _growth(figure.add_subplot(grid[1, 1]), growth)
-        buffer = io.BytesIO()
-        FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
-    write(path, buffer.getvalue())
+        save(figure, path)
 
 
 def _goals(axes: Axes, results: list[Result]) -> None:

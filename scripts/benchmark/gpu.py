@@ -1,9 +1,9 @@
 """What this machine's GPU does: `python -m scripts.benchmark.gpu`, or `make gpu-check`.
 
-Runs tests/gpu, times the step of each rule, and training with every experiment's own net and batch
-at the paper's scale, in each precision, on random images. Each line is written to results/gpu.csv
-and gpu.md as soon as it is measured; what was measured on this kind of GPU with this torch is not
-measured again. Ends with status 1 if something failed or the time was not enough.
+Runs tests/gpu, times the step of each rule, and training with the nets and batches of the paper's
+experiments at its scale, in each precision, on random images. Each line is written to
+results/gpu.csv and gpu.md as soon as it is measured; what was measured on this kind of GPU with
+this torch is not measured again. Ends with status 1 if something failed or the time was not enough.
 """
 
 from __future__ import annotations
@@ -19,11 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from torch import Tensor
 
-from experiments.configuration import CONF, Config
+from experiments.configuration import Config
 from experiments.loop import make_step
 from experiments.precision import PRECISIONS, arithmetic
 from experiments.record.machine import environment
@@ -32,6 +30,7 @@ from experiments.setting import Setting, build, make_optimizer, net_node
 from experiments.tasks import task_module
 from scripts.benchmark.measure import FAST, compare, race, random_parameters, timed
 from scripts.benchmark.step import RULES, SIZES
+from scripts.plan import configurations
 
 EXPERIMENTS = ("mnist", "cifar10", "cifar100", "pspnet", "ssd")
 _TESTS_TAKE = 260  # seconds, at most; a line of training 60
@@ -52,8 +51,7 @@ class Line(NamedTuple):
 def training(experiment: str, precision: str, device: torch.device, **changes: Any) -> float:
     """Images a second of the runner's training step, with Adam and learning rate dropout."""
     words = [f"experiment={experiment}", f"precision={precision}", "lrd.enabled=true"]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        config = OmegaConf.to_container(compose("config", words), resolve=True) | changes
+    config = configurations(None, words)[0] | changes
     if "encoder_weights" in config["model"]:
         config["model"] |= {"encoder_weights": None, "weights_file": None}
     with arithmetic(config):

@@ -24,7 +24,7 @@ ORIGINS = Path("results/runs/lite/cifar10")  # most tables and claims are of thi
 _COMMANDS = (
     ("table2", "scripts.tables table2 --scale lite --runs-dir {0}/runs --out {0}/tables", 10),
     ("figure10", "scripts.figures figure10 --scale lite --runs-dir {0}/runs --out {0}/figures", 10),
-    ("verdicts", "scripts.verdicts --scale lite --runs-dir {0}/runs --out {0}/tables", 10),
+    ("verdicts", "scripts.verdicts --scale lite --runs-dir {0}/runs --out {0}", 10),
     ("verify", "scripts.verify --runs-dir {0}/runs", 20),
     ("report", "scripts.report --results {0}", 60),
 )

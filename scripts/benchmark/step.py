@@ -116,7 +116,8 @@ def _stock(rule: Rule, model: nn.Module, size: Size) -> dict[str, Step]:
 
 def _fixed_cost(tensors: int, rounds: int) -> float:
     """Milliseconds that a step takes over as many parameters of one element."""
-    step = lrd.Adam(random_parameters(_Flat(*[1] * tensors)), **FAST).step
+    model = nn.ParameterList(torch.randn(1) for _ in range(tensors))
+    step = lrd.Adam(random_parameters(model), **FAST).step
     return milliseconds(race({"fixed": timed(step, 50)}, rounds)["fixed"])
 
 
@@ -128,32 +129,22 @@ def _bandwidth(moved: int) -> float:
     return moved / min(timer() for _ in range(7))
 
 
-class _Flat(nn.Module):
-    """Flat parameters of the given lengths."""
-
-    def __init__(self, *lengths: int) -> None:
-        super().__init__()
-        self.params = nn.ParameterList(torch.randn(length) for length in lengths)
-
-
 def masks(rounds: int) -> Iterator[Result]:
     """Adam with LRD against other ways to mask its updates."""
     for size in SIZES:
         model = size.net()
         total = sum(param.numel() for param in model.parameters())
-        fast = {
+        ours = {
             "Adam+LRD": lrd.Adam(random_parameters(model), **FAST).step,
+            "Adam+LRD, eager step": lrd.Adam(random_parameters(model), compile=False).step,
             "fused Adam": torch.optim.Adam(random_parameters(model), fused=True).step,
         }
         rivals = {
             "torch.bernoulli": plain_adam(random_parameters(model), bernoulli),
             "torch.rand_like <": plain_adam(random_parameters(model), uniform),
         }
-        slow = {
-            "Adam+LRD, eager step": lrd.Adam(random_parameters(model), compile=False).step,
-        }
         rivals |= peers(model)
-        steps = fast | rivals | slow
+        steps = ours | rivals
         seconds = race({kind: timed(step, size.repeat) for kind, step in steps.items()}, rounds)
         numbers = {"size": size.name, "parameters": total}
         for kind in rivals:
@@ -161,9 +152,8 @@ def masks(rounds: int) -> Iterator[Result]:
             sides = "Adam+LRD", kind, seconds["Adam+LRD"], seconds[kind]
             note = "around fused Adam" if kind in PEERS else "a loop over parameters"
             yield compare("masks", *sides, **numbers, goal=goal, note=note)
-        for kind in slow:
-            sides = kind, "fused Adam", seconds[kind], seconds["fused Adam"]
-            yield compare("masks", *sides, **numbers)
+        sides = "Adam+LRD, eager step", "fused Adam"
+        yield compare("masks", *sides, *(seconds[kind] for kind in sides), **numbers)
 
 
 def family(rounds: int) -> Iterator[Result]:
@@ -236,7 +226,7 @@ def growth(rounds: int) -> Iterator[Result]:
     cache = _last_cache()
     beyond = []
     for count in GROWTH:
-        model, repeat = _Flat(count), max(1, 10**7 // count)
+        model, repeat = nn.ParameterList([torch.randn(count)]), max(1, 10**7 // count)
         masked = lrd.Adam(random_parameters(model), **FAST)
         stock = torch.optim.Adam(random_parameters(model), fused=True)
         timers = {"LRD": timed(masked.step, repeat), "stock": timed(stock.step, repeat)}

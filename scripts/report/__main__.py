@@ -33,8 +33,8 @@ def make(results: Results, out: Path) -> None:
             if item.caption and run & {*item.experiments}:
                 write_table_of(item, runs, out / "tables", scale)
             write_figures_of(item, runs, out / "figures", scale)
-        shares = results.shares.get(scale, [])
-        write_verdicts(results.verdicts.get(scale, []), scale, results.claims, shares, out)
+        verdicts = results.verdicts.get(scale, [])
+        write_verdicts(verdicts, scale, results.claims, results.shares[scale], out)
     text = report(results)
     (out / "REPORT.md").write_text(text, encoding="utf-8")
     (out / "report.html").write_text(page(text, out, results.folder), encoding="utf-8")

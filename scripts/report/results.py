@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.record.faults import FINISHED
 from experiments.record.reader import LeftOut, Run, Runs, read_runs
+from experiments.record.schema import FINISHED
 from scripts.catalogue import ITEMS, Item
 from scripts.gather import ResultError
+from scripts.item import arms_of
 from scripts.own import own_items
 from scripts.titles import title
 from scripts.verdicts.claim import Claims
@@ -67,7 +68,7 @@ def read_results(folder: Path) -> Results:
     runs = {scale: read_runs(folder / "runs", scale=scale) for scale in SCALES}
     items = [item for item in ITEMS.values() if item.in_report]
     items += own_items([run for of_scale in runs.values() for run in of_scale.runs])
-    shown, demo = _arms(items), _arms(item for item in ITEMS.values() if not item.in_report)
+    shown, demo = arms_of(items), arms_of(item for item in ITEMS.values() if not item.in_report)
     left = 0
     for scale, (of_scale, unread) in runs.items():
         kept = [run for run in of_scale if (run.experiment, run.arm) not in demo - shown]
@@ -83,7 +84,3 @@ def read_results(folder: Path) -> Results:
     }
     shares = {scale: rows_of(of_scale, scale) for scale, of_scale in runs.items()}
     return Results(folder, runs, items, claims, judged, shares, left)
-
-
-def _arms(items: Iterable[Item]) -> set[tuple[str, str]]:
-    return {(name, arm) for item in items for name in item.experiments for arm in item.arms()}

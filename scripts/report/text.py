@@ -123,7 +123,7 @@ def _summary(results: Results) -> str:
     finished = {scale: results.finished(scale) for scale in results.runs}
     runs = [run for of_scale in finished.values() for run in of_scale]
     counts = [f"{len(of_scale)} at {scale} scale" for scale, of_scale in finished.items()]
-    machines = sorted({literal(run.info.get("cpu") or run.info["device"]) for run in runs})
+    machines = sorted({literal(run.processor) for run in runs})
     return (
         "LRD is learning rate dropout with p = 0.5, unless it says otherwise; the base is the "
         "same optimizer without it, at the same seed: the same initial weights, order and "
@@ -193,19 +193,17 @@ def _run_lists(results: Results) -> Iterator[str]:
 
 
 def _run_row(run: Run) -> list[str]:
-    info, last, device = run.info, "", ""
+    info, last = run.info, ""
     if run.epochs:
         names = [name for name in run.metrics if name not in ("epoch", "lr")]
         values = {name: run.metrics[name][-1] for name in names}
         last = ", ".join(f"{name} {value:.5g}" for name, value in values.items() if value == value)
-    if "device" in info:
-        device = f"{info.get('cpu') or info['device']}, {info['threads']} thread"
     folder = f"runs/{run.scale}/{run.experiment}/{run.arm}/seed{run.seed}"
     return [
         f"[{literal(run.arm)}, seed {run.seed}]({quote(folder, safe='/+=,')})",
         run.status,
         literal(last),
         f"{info.get('seconds', 0):.0f}",
-        literal(device),
+        literal(f"{run.processor}, {info['threads']} thread"),
         literal(str(info.get("commit", ""))[:10]),
     ]

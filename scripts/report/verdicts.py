@@ -23,6 +23,7 @@ from scripts.verdicts.judge import (
 from scripts.verdicts.text import HEADER, evidence, notes, reasons, row, word
 
 _PLACE = HEADER.index("n")  # of the column Scale, which the tables of one scale lack
+_LINES = 10  # of the summary
 _DIFFERENCE = HEADER.index("Mean difference")
 
 Shown = list[tuple[str | None, Verdict]]
@@ -48,7 +49,7 @@ def shown(results: Results) -> Shown:
     return rows
 
 
-def plain_lines(results: Results, count: int = 10) -> str:
+def plain_lines(results: Results) -> str:
     """The report's first lines: what was decided, family by family, and what was not."""
     rows = shown(results)
     lines = [_counts(results, rows)]
@@ -64,7 +65,7 @@ def plain_lines(results: Results, count: int = 10) -> str:
         f"**{_capital(name)}**, scale {scale}{_better(members)}: {_told(members)}"
         for (name, scale), members in told
     ]
-    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines[:count], 1))
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines[:_LINES], 1))
 
 
 def _capital(name: str) -> str:
@@ -167,7 +168,7 @@ def _notes(results: Results, verdicts: Iterable[Verdict]) -> list[str]:
 
 
 def _judged(results: Results, cost: Cost) -> tuple[Ratio, str]:
-    return judge_cost(cost, results.folder / "benchmark.csv", results.claims.level)
+    return judge_cost(cost, results.folder / "benchmark.csv")
 
 
 def _cost_row(results: Results, cost: Cost) -> list[str]:

@@ -50,15 +50,15 @@ class Trend(NamedTuple):
     sign: int  # 1: claimed to rise, -1: to fall
     arms: tuple[str, ...]
     seeds: int  # its test is made once, with so many
+    than: tuple[str, ...] = ()  # the rest as a pair has it: it has none of them
+    bound: float = 0.0  # of the last arm less the first
+    published: float | None = None
+    margin: float | None = None
 
     @property
     def label(self) -> str:
         """`adam+lrd0.9 < adam+lrd0.5 < adam+lrd0.1`."""
         return (" < " if self.sign > 0 else " > ").join(self.arms)
-
-    @property
-    def than(self) -> tuple[str, ...]:
-        return ()
 
 
 class Claim(NamedTuple):
@@ -123,9 +123,8 @@ class Cost(NamedTuple):
 
 
 class Claims(NamedTuple):
-    """All claims, the level of their tests, and how far a base may be from the paper's."""
+    """All claims, and how far a base may be from the paper's."""
 
-    level: float
     false_findings: float  # the share of the exploratory ones that may be
     margins_stated: str
     planning_spread: dict[str, float]  # by experiment, as the next: see conf/claims.yaml

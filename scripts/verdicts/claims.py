@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from omegaconf import OmegaConf
 from experiments.configuration import CONF
 from experiments.tasks import Column, task_module
 from scripts.catalogue import ITEMS
+from scripts.titles import task_of
 from scripts.verdicts.claim import (
     JUDGED_SCALES,
     LEAST_SEEDS,
@@ -47,7 +47,9 @@ def read_claims(path: Path = CLAIMS) -> Claims:
         content = OmegaConf.to_container(OmegaConf.load(path))
     except yaml.YAMLError as error:
         raise ClaimError(f"{path} is no YAML: {error}") from error
-    _require(content, {*Claims._fields} - {"claims", "costs"} | {"families", "cost"}, str(path))
+    keys = {*Claims._fields} - {"claims", "costs"} | {"families", "cost"}
+    _require(content, keys, str(path))
+    _only(content, keys, str(path))
     claims = []
     for name, family in content["families"].items():
         _only(family, _FAMILY, name)
@@ -66,7 +68,6 @@ def read_claims(path: Path = CLAIMS) -> Claims:
     if twice := {text for text in texts if texts.count(text) > 1}:
         raise ClaimError(f"{path}: stands twice: {', '.join(twice)}")
     return Claims(
-        float(content["level"]),
         float(content["false_findings"]),
         _time("margins_stated", content["margins_stated"]),
         {name: float(number) for name, number in content["planning_spread"].items()},
@@ -136,7 +137,7 @@ def _column(text: str, experiment: str, statistic: str) -> Column:
     known = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
     _one_of(text, "experiment", experiment, known, "add a file to conf/experiment, or correct it")
     try:
-        columns = _columns(experiment)
+        columns = task_module(task_of(experiment)).COLUMNS
     except (ImportError, AttributeError) as error:
         raise ClaimError(f"{text!r}: the task of {experiment} is not known: {error}") from error
     kind, _, name = statistic.partition(":")
@@ -149,12 +150,6 @@ def _column(text: str, experiment: str, statistic: str) -> Column:
             f"mean_step, octaves:rate or octaves:mean_step, got {statistic!r}"
         )
     return columns[name]
-
-
-@functools.cache
-def _columns(experiment: str) -> dict[str, Column]:
-    task = OmegaConf.load(CONF / "experiment" / f"{experiment}.yaml").task
-    return task_module(task).COLUMNS
 
 
 def _pair(text: str, pair: list[Any], node: dict[str, Any], column: Column) -> Pair:

@@ -20,6 +20,7 @@ from scripts.verdicts.claim import Pair, Trend, of_octaves
 
 PUBLISHED = ("table1", "table2", "table3", "table4", "figure8")  # in results/paper
 MAIN_METRICS = ("test_accuracy", "mean_iou")
+_DRAWS = 1000  # of the bootstrap over images
 
 
 class Measured(NamedTuple):
@@ -88,9 +89,7 @@ def _grid(experiment: Experiment, arm: str) -> dict[int, list[Run]]:
 
 def _processor(run: Run) -> str:
     """What its arithmetic was done on; of one that went on elsewhere, all of that."""
-    if several := run.info.get("machines_so_far"):
-        return str(several)
-    return str(run.info["cpu"] if run.info["device"] == "cpu" else run.info["device"])
+    return str(run.info.get("machines_so_far") or run.processor)
 
 
 def _sides(comparison: Pair | Trend, runs: list[list[Run]]) -> list[float] | None:
@@ -168,7 +167,7 @@ def right_images(run: Run) -> np.ndarray | None:
     return bits[: run.info["data"]["test"]].astype(bool)
 
 
-def image_interval(measured: Measured, pair: Pair, draws: int = 1000) -> tuple[float, float]:
+def image_interval(measured: Measured, pair: Pair | Trend) -> tuple[float, float]:
     """The test set's own uncertainty of a difference of last test accuracies, in points.
 
     A paired bootstrap over images at these seeds: the middle 95 % of the differences on sets of
@@ -186,7 +185,7 @@ def image_interval(measured: Measured, pair: Pair, draws: int = 1000) -> tuple[f
     by_image = 100 * np.mean(sides, 0)
     random = np.random.default_rng(0)
     means = [
-        by_image[random.integers(len(by_image), size=len(by_image))].mean() for _ in range(draws)
+        by_image[random.integers(len(by_image), size=len(by_image))].mean() for _ in range(_DRAWS)
     ]
     low, high = np.quantile(means, (0.025, 0.975))
     return float(low), float(high)

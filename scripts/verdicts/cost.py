@@ -13,6 +13,7 @@ from scipy import stats
 
 from scripts.gather import ResultError
 from scripts.verdicts.claim import Cost
+from scripts.verdicts.intervals import LEVEL
 from scripts.verdicts.judge import CONTRADICTED, NOT_RUN, SUPPORTED, UNDECIDED
 
 
@@ -25,7 +26,7 @@ class Ratio(NamedTuple):
     high: float = math.nan
 
 
-def judge_cost(cost: Cost, benchmark: Path, level: float) -> tuple[Ratio, str]:
+def judge_cost(cost: Cost, benchmark: Path) -> tuple[Ratio, str]:
     """A claim about the benchmark: the rounds' ratios of its row, tested against its bound.
 
     Not run: there is no benchmark, or one from before the rounds' ratios were kept. Raises
@@ -39,7 +40,7 @@ def judge_cost(cost: Cost, benchmark: Path, level: float) -> tuple[Ratio, str]:
         raise ResultError(f"{benchmark} has no row {cost.row!r}: run `make benchmark` again")
     ratios = [float(word) for word in str(rows["ratios"].iloc[0]).split()]
     # two of the ratios that hold the median between them, by the sign test
-    interval = stats.quantile_test(ratios, p=0.5).confidence_interval(1 - level)
+    interval = stats.quantile_test(ratios, p=0.5).confidence_interval(1 - LEVEL)
     result = Ratio(len(ratios), float(np.median(ratios)), float(interval.low), float(interval.high))
     if math.isnan(result.low) or result.low <= cost.bound <= result.high:
         return result, UNDECIDED

@@ -21,7 +21,8 @@ def _settled(run: Run) -> bool:
 def table(runs: Runs, scale: str) -> Table | None:
     """Takes the runs of a scale, returns a row for each arm of the classifications of which some
     runs settle; None if none does."""
-    rows = [row for experiment in sorted(_experiments(runs)) for row in _rows(runs, experiment)]
+    named = {run.experiment for run in runs.runs if run.config["task"] == "classification"}
+    rows = [row for experiment in sorted(named) for row in _rows(runs, experiment)]
     if not rows:
         return None
     head = ["Data", "Arm", "n", "Settle", "Their test accuracy", "Others' test accuracy"]
@@ -36,10 +37,6 @@ def table(runs: Runs, scale: str) -> Table | None:
          "that never falls.",
          "Test accuracy (%), last epoch: mean ± sample standard deviation."],
     )  # fmt: skip
-
-
-def _experiments(runs: Runs) -> set[str]:
-    return {run.experiment for run in runs.runs if run.config["task"] == "classification"}
 
 
 def _rows(runs: Runs, experiment: str) -> Iterator[list[str]]:

@@ -17,7 +17,6 @@ from matplotlib.patches import Patch
 
 from scripts.figures.style import STYLE, canvas, save
 from scripts.titles import title
-from scripts.verdicts.claim import Pair
 from scripts.verdicts.intervals import LABEL
 from scripts.verdicts.judge import (
     AGAINST,
@@ -52,7 +51,6 @@ SIGNS = {
     AGAINST: ("↓", _GREY, "o"),
     MIXED: ("↔", _GREY, "o"),
 }
-_HOLLOW = (UNDECIDED, NOT_COMPARABLE, FOR, AGAINST, MIXED)
 
 
 def write(verdicts: list[Verdict], folder: Path, name: str) -> None:
@@ -143,7 +141,7 @@ def _claim(axes: Axes, verdict: Verdict, top: float) -> None:
     height = top + 0.53 + _LINE * len(words) + 0.15 * (len(verdict.tested) > 1)
     for test in begun:
         if _shown(test):
-            face = "white" if verdict.verdict in _HOLLOW else colour
+            face = "white" if colour == _GREY else colour
             _interval(axes, test, height, colour, face, marker)
         label = test.pair.label * (len(verdict.tested) > 1)
         text = ": ".join(part for part in (label, "" if _shown(test) else test.unlike) if part)
@@ -154,7 +152,7 @@ def _claim(axes: Axes, verdict: Verdict, top: float) -> None:
 def _interval(axes: Axes, test: Tested, height: float, colour: str, face: str, marker: str) -> None:
     """A comparison: margin, published gain, both intervals and the mean; arrows where cut off."""
     result, limit = test.result, axes.get_xlim()[1]
-    if isinstance(test.pair, Pair) and test.pair.margin is not None:
+    if test.pair.margin is not None:
         left = test.pair.bound - test.pair.margin
         box = (left, height - 0.08), 2 * test.pair.margin, 0.16
         axes.add_patch(mpl.patches.Rectangle(*box, color="0.9", zorder=0))
@@ -180,11 +178,10 @@ def _shown(test: Tested) -> bool:
 def _values(test: Tested) -> list[float]:
     """What must be in sight: the mean, Student's interval, the margin and the published gain."""
     result, pair = test.result, test.pair
-    values = [result.mean, test.gain]
+    margin = pair.margin or 0
+    values = [result.mean, test.gain, pair.bound - margin, pair.bound + margin]
     if len(test.measured.seeds) > 2:
         values += [result.student_low, result.student_high]
-    if isinstance(pair, Pair):
-        values += [pair.bound - (pair.margin or 0), pair.bound + (pair.margin or 0)]
     return [value for value in values if value is not None and not math.isnan(value)]
 
 

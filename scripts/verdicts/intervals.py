@@ -36,8 +36,8 @@ class Paired(NamedTuple):
     spread: float  # sample standard deviation
 
 
-def paired(differences: Sequence[float], level: float = LEVEL) -> Paired:
-    """Takes paired differences, returns their mean with both intervals at 1 - level.
+def paired(differences: Sequence[float]) -> Paired:
+    """Takes paired differences, returns their mean with both intervals at 1 - LEVEL.
 
     Differences without any spread have none: seeds that agree to the last digit of a coarse
     statistic do not show that all seeds do.
@@ -49,8 +49,8 @@ def paired(differences: Sequence[float], level: float = LEVEL) -> Paired:
     if not spread > 1e-12 * max(1.0, abs(mean)):
         return Paired(n, mean, *[math.nan] * 4, spread)
     error = spread / math.sqrt(n)
-    half = critical(n, level) * error
-    student = float(stats.t.ppf(1 - level / 2, n - 1)) * error
+    half = critical(n) * error
+    student = float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * error
     return Paired(n, mean, mean - half, mean + half, mean - student, mean + student, spread)
 
 
@@ -106,7 +106,7 @@ def log_bayes_factor(t: float, n: int) -> float:
     return float(special.logsumexp(density + effect)) + math.log(step) - null
 
 
-def expected_seeds(distance: float, level: float = LEVEL, most: int = 1000) -> float:
+def expected_seeds(distance: float, most: int = 1000) -> float:
     """Takes a distance in standard deviations, returns the seeds at which the interval's half
     width comes down to it; inf for more than `most`. About the mean number until one end of the
     distance is excluded while the truth lies at the other.
@@ -114,7 +114,7 @@ def expected_seeds(distance: float, level: float = LEVEL, most: int = 1000) -> f
     if not distance > 0:
         return math.inf
     for n in range(4, most + 1):
-        if critical(n, level) / math.sqrt(n) <= distance:
+        if critical(n) / math.sqrt(n) <= distance:
             return n
     return math.inf
 

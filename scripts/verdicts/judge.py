@@ -20,6 +20,7 @@ from scripts.verdicts.claim import (
 from scripts.verdicts.compare import Measured, measure, published_values
 from scripts.verdicts.gates import Unlike, base_of, comparable, reason, unlike_arms
 from scripts.verdicts.intervals import (
+    LEVEL,
     Paired,
     benjamini_hochberg,
     holm,
@@ -210,17 +211,17 @@ def _verdict(
         default="9",
     )
     late = first < claim.stated
-    level = claims.false_findings if claim.exploratory else claims.level
+    level = claims.false_findings if claim.exploratory else LEVEL
     counted = [test for test in tested if test.counts]
     pending = any(test.pending for test in tested)
     if not counted and not pending:
         void = any(test.measured.diverged or "collapsed" in test.unlike for test in begun)
-        alone = "" if void or not run else decide(claim, run, 0.0, level, claims.level)[0]
+        alone = "" if void or not run else decide(claim, run, 0.0, level)[0]
         return Verdict(claim, tested, NOT_COMPARABLE, p, adjusted, alone, late=late)
     word, negligible, alone = UNDECIDED, False, ""
     if not pending:
-        word, negligible = decide(claim, counted, adjusted, level, claims.level)
-        uncorrected, _ = decide(claim, counted, 0.0, level, claims.level)
+        word, negligible = decide(claim, counted, adjusted, level)
+        uncorrected, _ = decide(claim, counted, 0.0, level)
         alone = uncorrected if uncorrected != word else ""
     if scale not in claim.judged_at:
         return Verdict(claim, tested, _direction(claim, run), p, adjusted, word, late=late)
@@ -228,9 +229,7 @@ def _verdict(
     return Verdict(claim, tested, word, p, adjusted, alone, negligible, late)
 
 
-def decide(
-    claim: Claim, tested: list[Tested], adjusted: float, among: float, level: float
-) -> tuple[str, bool]:
+def decide(claim: Claim, tested: list[Tested], adjusted: float, among: float) -> tuple[str, bool]:
     """What follows for a claim from its comparisons: the first verdict that fits, and whether the
     effect is negligible. `adjusted` must be at most `among` for a direction."""
     if min(len(test.measured.seeds) for test in tested) < LEAST_SEEDS:
@@ -238,11 +237,11 @@ def decide(
     least = min(claim.at_least, len(tested))
     enough = len(tested) - least + 1  # of whose failures the claim fails
     holds, fails, short = (
-        partial_conjunction([test.holds for test in tested], least) < level,
-        partial_conjunction([test.fails for test in tested], enough) < level,
-        partial_conjunction([test.falls_short for test in tested], enough) < level,
+        partial_conjunction([test.holds for test in tested], least) < LEVEL,
+        partial_conjunction([test.fails for test in tested], enough) < LEVEL,
+        partial_conjunction([test.falls_short for test in tested], enough) < LEVEL,
     )
-    inside = partial_conjunction([test.no_effect for test in tested], len(tested)) < level
+    inside = partial_conjunction([test.no_effect for test in tested], len(tested)) < LEVEL
     if adjusted <= among and (holds or fails):
         word = (SMALLER if short else SUPPORTED) if holds else CONTRADICTED
         return word, inside

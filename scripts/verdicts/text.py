@@ -12,7 +12,7 @@ import pandas as pd
 from scripts.tables.formats import MISSING, pipes
 from scripts.verdicts.claim import Claims, Pair
 from scripts.verdicts.compare import image_interval
-from scripts.verdicts.intervals import Paired
+from scripts.verdicts.intervals import LEVEL, Paired
 from scripts.verdicts.judge import (
     DIRECTIONS,
     NO_EFFECT,
@@ -71,7 +71,7 @@ def _pair_row(verdict: Verdict, test: Tested) -> dict[str, Any]:
         for run in of_arm
     ]
     simple = isinstance(pair, Pair)
-    images = image_interval(measured, pair) if simple else (math.nan, math.nan)
+    images = image_interval(measured, pair)
     side = ("above" if pair.sign > 0 else "below") if simple else ""
     return {
         "claim": verdict.claim.text,
@@ -79,9 +79,9 @@ def _pair_row(verdict: Verdict, test: Tested) -> dict[str, Any]:
         "pair": pair.label,
         "statistic": pair.statistic,
         "claimed": f"{side} {pair.bound:g}" if simple else "in this order",
-        "published": getattr(pair, "published", None),
+        "published": pair.published,
         "published_here": test.gain,
-        "margin": pair.margin if simple else None,
+        "margin": pair.margin,
         "first": measured.first,
         "second": measured.second,
         **result._asdict(),
@@ -131,21 +131,14 @@ def evidence(verdict: Verdict) -> str:
         result = verdict.tested[0].result
         return interval(result.mean, result.low, result.high, digits) + unit
     tested = [test for test in verdict.tested if test.counts]
-    means = [test.result.mean for test in tested if test.result.n]
+    means = [test.result.mean for test in tested]
     if not means:
         return MISSING
-    toward = sum(
-        (mean - _bound(test)) * test.pair.sign > 0 for mean, test in zip(means, tested, strict=True)
-    )
+    toward = sum((of.result.mean - of.pair.bound) * of.pair.sign > 0 for of in tested)
     return (
         f"{toward} of {len(means)} as claimed; means {min(means):+.{digits}f} to "
         f"{max(means):+.{digits}f}{unit}"
     )
-
-
-def _bound(test: Tested) -> float:
-    """What a mean must be beyond; of a trend it is the last arm less the first."""
-    return test.pair.bound if isinstance(test.pair, Pair) else 0.0
 
 
 def markdown(verdicts: list[Verdict], scale: str, claims: Claims) -> str:
@@ -160,26 +153,26 @@ def markdown(verdicts: list[Verdict], scale: str, claims: Claims) -> str:
 
 def row(verdict: Verdict) -> list[str]:
     """A claim's cells."""
-    claim, alone = verdict.claim, len(verdict.tested) == 1 and verdict.verdict != NOT_RUN
+    claim, single = verdict.claim, len(verdict.tested) == 1 and verdict.verdict != NOT_RUN
     test = verdict.tested[0]
     result: Paired = test.result
     student = interval(result.mean, result.student_low, result.student_high, claim.digits)
-    margin = getattr(test.pair, "margin", None)
+    margin = test.pair.margin
     return [
         claim.text + (f" {LATE}" if verdict.late else ""),
         claim.source + (f" {EXPLORATORY}" if claim.exploratory else ""),
         word(verdict),
         MISSING if verdict.verdict == NOT_RUN else seeds_of(verdict),
         evidence(verdict),
-        student if alone else MISSING,
-        _gain(test) if alone else MISSING,
+        student if single else MISSING,
+        _gain(test) if single else MISSING,
         MISSING if margin is None else f"±{margin:g}",
     ]
 
 
 def _gain(test: Tested) -> str:
     """`+0.24`, or `+0.24 (here +1.08)` where the verdict is about its share of another error."""
-    published = getattr(test.pair, "published", None)
+    published = test.pair.published
     if published is None:
         return MISSING
     here = "" if test.gain in (None, published) else f" (here {test.gain:+.3g})"
@@ -189,7 +182,7 @@ def _gain(test: Tested) -> str:
 def word(verdict: Verdict) -> str:
     """`no effect (within ±0.1)`, `not comparable (here: undecided)`, `supported, negligible`."""
     text = verdict.verdict
-    margins = {getattr(test.pair, "margin", None) for test in verdict.tested}
+    margins = {test.pair.margin for test in verdict.tested}
     if text == NO_EFFECT and len(margins) == 1:
         text += f" (within ±{margins.pop():g})"
     if text == NOT_COMPARABLE and verdict.alone:
@@ -201,7 +194,7 @@ def word(verdict: Verdict) -> str:
 
 def notes(claims: Claims) -> list[str]:
     """How the table is to be read."""
-    percent = 100 * (1 - claims.level)
+    percent = 100 * (1 - LEVEL)
     return [
         "n: seeds at which all sides ran, on processors of one type; pairs.csv names in `mixed` "
         "those that did not, which are left out, and in `silent` those that can tell nothing: by "

@@ -2,8 +2,7 @@
 
 from helpers.synthetic import make_run
 
-HEAD = """level: 0.05
-false_findings: 0.1
+HEAD = """false_findings: 0.1
 margins_stated: 2026-11-20
 planning_spread: {mnist: 0.15, digits: 1}
 another_base: {mnist: 0.2, cifar10: 0.2}

@@ -119,7 +119,7 @@ def regression(run: Run) -> Run:
     metrics = pd.DataFrame({"epoch": [1, 2], "lr": 0.1, "train_loss": [2, 1.0]})
     metrics["val_error"] = [0.25, 0.5]
     config = {**run.config, "task": "own.task", "data": {"_target_": "own.table", "name": "houses"}}
-    info = {**run.info, "data": {"train": 100, "test": 20}}
+    info = {**run.info, "data": {"name": "houses", "format": "csv", "train": 100, "test": 20}}
     return replace(run, experiment="houses", config=config, info=info, metrics=metrics)
 
 
@@ -142,7 +142,7 @@ def test_a_task_of_ones_own_has_its_column_digits_and_best_epoch(runs, tmp_path,
     assert table.caption.startswith("Mean error in percent of own runs")
     text = markdown(table)
     assert "chosen on the validation set and therefore too low" in text
-    assert "data: houses, 100 training and 20 test samples" in text
+    assert "data: houses (csv), 100 training and 20 test samples" in text
     figure = figures.drawn(item, tables.experiments_of(item, found), "paper")["own-houses"]
     assert [axes.get_yscale() for axes in figure.axes] == ["log", "log"]
 
