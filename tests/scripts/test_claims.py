@@ -56,6 +56,11 @@ def test_a_claim_that_cannot_be_tested_is_refused(tmp_path, old, new, message):
         read(tmp_path, ONE.replace(old, new))
 
 
+def test_a_key_of_the_whole_file_that_nothing_reads_is_refused(tmp_path):
+    with pytest.raises(ClaimError, match=r"has unknown keys level; known: .*false_findings"):
+        read(tmp_path, ONE + "\nlevel: 0.1\n")
+
+
 def test_an_arm_that_the_sweep_does_not_make_is_refused(tmp_path):
     """Without a sweep, it may be an arm of the user's own."""
     text = ONE.replace("adam+lrd0.5", "adam+lrd0.4")

@@ -215,6 +215,13 @@ def test_what_a_run_folder_says_of_its_machine_is_text(results, monkeypatch):
     assert not re.search("<script|<img [^>]*evil", html)
 
 
+def test_a_run_on_a_gpu_shows_the_gpu(tmp_path):
+    make_run(tmp_path / "runs", "adam", 0, [98.0], device="NVIDIA H100")
+    text = report(read_results(tmp_path))
+    assert "finished runs (1 at paper scale) on NVIDIA H100." in text
+    assert "| NVIDIA H100, 1 thread |" in text
+
+
 def test_the_command_makes_all_and_counts_what_it_leaves_out(results, capsys):
     stale = results / "tables" / "paper" / "table1.md"
     stale.parent.mkdir(parents=True)
