@@ -17,7 +17,9 @@ YES ?=
 
 # A misspelled variable would be a run of something else
 KNOWN = SCALE SEEDS LAUNCHER JOBS EXPERIMENT CLAIM CLAIMS HOURS YES VENV PYTHON
-UNKNOWN := $(strip $(foreach word,$(filter-out $(addsuffix =%,$(KNOWN)),$(MAKEOVERRIDES)),\
+SPACE := $(subst ,, )
+UNKNOWN := $(strip $(foreach word,\
+	$(filter-out $(addsuffix =%,$(KNOWN)),$(subst \$(SPACE),_,$(MAKEOVERRIDES))),\
 	$(if $(findstring =,$(word)),$(word))))
 $(if $(UNKNOWN),$(error unknown variable: $(UNKNOWN); known are $(KNOWN)))
 

@@ -150,7 +150,7 @@ class Batches:
         if self._scale is None:
             return images
         shift, scale = self._scale
-        return images.float().sub_(shift).div_(scale)
+        return (images.float() - shift).div_(scale)
 
 
 def take(dataset: Dataset, subset: int | None, test_subset: int | None) -> Dataset:

@@ -33,7 +33,7 @@ class SampleBatches:
     ) -> None:
         self._samples, self._to_device = samples, to_device
         self._batch_size, self._device = batch_size, device
-        self._batches: list[list[tuple[int, int]]] = []  # of the epoch that is read
+        self._batches = _Batches()
         self._loader = DataLoader(
             _Seeded(samples, transform),
             batch_sampler=self._batches,
@@ -79,9 +79,18 @@ class SampleBatches:
         batches = [keys[first : first + size] for first in range(start * size, len(keys), size)]
         if part is not None:
             batches = [batch[part(len(batch))] for batch in batches]
-        self._batches[:] = batches
+        self._batches.of_next = batches
         for batch in self._loader:
             yield self._to_device(batch, self._device)
+
+
+class _Batches:
+    """A batch sampler that is told each pass's keys; a pass that has begun keeps its own."""
+
+    of_next: Sequence[list[tuple[int, int]]] = ()
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        return iter(self.of_next)
 
 
 @dataclass

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -15,15 +17,15 @@ from lrd.mask import check_index, check_keep_prob, check_mask, check_seed, check
 from lrd.plan import Plan
 from lrd.rules import Group, Rule
 from lrd.shards import check_whole, refuse_partitions
-from lrd.step import Compile, counter, only_makes_state, refuse_capture, rows_of, update
-
-
-def check_compile(compile: Compile) -> Compile:
-    """Return `compile`; ValueError unless it is True, False or "auto"."""
-    if not (isinstance(compile, bool) or compile == "auto"):
-        raise ValueError(f"compile must be True, False or 'auto', got {compile!r}")
-    return compile
-
+from lrd.step import (
+    Compile,
+    check_compile,
+    counter,
+    only_makes_state,
+    refuse_capture,
+    rows_of,
+    update,
+)
 
 _MASK = ("keep_prob", "seed", "index_offset", "mask", "rescale")
 
@@ -38,6 +40,30 @@ def kept_in_groups(name: str) -> property:
         )
 
     return property(refuse, refuse)
+
+
+def by_kernels(optimizer: Any, work: Callable[[Compile], Any]) -> Any:
+    """Do a step's work by kernels; eagerly from now on where one that is not required is missing,
+    with a warning."""
+    try:
+        return work(optimizer._compile)
+    except CompilationError as error:
+        if optimizer._compile is True:
+            raise
+        warnings.warn(f"{error}. Going on with eager operations", stacklevel=6)
+        optimizer._compile = False
+        return work(False)
+
+
+def complete(group: Group, mask: dict[str, Any]) -> None:
+    """Give a param group what it lacks of what decides its masks."""
+    for name, value in mask.items():
+        group.setdefault(name, value)
+
+
+def settings(groups: Iterable[Group], names: Iterable[str]) -> list[dict[str, Any]]:
+    """What each param group has of these names: a checkpoint without them is not to change it."""
+    return [{name: group[name] for name in names if name in group} for group in groups]
 
 
 class MaskedOptimizer(torch.optim.Optimizer):
@@ -77,8 +103,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
         )
 
     def add_param_group(self, param_group: Group) -> None:
-        for name, value in self._mask.items():
-            param_group.setdefault(name, value)
+        complete(param_group, self._mask)
         super().add_param_group(param_group)
         try:
             _check_group(self.param_groups[-1])
@@ -99,10 +124,11 @@ class MaskedOptimizer(torch.optim.Optimizer):
         return {**super().__getstate__(), "_mask": self._mask, "_compile": self._compile}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        own = settings(self.__dict__.get("param_groups", ()), _MASK)
         super().__setstate__(state)
-        for group in self.param_groups:  # a checkpoint of torch.optim's has none of them
-            for name, value in self._mask.items():
-                group.setdefault(name, value)
+        # a checkpoint of torch.optim's has none of them
+        for group, mask in zip_longest(self.param_groups, own, fillvalue=self._mask):
+            complete(group, {**self._mask, **mask})
         for of_param in self.state.values():
             if "step" in of_param:
                 of_param["step"] = counter(of_param["step"])
@@ -126,8 +152,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
     def _update(self) -> None:
         refuse_capture()
         for group in self.param_groups:  # which others may have put in the place of ours
-            for name, value in self._mask.items():
-                group.setdefault(name, value)
+            complete(group, self._mask)
         uncounted = only_makes_state(self)
         rules = [self._rule(group) for group in self.param_groups]
         plan, self._plan = self._plan, None
@@ -137,14 +162,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
         rows = list(rows_of(self.param_groups, rules, self.state))
         if uncounted or not rows:
             return
-        try:
-            placed, runs = update(rows, self._compile)
-        except CompilationError as error:
-            if self._compile is True:
-                raise
-            warnings.warn(f"{error}. Going on with the eager step", stacklevel=2)
-            self._compile = False
-            placed, runs = update(rows, False)
+        placed, runs = by_kernels(self, partial(update, rows))
         if placed:
             self._plan = Plan(self.param_groups, rules, self.state, placed, runs)
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from lrd.kernels import Table
 from lrd.mask import (
@@ -130,6 +131,7 @@ class Plan:
                 entry.table.rescale(entry.line, scalars(rule, group, int(step) + 1))
         for run in self._runs:
             run()
+        increment_version([param for param, *_ in held])
         return True
 
 

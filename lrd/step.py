@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
 
 from lrd.kernels import Table, fits, rule_kernel, walk
 from lrd.mask import Draw, unit_of
@@ -16,6 +17,13 @@ from lrd.rules import Group, Row, Rule, check_gradient, masked_step, scalars
 from lrd.shards import local, local_gradient, local_mask, part_of, whole
 
 Compile = bool | Literal["auto"]
+
+
+def check_compile(compile: Compile) -> Compile:
+    """Return `compile`; ValueError unless it is True, False or "auto"."""
+    if not (isinstance(compile, bool) or compile == "auto"):
+        raise ValueError(f"compile must be True, False or 'auto', got {compile!r}")
+    return compile
 
 
 def only_makes_state(optimizer: torch.optim.Optimizer) -> bool:
@@ -103,7 +111,7 @@ def update(rows: list[Row], compile: Compile) -> tuple[list[Placed], list[Callab
     """
     tables: dict[tuple[Rule, torch.dtype, int], Table] = {}
     rule = dtype = place = table = None
-    eager, gradients, seen, placed = [], [], set(), []
+    eager, gradients, seen, placed, changed = [], [], set(), [], []
     for row in rows:
         W, G = row.W, row.G
         spans = walk(W, row.part, compile is True, row.draw.unit) if compile else None
@@ -119,6 +127,7 @@ def update(rows: list[Row], compile: Compile) -> tuple[list[Placed], list[Callab
             G = torch.empty_like(W).copy_(G)
             gradients.append(G)  # the table holds its address alone
         seen.add(id(row.counter))
+        changed.append(W)
         # most rows are of one kind
         if row.rule is not rule or W.dtype is not dtype or W.get_device() != place:
             rule, dtype, place = row.rule, W.dtype, W.get_device()
@@ -130,6 +139,7 @@ def update(rows: list[Row], compile: Compile) -> tuple[list[Placed], list[Callab
     runs = [partial(table.run, rule_kernel(*kind)) for kind, table in tables.items()]
     for run in runs:
         run()
+    increment_version(changed)
     for row in eager:
         _eager_update(row)
     alike = len(placed) == len(rows) and len({row.counter.item() for row in rows}) == 1

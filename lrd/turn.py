@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import _global_optimizer_pre_hooks
 
 from lrd.copies import Copies, change
 from lrd.family import Rule, Update
 from lrd.mask import Draw
 from lrd.rules import Group, check_gradient
 from lrd.shards import local, local_gradient, part_of, total
-from lrd.step import Compile
+from lrd.step import Compile, only_makes_state
 
 _OWN_MOMENTUM = 0.9
 
@@ -27,18 +29,27 @@ class Turn(NamedTuple):
     draw: Draw
 
 
+def is_hooked(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether hooks run before an optimizer's step: its own, or torch's for all optimizers."""
+    return bool(optimizer._optimizer_step_pre_hooks or _global_optimizer_pre_hooks)
+
+
 def step_and_gradients(
     optimizer: torch.optim.Optimizer, closure: Callable[[], Any] | None, turns: list[Turn]
-) -> tuple[Any, dict[Tensor, Tensor]]:
-    """Let an optimizer step; returns its result, and the gradients of `turns` that it stepped by.
+) -> tuple[Any, dict[Tensor, Tensor], bool]:
+    """Let an optimizer step; returns its result, the gradients of `turns` that it stepped by, and
+    whether it is a step that counts.
 
     Hooks and closures make gradients, and hooks take them away: what counts is what was there when
     the last hook before the step, or the closure, had ended. RuntimeError for a sparse gradient of
     which a rule asks, if it can be told before the step.
     """
     grads: dict[Tensor, Tensor] = {}
+    counted = True
 
     def collect(*_: Any) -> None:
+        nonlocal counted
+        counted = not only_makes_state(optimizer)
         grads.clear()
         for turn in turns:
             if (grad := turn.param.grad) is not None:
@@ -47,15 +58,16 @@ def step_and_gradients(
                 grads[turn.param] = grad
 
     def evaluate() -> Any:
-        loss = closure()
+        with torch.enable_grad():  # which not every optimizer does
+            loss = closure()
         collect()
         return loss
 
     collect()
-    hooked = bool(optimizer._optimizer_step_pre_hooks)
-    hook = optimizer.register_step_pre_hook(collect) if hooked else None
+    hook = optimizer.register_step_pre_hook(collect) if is_hooked(optimizer) else None
     try:
-        return (optimizer.step() if closure is None else optimizer.step(evaluate)), grads
+        loss = optimizer.step() if closure is None else optimizer.step(evaluate)
+        return loss, grads, counted
     finally:
         if hook:
             hook.remove()
@@ -71,17 +83,19 @@ def update_of(
     """What the rule sees of an update that was made."""
     param, group, rule, _ = turn
     grad = grads[param]
-    part, G, M, base = part_of(param), None, None, 1.0
+    W, part, G, M, base = local(param), part_of(param), None, None, 1.0
     if rule.gradient:
         G = grad if part is None else local_gradient(param, grad)
         G = -G if group.get("maximize") else G
         G = G.to(param.dtype)
+        if type(G) is not Tensor:  # it is still under way, and has no memory of its own
+            G = torch.empty_like(W).copy_(G)
     if rule.momentum:
         M = _momentum(optimizer.state[param], param, G)
     if rule.apart and is_decoupled(optimizer, group):
         base = 1.0 - float(group["lr"]) * float(group["weight_decay"])
-    W, compiled = local(param), bool(compile)
-    return Update(W, copies[param], G, M, base, part, lambda sums: total(param, sums), compiled)
+    sums, compiled = partial(total, param), bool(compile)
+    return Update(W, copies[param], G, M, base, part, sums, compiled)
 
 
 def _momentum(state: dict[str, Any], param: Tensor, G: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,13 +11,12 @@ from torch import Tensor
 
 from lrd.copies import Copies
 from lrd.family import Bernoulli, Rule
-from lrd.kernels import CompilationError
 from lrd.mask import Draw, check_index, check_seed, check_switch, unit_of
-from lrd.optimizer import MaskedOptimizer, check_compile, kept_in_groups
+from lrd.optimizer import MaskedOptimizer, by_kernels, complete, kept_in_groups, settings
 from lrd.rules import Group
 from lrd.shards import check_whole, refuse_partitions
-from lrd.step import Compile, only_makes_state, refuse_capture
-from lrd.turn import Turn, change_all, is_decoupled, step_and_gradients, update_of
+from lrd.step import Compile, check_compile, refuse_capture
+from lrd.turn import Turn, change_all, is_decoupled, is_hooked, step_and_gradients, update_of
 
 
 def _inner(name: str) -> property:
@@ -84,6 +82,11 @@ class MaskedUpdate(torch.optim.Optimizer):
             raise ValueError(
                 f"{type(optimizer).__name__} already has learning rate dropout: give it the "
                 "keep_prob, or wrap a plain optimizer"
+            )
+        if taken := {field.name for field in dataclasses.fields(rule)} & {*optimizer.defaults}:
+            raise ValueError(
+                f"{type(optimizer).__name__} has {', '.join(sorted(taken))} of its own, which "
+                f"{type(rule).__name__} would share in the param groups: take another rule"
             )
         refuse_partitions()
         self.rule = rule
@@ -152,7 +155,10 @@ class MaskedUpdate(torch.optim.Optimizer):
         for hook in self._optimizer_load_state_dict_pre_hooks.values():
             changed = hook(self, state_dict)
             state_dict = state_dict if changed is None else changed
+        own = settings(self.param_groups, (*self._mask, "masked"))
         self.optimizer.load_state_dict(state_dict)
+        for group, mask in zip(self.param_groups, own, strict=True):
+            complete(group, mask)
         self._complete_groups()
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
@@ -178,8 +184,7 @@ class MaskedUpdate(torch.optim.Optimizer):
             for name in self._start:
                 self._read(group, name)
         for group in self.param_groups:
-            for name, value in self._mask.items():
-                group.setdefault(name, value)
+            complete(group, self._mask)
         self._write_numbers()
 
     def _check(self, group: Group) -> None:
@@ -225,13 +230,14 @@ class MaskedUpdate(torch.optim.Optimizer):
     def _step(self, closure: Callable[[], Any] | None) -> Any:
         refuse_capture()
         self._complete_groups()
-        counted = not only_makes_state(self)
-        # a closure, or a hook of the inner optimizer, may make the gradient
-        anew = closure is not None or bool(self.optimizer._optimizer_step_pre_hooks)
+        # a closure, or a hook before the inner optimizer's step, may make the gradient
+        anew = closure is not None or is_hooked(self.optimizer)
         turns = [turn for turn in self._turns() if anew or turn.param.grad is not None]
-        self._keep(turns)
+        params = [turn.param for turn in turns]
+        kernels = {name for turn in turns for name in turn.rule.kernels}
+        by_kernels(self, lambda compile: self._copies.keep(params, compile, kernels))
         try:
-            loss, grads = step_and_gradients(self.optimizer, closure, turns)
+            loss, grads, counted = step_and_gradients(self.optimizer, closure, turns)
             turns = [turn for turn in turns if turn.param in grads]
             known = (self.optimizer, self._copies, grads, self._compile)
             updates = [update_of(turn, *known) for turn in turns]
@@ -247,18 +253,6 @@ class MaskedUpdate(torch.optim.Optimizer):
             self._numbers["mask_steps"][turn.param] += 1
         self._write_numbers()
         return loss
-
-    def _keep(self, turns: list[Turn]) -> None:
-        params = [turn.param for turn in turns]
-        kernels = {name for turn in turns for name in turn.rule.kernels}
-        try:
-            self._copies.keep(params, self._compile, kernels)
-        except CompilationError as error:
-            if self._compile is True:
-                raise
-            warnings.warn(f"{error}. Going on with eager operations", stacklevel=4)
-            self._compile = False
-            self._copies.keep(params, False, kernels)
 
     def _turns(self) -> Iterator[Turn]:
         """All parameters that are not exempted, with what decides their masks at this step."""

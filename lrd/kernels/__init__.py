@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-_MOST_OF_GPU = 1 << 31  # elements, whose indices are divided as 32-bit integers there
+_MOST_OF_GPU = (1 << 31) - 2048  # elements: 32-bit integers there, to the end of the last tile
 _TYPES = (Tensor, torch.nn.Parameter)
 _FLAGS = ("momentum", "nesterov", "centered", "amsgrad")
 

@@ -105,10 +105,10 @@ def _divided(n, divisor):
 @triton.jit
 def _elements(n, first, layouts, divisors):
     """The indices, in their block of the whole tensor, of the elements at places n in memory."""
-    element = first.to(tl.uint32) + n
-    outer = tl.load(layouts + 2)
+    stride, outer = tl.load(layouts + 1).to(tl.uint32), tl.load(layouts + 2)
+    element = first.to(tl.uint32) + n * stride
     if outer > 0:
-        length, stride = tl.load(layouts).to(tl.uint32), tl.load(layouts + 1).to(tl.uint32)
+        length = tl.load(layouts).to(tl.uint32)
         line = _divided(n, tl.load(divisors))
         element = first.to(tl.uint32) + (n - line * length) * stride
         for i in range(outer):

@@ -126,3 +126,13 @@ def test_a_damaged_file_is_named(mnist_root, tmp_path, damage):
         labels.write_bytes((raw / "t10k-labels-idx1-ubyte").read_bytes())
     with pytest.raises(DataError, match=r"train-labels-idx1-ubyte .*Delete it"):
         mnist(str(tmp_path))
+
+
+def test_batches_do_not_change_the_images_that_they_standardise():
+    images = torch.rand(5, 1, 2, 2)
+    kept = images.clone()
+    both = Batches(images, torch.arange(5), 2, mean=[0.5], std=[0.25])
+    for _ in range(2):
+        seen = torch.cat([batch for batch, _ in both])
+        torch.testing.assert_close(seen, (kept - 127.5) / 63.75)
+    assert torch.equal(images, kept)

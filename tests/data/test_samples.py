@@ -36,6 +36,14 @@ def test_an_epoch_has_every_sample_once_and_keeps_the_last_partial_batch():
     assert indices != list(range(10))
 
 
+def test_a_pass_that_has_begun_keeps_its_own_samples():
+    both = batches()
+    epoch = both.epoch(*streams())
+    first = next(epoch)
+    assert [index for batch in both for index, _ in batch] == list(range(10))
+    assert [first, *epoch] == list(batches().epoch(*streams()))
+
+
 def test_augmentation_depends_on_epoch_and_sample_and_not_on_the_order():
     def numbers(order, augmentation):
         generators = [torch.Generator().manual_seed(seed) for seed in (order, augmentation)]

@@ -11,6 +11,7 @@ from triton.runtime import interpreter
 import lrd
 from lrd import copies, family, kernels, shards, step
 from lrd.kernels.table import Table
+from lrd.mask import Draw, threshold
 from tests.lrd.test_optim import CASES
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
@@ -114,10 +115,23 @@ def main():
 
     with torch.no_grad():
         count += compare("layouts", torch.float32, adam, layouts, plain)
+    count += compare_line()
     for module in (shards, kernels.table):  # blocks that end inside of tensors
         module.BLOCK = 1 << 11
     count += compare_blocks(adam)
     print(f"{count} tensors")
+
+
+def compare_line():
+    """A shard of one column, whose elements are a line with indices 8 apart."""
+    part = shards.Part((21, 8), (0, 3), (21, 1))
+    W, old = torch.ones(21, 1), torch.zeros(21, 1)
+    draw, table = Draw(threshold(0.5), 7, 0, 0), OfGPU(None)
+    table.add((W, old), kernels.walk(W, part, True), draw)
+    table.run(kernels.copy_kernel("put_back", torch.float32, 0))
+    if not torch.equal(W, shards.local_mask(W, part, draw).float()):
+        print("the mask of a line of indices differs")
+    return 1
 
 
 def compare_blocks(make):

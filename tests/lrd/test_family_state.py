@@ -151,6 +151,37 @@ def test_bad_arguments_are_refused(make, message):
         make()
 
 
+class Tau(torch.optim.SGD):
+    """Has an argument of a rule's name."""
+
+    def __init__(self, params):
+        super().__init__(params, lr=0.1)
+        self.defaults["tau"] = self.param_groups[0]["tau"] = 1.0
+
+
+def test_an_argument_that_the_inner_optimizer_has_too_is_refused():
+    with pytest.raises(ValueError, match="Tau has tau of its own, which Magma would share"):
+        lrd.MaskedUpdate(Tau(parameters()), lrd.Magma())
+    assert "mask_seed" not in lrd.MaskedUpdate(Tau(parameters()), lrd.Cautious()).defaults
+
+
+@pytest.mark.parametrize("rule", [lrd.Cautious(), lrd.Magma()], ids=str)
+def test_a_gradient_that_is_still_under_way_is_waited_for(rule):
+    from torch.distributed._functional_collectives import AsyncCollectiveTensor
+
+    sides = []
+    for under_way in (False, True):
+        (param,) = params = parameters(torch.float32)[:1]
+        optimizer = lrd.MaskedUpdate(torch.optim.SGD(params, lr=0.1, momentum=0.9), rule)
+        torch.manual_seed(1)
+        for _ in range(3):
+            grad = torch.randn_like(param)
+            param.grad = AsyncCollectiveTensor(grad) if under_way else grad
+            optimizer.step()
+        sides.append(param.detach())
+    assert torch.equal(*sides)
+
+
 def test_what_is_no_rule_is_refused_and_groups_are_checked_at_every_step():
     params = parameters()
     for rule in (0.5, lrd.Magma, None):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import lrd
 
@@ -203,6 +204,16 @@ def test_a_warm_up_from_zero_counts(make):
     assert torch.equal(moved(param, optimizer), mask(step=1))
 
 
+@each_kind
+def test_a_warm_up_from_zero_counts_whose_closure_makes_the_gradients(make):
+    param = nn.Parameter(torch.zeros(400))
+    optimizer = make([param])
+    optimizer.param_groups[0]["lr"] = 0.0
+    optimizer.step(lambda: setattr(param, "grad", torch.ones(400)))
+    optimizer.param_groups[0]["lr"] = 1.0
+    assert torch.equal(moved(param, optimizer), mask(step=1))
+
+
 class Failing(torch.optim.SGD):
     """Updates one parameter, and then finds fault with the next."""
 
@@ -235,11 +246,47 @@ def test_a_wrapped_optimizer_is_not_updated_before_an_error(name, value):
     assert not param.any()
 
 
-def test_gradients_that_a_hook_of_the_inner_optimizer_makes_are_masked():
+@pytest.mark.parametrize("lr", [0.0, 1.0])
+@pytest.mark.parametrize("of", ["the inner optimizer", "all optimizers"])
+def test_gradients_that_a_hook_makes_are_masked_and_count(of, lr):
     param = nn.Parameter(torch.zeros(400))
-    inner = torch.optim.SGD([param], lr=1.0)
-    inner.register_step_pre_hook(lambda *_: setattr(param, "grad", torch.ones(400)))
-    lrd.LearningRateDropout(inner).step()
+    inner = torch.optim.SGD([param], lr=lr)
+
+    def make_gradient(optimizer, *_):
+        if optimizer is inner:
+            param.grad = torch.ones(400)
+
+    everywhere = of == "all optimizers"
+    register = register_optimizer_step_pre_hook if everywhere else inner.register_step_pre_hook
+    handle = register(make_gradient)
+    try:
+        optimizer = lrd.LearningRateDropout(inner)
+        optimizer.step()
+    finally:
+        handle.remove()
+    assert torch.equal(param != 0, mask() & (lr > 0))
+    assert optimizer.param_groups[0]["mask_steps"] == [1]
+
+
+class Bare(torch.optim.SGD):
+    """Calls the closure as it is, as optimizers did before gradients could be turned off."""
+
+    def step(self, closure):
+        loss = closure()
+        for param in self.param_groups[0]["params"]:
+            param.data.sub_(param.grad)
+        return loss
+
+
+def test_a_closure_may_go_backward_whatever_the_inner_optimizer_does():
+    param = nn.Parameter(torch.zeros(400))
+
+    def closure():
+        loss = param.sum()
+        loss.backward()
+        return loss
+
+    assert lrd.LearningRateDropout(Bare([param], lr=1.0)).step(closure) == 0
     assert torch.equal(param != 0, mask())
 
 

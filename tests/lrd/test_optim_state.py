@@ -52,3 +52,25 @@ def test_sgds_checkpoint_from_torch_is_dampened_from_its_next_step():
         optimizer.step()
         weights.append(W.detach())
     torch.testing.assert_close(*weights)
+
+
+def adamw(**second):
+    """Two groups, of which one has settings of its own."""
+    params = [torch.nn.Parameter(torch.zeros(40)) for _ in range(2)]
+    return [{"params": params[:1]}, {"params": params[1:], **second}]
+
+
+def test_a_plain_checkpoint_leaves_groups_their_own_masks():
+    plain = torch.optim.AdamW(adamw()).state_dict()
+    optimizer = lrd.AdamW(adamw(keep_prob=1.0, seed=5, mask="row"))
+    optimizer.param_groups[0]["keep_prob"] = 0.25  # changed while training
+    optimizer.load_state_dict(plain)
+    settings = [(g["keep_prob"], g["seed"], g["mask"]) for g in optimizer.param_groups]
+    assert settings == [(0.25, 0, "element"), (1.0, 5, "row")]
+    inner = torch.optim.AdamW(adamw(masked=False, keep_prob=0.125))
+    wrapped = lrd.MaskedUpdate(inner, lrd.Magma(), seed=3)
+    wrapped.param_groups[0]["tau"] = 1.0
+    wrapped.load_state_dict(plain)
+    settings = [(g["keep_prob"], g["tau"], g["mask_seed"]) for g in wrapped.param_groups]
+    assert settings == [(0.5, 1.0, 3), (0.125, 2.0, 3)]
+    assert [g.get("masked", True) for g in wrapped.param_groups] == [True, False]

@@ -191,3 +191,17 @@ def test_a_copy_has_no_plan_of_the_original(repeats):
 
 def test_eager_steps_make_no_plan(repeats):
     assert train(repeats, nothing, compile=False) == []
+
+
+@pytest.mark.parametrize("compile", [True, False])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_autograd_knows_that_weights_have_changed(steps, compile):
+    """As with torch's optimizers: old activations beside new weights would be silently wrong."""
+    param = nn.Parameter(torch.ones(4))
+    optimizer = lrd.SGD([param], lr=0.1, compile=compile)
+    for _ in range(steps):
+        loss = (param * param).sum()
+        loss.backward(retain_graph=True)
+        optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()

@@ -220,3 +220,10 @@ def test_a_misspelled_variable_is_refused_before_anything_runs(calls):
     assert "unknown variable: SCLAE=lite" in done.stderr
     assert "SCALE" in done.stderr
     assert calls("report", "SCALE=lite")[0] == 0
+
+
+def test_a_claims_text_may_hold_an_equals_sign(calls):
+    claim = "LRD at p=0.3 improves, whatever rate=0.1 is"
+    status, lines = calls("decide", f"CLAIM={claim}")
+    assert status == 0
+    assert f"--claim {claim}" in lines[-1]
