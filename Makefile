@@ -112,70 +112,35 @@ lint: $(STAMP)  ## Check style and format
 data: $(STAMP)  ## Download the data sets that are missing, and check those that are there
 	$(RUN) scripts.fetch
 
-reproduce-table1: $(STAMP)  ## Table 1 and its curves, Figures 5 to 7
-	$(call reproduce,table1)
+$(addprefix reproduce-,table1 table2 table3 table4 \
+	figure1 figure2 figure3 figure4 figure5 figure6 figure7 figure8 figure9 \
+	figure12 controls step choice authors settings family): \
+	reproduce-%: $(STAMP)
+	$(call reproduce,$*)
 
-reproduce-table2: $(STAMP)  ## Table 2 and Figure 10: the probability of an update
-	$(call reproduce,table2)
-
-reproduce-table3: $(STAMP)  ## Table 3 and Figure 11: other regularizations
-	$(call reproduce,table3)
-
-reproduce-table4: $(STAMP)  ## Table 4 and Figure 13: standard dropout
-	$(call reproduce,table4)
-
-reproduce-figure1: $(STAMP)  ## A saddle point, without and with learning rate dropout
-	$(call reproduce,figure1)
-
-reproduce-figure2: $(STAMP)  ## What back-propagation, dropout and LRD update in a net
-	$(call reproduce,figure2)
-
-reproduce-figure3: $(STAMP)  ## The eight descent paths of three parameters
-	$(call reproduce,figure3)
-
-reproduce-figure4: $(STAMP)  ## The toy example: paths, and where 400 starts end
-	$(call reproduce,figure4)
-
-reproduce-figure5: $(STAMP)  ## Table 1's curves on MNIST
-	$(call reproduce,figure5)
-
-reproduce-figure6: $(STAMP)  ## Table 1's curves on CIFAR-10
-	$(call reproduce,figure6)
-
-reproduce-figure7: $(STAMP)  ## Table 1's curves on CIFAR-100
-	$(call reproduce,figure7)
-
-reproduce-figure8: $(STAMP)  ## PSPNet on VOC: curves, table and pictures
-	$(call reproduce,figure8)
-
-reproduce-figure9: $(STAMP)  ## SSD on VOC: curves, table and pictures
-	$(call reproduce,figure9)
-
+reproduce-table1:  ## Table 1 and its curves, Figures 5 to 7
+reproduce-table2:  ## Table 2 and Figure 10: the probability of an update
+reproduce-table3:  ## Table 3 and Figure 11: other regularizations
+reproduce-table4:  ## Table 4 and Figure 13: standard dropout
+reproduce-figure1:  ## A saddle point, without and with learning rate dropout
+reproduce-figure2:  ## What back-propagation, dropout and LRD update in a net
+reproduce-figure3:  ## The eight descent paths of three parameters
+reproduce-figure4:  ## The toy example: paths, and where 400 starts end
+reproduce-figure5:  ## Table 1's curves on MNIST
+reproduce-figure6:  ## Table 1's curves on CIFAR-10
+reproduce-figure7:  ## Table 1's curves on CIFAR-100
+reproduce-figure8:  ## PSPNet on VOC: curves, table and pictures
+reproduce-figure9:  ## SSD on VOC: curves, table and pictures
 reproduce-figure10: reproduce-table2  ## Table 2's curves
 reproduce-figure11: reproduce-table3  ## Table 3's curves
-
-reproduce-figure12: $(STAMP)  ## Learning rate dropout and dropout on the gradient
-	$(call reproduce,figure12)
-
+reproduce-figure12:  ## Learning rate dropout and dropout on the gradient
 reproduce-figure13: reproduce-table4  ## Table 4's curves
-
-reproduce-controls: $(STAMP)  ## Not in the paper: is it the mask, or the smaller mean step?
-	$(call reproduce,controls)
-
-reproduce-step: $(STAMP)  ## Not in the paper: LRD beside the base at its mean step, by rate
-	$(call reproduce,step)
-
-reproduce-choice: $(STAMP)  ## Not in the paper: MNIST with LRD and without, each at its best rate
-	$(call reproduce,choice)
-
-reproduce-authors: $(STAMP)  ## Not in the paper: RMSprop with LRD as the authors released it
-	$(call reproduce,authors)
-
-reproduce-settings: $(STAMP)  ## Not in the paper: settings that it leaves open, on MNIST
-	$(call reproduce,settings)
-
-reproduce-family: $(STAMP)  ## Not in the paper: masked updates on a language model, by rate and best
-	$(call reproduce,family)
+reproduce-controls:  ## Not in the paper: is it the mask, or the smaller mean step?
+reproduce-step:  ## Not in the paper: LRD beside the base at its mean step, by rate
+reproduce-choice:  ## Not in the paper: MNIST with LRD and without, each at its best rate
+reproduce-authors:  ## Not in the paper: RMSprop with LRD as the authors released it
+reproduce-settings:  ## Not in the paper: settings that it leaves open, on MNIST
+reproduce-family:  ## Not in the paper: masked updates on a language model, by rate and best
 
 reproduce: $(STAMP)  ## Everything at SCALE, and then the report
 	$(call reproduce,all)
