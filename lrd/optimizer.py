@@ -13,8 +13,7 @@ import torch
 from torch.optim.optimizer import ParamsT
 
 from lrd.kernels import CompilationError
-from lrd.mask import check_index, check_keep_prob, check_mask, check_seed, check_switch
-from lrd.plan import Plan
+from lrd.plan import Mask, Plan, mask_of
 from lrd.rules import Group, Rule
 from lrd.shards import check_whole, refuse_partitions
 from lrd.step import (
@@ -27,7 +26,7 @@ from lrd.step import (
     update,
 )
 
-_MASK = ("keep_prob", "seed", "index_offset", "mask", "rescale")
+_MASK = Mask._fields
 
 
 def kept_in_groups(name: str) -> property:
@@ -87,7 +86,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
         refuse_partitions()
         self._compile = check_compile(compile)
         given = (keep_prob, seed, index_offset, mask, rescale)
-        self._mask = _checked(dict(zip(_MASK, given, strict=True)))
+        self._mask = mask_of(dict(zip(_MASK, given, strict=True)))._asdict()
         super().__init__(params, *args, **kwargs)
         self.defaults.update(self._mask)
 
@@ -168,7 +167,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
 
 
 def _check_group(group: Group) -> None:
-    group.update(_checked({name: group[name] for name in _MASK}))
+    group.update(mask_of(group)._asdict())
     for name in ("foreach", "fused", "capturable", "differentiable"):
         if group.get(name):
             raise ValueError(
@@ -181,14 +180,3 @@ def _check_group(group: Group) -> None:
             raise TypeError(
                 "lrd does not support complex parameters: optimize torch.view_as_real's"
             )
-
-
-def _checked(mask: dict[str, Any]) -> dict[str, Any]:
-    """What decides the masks, numbers as such; ValueError for what is none or out of range."""
-    return {
-        "keep_prob": check_keep_prob(mask["keep_prob"]),
-        "seed": check_seed(mask["seed"]),
-        "index_offset": check_index(mask["index_offset"], "index_offset"),
-        "mask": check_mask(mask["mask"]),
-        "rescale": check_switch("rescale", mask["rescale"]),
-    }

@@ -17,12 +17,12 @@ from torch.autograd.graph import increment_version
 from lrd.kernels import Table
 from lrd.mask import (
     check_index,
+    check_keep_prob,
     check_mask,
     check_seed,
     check_switch,
     parameter_words,
     step_words,
-    threshold,
 )
 from lrd.rules import Group, Row, Rule, scalars
 
@@ -33,17 +33,17 @@ States = dict[Tensor, dict[str, Any]]
 class Mask(NamedTuple):
     """What decides a param group's masks, as plain values."""
 
-    limit: int
+    keep_prob: float
     seed: int
-    offset: int
-    kind: str
+    index_offset: int
+    mask: str
     rescale: bool
 
 
 def mask_of(group: Group) -> Mask:
-    """A param group's own; ValueError for what has come out of its range."""
+    """A param group's own, numbers as such; ValueError for what is none or out of its range."""
     return Mask(
-        threshold(group["keep_prob"]),
+        check_keep_prob(group["keep_prob"]),
         check_seed(group["seed"]),
         check_index(group["index_offset"], "index_offset"),
         check_mask(group["mask"]),

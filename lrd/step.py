@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd.graph import increment_version
 
 from lrd.kernels import Table, fits, rule_kernel, walk
-from lrd.mask import Draw, unit_of
+from lrd.mask import Draw, threshold, unit_of
 from lrd.plan import Placed, mask_of
 from lrd.rules import Group, Row, Rule, check_gradient, masked_step, scalars
 from lrd.shards import local, local_gradient, local_mask, part_of, whole
@@ -54,7 +54,8 @@ def rows_of(
     """The parameters that have a gradient, with their state, made where it is missing."""
     index = 0
     for group, rule in zip(groups, rules, strict=True):
-        limit, seed, offset, mask, _ = mask_of(group)
+        keep_prob, seed, offset, mask, _ = mask_of(group)
+        limit = threshold(keep_prob)
         shared: dict[float, list[Any]] = {}  # scalars by step: most parameters have had as many
         for place, param in enumerate(group["params"], offset + index):
             grad = param.grad

@@ -82,7 +82,7 @@ def _load(folder: Path, key: str, command: list[str]) -> Any:
     function.restype = None
     pointer = ctypes.c_void_p
     function.argtypes = [pointer, ctypes.c_int64, pointer, pointer, ctypes.c_int, pointer]
-    return functools.partial(function)  # which, unlike the function, can be a dictionary's key
+    return function
 
 
 def _check_own(path: Path) -> None:

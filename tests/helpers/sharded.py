@@ -12,10 +12,11 @@ from torch import nn
 from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, Shard
+from torch.distributed.tensor import Shard
 from torch.nn.parallel import DistributedDataParallel
 
 import lrd
+from lrd.shards import whole
 
 STEPS, HALF = 50, 25
 RULES = {
@@ -89,13 +90,9 @@ def make_optimizers(nets):
 def weights(nets):
     """The flat weights of each net, whole."""
     return {
-        name: torch.cat([_whole(param.detach()).flatten() for param in net.parameters()])
+        name: torch.cat([whole(param.detach()).flatten() for param in net.parameters()])
         for name, net in nets.items()
     }
-
-
-def _whole(tensor):
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def states(nets, optimizers):
