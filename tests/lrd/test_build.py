@@ -72,9 +72,9 @@ def test_torchs_switches_of_its_compiler_change_nothing(name):
 def test_without_a_compiler_auto_goes_on_eagerly_and_says_so(tmp_path, environment, cause):
     printed, warned = python(TWO_STEPS, XDG_CACHE_HOME=tmp_path, **environment)
     assert printed == undisturbed()
-    # of both optimizers, at the line of the caller's that steps, so that Python shows it once
-    assert warned.startswith("<string>:")
-    assert warned.count("lrd's kernel cannot be built") == 1
+    told = warned.count("lrd's kernel cannot be built")
+    assert told in (1, 2)  # for each optimizer, unless Python has shown it of the same line
+    assert warned.count("<string>:8: UserWarning") == told  # which is the caller's
     assert cause in warned
     assert "apt install gcc" in warned
 
