@@ -24,6 +24,7 @@ from scripts.verdicts.intervals import LABEL, Paired, paired
 
 _MARGINS = {"test_accuracy": 0.1, "test_loss": 0.005}  # as in conf/claims.yaml
 _KEEP_PROB = 0.5
+_STUDENT = {"color": "black", "linewidth": 2.6, "solid_capstyle": "butt"}
 Named = tuple[str, Column]
 _ARMS = {
     "lrd0.5": {**line(0), "marker": "o", "markersize": 3.5},
@@ -48,6 +49,7 @@ def step_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
         Line2D([], [], label="LRD, p = 0.5", **_ARMS["lrd0.5"]),
         Line2D([], [], label="base at half the rate", **_ARMS["lr0.5"]),
         Line2D([], [], color="black", marker="|", label=LABEL),
+        Line2D([], [], label="Student's interval", **_STUDENT),
         Patch(color="0.9", label="margin: differences that do not matter"),
     ]
     legend(figure, handles, 2)
@@ -79,6 +81,7 @@ def _draw_differences(axes: Axes, experiment: Experiment, of: Named, margin: flo
                       fontsize=7)  # fmt: skip
         axes.plot(x, result.mean, "o", color="black", markersize=3.5)
         axes.plot([x, x], [result.low, result.high], "_-", color="black", linewidth=0.9)
+        axes.plot([x, x], [result.student_low, result.student_high], **_STUDENT)
         reach = float(np.nanmax([reach, *np.abs((result.mean, result.low, result.high))]))
     axes.set_ylim(-1.3 * reach, 1.3 * reach)  # below the numbers of seeds
 

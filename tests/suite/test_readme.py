@@ -9,6 +9,7 @@ import pandas as pd
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 TEXT = " ".join(README.split())
+SIDES = ("first", "second")  # of a pair
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
@@ -54,6 +55,16 @@ def test_the_shares_of_a_smaller_step_are_the_tables():
     (said,) = re.findall(rf"it makes {share} of LRD's change of training accuracy\. ", TEXT)
     assert [f"{decayed[of]:.0f}" for of in ("share", "share_low", "share_high")] == [*said]
     assert decayed["n"] == 5
+    pairs = pd.read_csv(ROOT / "results/tables/paper/pairs.csv")
+    rates = pairs[pairs.claim.str.contains(r"at rates 0\.05, .* \(mean test accuracy")]
+    (least, most, *seeds) = re.search(
+        r"both fall by more than (\S+) points, and differ by (\S+) at most in the mean "
+        r"\((\d) or (\d) seeds\)",
+        TEXT,
+    ).groups()
+    assert all(rates[side].iloc[0] - rates[side].iloc[-1] > float(least) for side in SIDES)
+    assert f"{rates['mean'].abs().max():.2f}" == most
+    assert sorted({*rates["n"]}) == [*map(int, seeds)]
     three = r"by (\S+), (\S+) and (\S+)"
     changes = re.search(
         r"converged; (\d) seeds\) the gains published for SGDM, RMSprop and Adam are "
@@ -97,7 +108,7 @@ def test_the_language_models_numbers_are_the_pairs():
     said = [f"{same[0]:.2f}", f"{same[1]:.3f}", *(f"{loss:.2f}" for loss in scale)]
     assert said == [*others.groups()]
     widths = [pairs.loc[f"Magma's range of learning rates is wider than {b}'s"] for b in bases]
-    assert [f"{w[side]:.1f}" for w in widths for side in ("first", "second")] == [*ranges.groups()]
+    assert [f"{w[side]:.1f}" for w in widths for side in SIDES] == [*ranges.groups()]
     assert all(w["n"] == 4 and max(map(float, w["differences"].split())) < 0 for w in widths)
 
 
