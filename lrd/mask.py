@@ -148,24 +148,6 @@ def threshold(keep_prob: float) -> int:
     return max(round(check_keep_prob(keep_prob) * (1 << 32)), 1) - 1 - (1 << 31)
 
 
-def kept(element: Tensor, key0: int, key1: int, limit: int | None) -> Tensor:
-    """Hash int32 element indices to draws and compare: bool tensor of `element`'s shape.
-
-    Without a limit the draws, int32.
-
-    Three multiplications, two xor-shifts, two key words: the fewest at which masks of
-    neighbouring elements, steps and keys pass the tests of independence. Elementwise int32
-    arithmetic that wraps, so a compiler keeps it in registers. The masks after the shifts make
-    them logical ones.
-    """
-    x = (element ^ key0) * -0x61C8864F  # 0x9E3779B1 as a signed word
-    x = x ^ ((x >> 16) & 0xFFFF)
-    x = (x ^ key1) * 0x7FEB352D
-    x = x ^ ((x >> 15) & 0x1FFFF)
-    x = x * -0x7B935975  # 0x846CA68B as a signed word
-    return x if limit is None else x <= limit
-
-
 def keep_mask(
     shape: Sequence[int] | int,
     keep_prob: float,
@@ -230,25 +212,31 @@ def flat_mask(numel: int, draw: Draw, device: torch.device | str, start: int = 0
         part, n = mask[low + first - start : low + last - start], last - first
         # `within` is a multiple of the chunk, a power of two: adding it is an exclusive or
         key0 = word0 ^ step0 ^ within
-        _keep_into(part, ramp[first:last], key0, word1 ^ step1, draw.limit, x[:n], shifted[:n])
+        keep_into(part, ramp[first:last], key0, word1 ^ step1, draw.limit, x[:n], shifted[:n])
     return mask
 
 
-def _keep_into(
+def keep_into(
     mask: Tensor,
     element: Tensor,
     key0: int,
     key1: int,
     limit: int | None,
-    x: Tensor,
-    shifted: Tensor,
-) -> None:
-    """`kept`, written to `mask` in place: eager temporaries cost more than the arithmetic."""
-    torch.bitwise_xor(element, key0, out=x).mul_(-0x61C8864F)
+    x: Tensor | None = None,
+    shifted: Tensor | None = None,
+) -> Tensor:
+    """Hash int32 element indices to draws, and write to `mask` whether they are kept.
+
+    Without a limit the draws, int32. Three multiplications, two xor-shifts, two key words: the
+    fewest at which masks of neighbouring elements, steps and keys pass the tests of independence.
+    Elementwise int32 arithmetic that wraps; the masks after the shifts make them logical ones. In
+    place, in `x` and `shifted` if there are any: temporaries cost more than the arithmetic.
+    """
+    x = torch.bitwise_xor(element, key0, out=x).mul_(-0x61C8864F)  # 0x9E3779B1 as a signed word
     x ^= torch.bitwise_right_shift(x, 16, out=shifted).bitwise_and_(0xFFFF)
     x ^= key1
     x.mul_(0x7FEB352D)
     x ^= torch.bitwise_right_shift(x, 15, out=shifted).bitwise_and_(0x1FFFF)
+    x.mul_(-0x7B935975)  # 0x846CA68B as a signed word
     # compared in place, as int32, and then copied: torch compares straight into bools far slower
-    x.mul_(-0x7B935975)
-    mask.copy_(x if limit is None else x.le_(limit))
+    return mask.copy_(x if limit is None else x.le_(limit))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lrd.mask import BLOCK, Draw, flat_mask, kept, parameter_words, step_words
+from lrd.mask import BLOCK, Draw, flat_mask, keep_into, parameter_words, step_words
 
 _CHUNK = 1 << 16  # elements hashed at once, so that temporaries stay small
 _CHUNK_ON_GPU = 1 << 24
@@ -187,6 +187,7 @@ def _scattered_mask(part: Part, draw: Draw, device: torch.device) -> Tensor:
         for block in range(first // BLOCK, last // BLOCK + 1):
             word0, word1 = parameter_words(draw.seed, draw.index, block)
             within = (element - block * BLOCK).int()
-            D = kept(within, word0 ^ step0, word1 ^ step1, draw.limit)
+            D = torch.empty_like(piece)
+            keep_into(D, within, word0 ^ step0, word1 ^ step1, draw.limit)
             torch.where(element // BLOCK == block, D, piece, out=piece)
     return mask
