@@ -13,7 +13,7 @@ from torch.autograd.graph import increment_version
 from lrd.kernels import Table, fits, rule_kernel, walk
 from lrd.mask import Draw, threshold, unit_of
 from lrd.plan import Placed, mask_of
-from lrd.rules import Group, Row, Rule, check_gradient, masked_step, scalars
+from lrd.rules import Group, Row, Rule, check_gradient, masked_step, scalars, sgdm
 from lrd.shards import local, local_gradient, local_mask, part_of, whole
 
 Compile = bool | Literal["auto"]
@@ -56,7 +56,7 @@ def rows_of(
     for group, rule in zip(groups, rules, strict=True):
         keep_prob, seed, offset, mask, _ = mask_of(group)
         limit = threshold(keep_prob)
-        shared: dict[float, list[Any]] = {}  # scalars by step: most parameters have had as many
+        shared: dict[int, list[Any]] = {}  # scalars by step: most parameters have had as many
         for place, param in enumerate(group["params"], offset + index):
             grad = param.grad
             if grad is None:
@@ -64,11 +64,14 @@ def rows_of(
             check_gradient(grad)
             part = None if type(param) is torch.nn.Parameter else part_of(param)
             own = states.setdefault(param, {})
+            # torch does not dampen the first step of a momentum, whenever it is turned on
+            anew = rule.update is sgdm and rule.state and own.get(rule.state[0]) is None
             state = _complete(own, param, rule)
             step = own["step"].item()
-            h = shared.get(step)
+            t = 1 if anew else int(step) + 1
+            h = shared.get(t)
             if h is None:
-                h = shared[step] = scalars(rule, group, int(step) + 1)
+                h = shared[t] = scalars(rule, group, t)
             W = param
             if part is not None:
                 W, grad = local(param), local_gradient(param, grad)

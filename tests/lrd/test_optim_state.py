@@ -54,6 +54,19 @@ def test_sgds_checkpoint_from_torch_is_dampened_from_its_next_step():
     torch.testing.assert_close(*weights)
 
 
+def test_a_momentum_that_is_turned_on_later_begins_as_torchs_does():
+    weights = []
+    for make in (torch.optim.SGD, lambda params, **more: lrd.SGD(params, **more, keep_prob=1.0)):
+        W = torch.nn.Parameter(torch.zeros(4))
+        optimizer = make([W], lr=0.1, dampening=0.5)
+        for step in range(6):
+            W.grad = torch.full((4,), 1.0 + step)
+            optimizer.param_groups[0]["momentum"] = 0.9 if step > 1 else 0.0
+            optimizer.step()
+        weights.append(W.detach())
+    torch.testing.assert_close(*weights)
+
+
 def adamw(**second):
     """Two groups, of which one has settings of its own."""
     params = [torch.nn.Parameter(torch.zeros(40)) for _ in range(2)]
