@@ -6,7 +6,7 @@ from lrd.mask import keep_mask
 from lrd.optim import SGD, Adam, AdamW, RAdam, RMSprop
 from lrd.wrap import LearningRateDropout, MaskedUpdate
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "SGD",
     "Adam",

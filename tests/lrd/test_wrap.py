@@ -5,8 +5,10 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import lrd
+from tests.lrd.test_in_other_hands import mask, parameter
 from tests.lrd.test_optim import CASES, net, torch_twin, train, weights
 
 
@@ -195,3 +197,55 @@ def test_asking_for_another_rules_argument_says_whose_it_is_not():
     optimizer = lrd.LearningRateDropout(torch.optim.SGD([nn.Parameter(torch.zeros(4))], lr=1.0))
     with pytest.raises(AttributeError, match="keeps tau for each param group"):
         _ = optimizer.tau
+
+
+@pytest.mark.parametrize("lr", [0.0, 1.0])
+@pytest.mark.parametrize("of", ["the inner optimizer", "all optimizers"])
+def test_gradients_that_a_hook_makes_are_masked_and_count(of, lr):
+    param = nn.Parameter(torch.zeros(400))
+    inner = torch.optim.SGD([param], lr=lr)
+
+    def make_gradient(optimizer, *_):
+        if optimizer is inner:
+            param.grad = torch.ones(400)
+
+    everywhere = of == "all optimizers"
+    register = register_optimizer_step_pre_hook if everywhere else inner.register_step_pre_hook
+    handle = register(make_gradient)
+    try:
+        optimizer = lrd.LearningRateDropout(inner)
+        optimizer.step()
+    finally:
+        handle.remove()
+    assert torch.equal(param != 0, mask() & (lr > 0))
+    assert optimizer.param_groups[0]["mask_steps"] == [1]
+
+
+class Bare(torch.optim.SGD):
+    """Calls the closure as it is, as optimizers did before gradients could be turned off."""
+
+    def step(self, closure):
+        loss = closure()
+        for param in self.param_groups[0]["params"]:
+            param.data.sub_(param.grad)
+        return loss
+
+
+def test_a_closure_may_go_backward_whatever_the_inner_optimizer_does():
+    param = nn.Parameter(torch.zeros(400))
+
+    def closure():
+        loss = param.sum()
+        loss.backward()
+        return loss
+
+    assert lrd.LearningRateDropout(Bare([param], lr=1.0)).step(closure) == 0
+    assert torch.equal(param != 0, mask())
+
+
+def test_gradients_that_the_inner_step_takes_away_were_masked():
+    param = parameter()
+    inner = torch.optim.SGD([param], lr=1.0)
+    inner.register_step_post_hook(lambda optimizer, *_: optimizer.zero_grad())
+    lrd.LearningRateDropout(inner).step()
+    assert torch.equal(param != 0, mask())
