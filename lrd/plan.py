@@ -131,7 +131,7 @@ class Plan:
                 entry.table.rescale(entry.line, scalars(rule, group, int(step) + 1))
         for run in self._runs:
             run()
-        increment_version([param for param, *_ in held])
+        increment_version([tensors[0] for tensors in held])
         return True
 
 
