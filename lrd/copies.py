@@ -9,7 +9,8 @@ from torch import Tensor
 
 from lrd import family
 from lrd.family import Update
-from lrd.kernels import Span, Table, copy_kernel, fits, line, walk
+from lrd.kernels import copy_kernel, walk
+from lrd.kernels.table import Span, Table, fits, line
 from lrd.mask import Draw
 from lrd.shards import local, local_mask
 from lrd.step import Compile

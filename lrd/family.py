@@ -12,12 +12,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
-from lrd.kernels import Table, copy_kernel, fits, line, walk
+from lrd.kernels import copy_kernel, walk
+from lrd.kernels.table import Table, fits, line
 from lrd.mask import Draw, check_keep_prob, check_mask, check_switch, threshold
 from lrd.shards import Part
 
@@ -129,14 +131,7 @@ class Bernoulli(Rule):
     def __post_init__(self) -> None:
         self._set(keep_prob=check_keep_prob(self.keep_prob), hold=_check_hold(self.hold))
         check_mask(self.mask), check_switch("rescale", self.rescale)
-
-    @property
-    def limit(self) -> int:
-        return threshold(self.keep_prob)
-
-    @property
-    def formula(self) -> Callable[..., Tensor]:
-        return scaled if self.rescale else put_back
+        self._set(limit=threshold(self.keep_prob), formula=scaled if self.rescale else put_back)
 
     def scalars(self, sums: Sequence[float], update: Update, state: float) -> tuple[Any, float]:
         return (1.0 / self.keep_prob if self.rescale else 1.0,), state
@@ -174,15 +169,12 @@ class Cautious(Rule):
 
     rescale: bool = True
     formula = staticmethod(cautious)
+    kernels = ("cautious", "agreeing")
     apart: ClassVar[bool] = True
     gradient: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_switch("rescale", self.rescale)
-
-    @property
-    def kernels(self) -> tuple[str, ...]:
-        return ("cautious", "agreeing")
 
     def sums(self, update: Update) -> Tensor | None:
         if not self.rescale:
@@ -227,7 +219,7 @@ class Magma(Rule):
     momentum: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        self._set(keep_prob=check_keep_prob(self.keep_prob))
+        self._set(keep_prob=check_keep_prob(self.keep_prob), limit=threshold(self.keep_prob))
         self._set(tau=_check_number("tau", self.tau, 0.0))
         self._set(smoothing=_check_number("smoothing", self.smoothing, 0.0))
         if not self.tau > 0 or self.smoothing >= 1:
@@ -236,17 +228,13 @@ class Magma(Rule):
                 f"got tau={self.tau!r}, smoothing={self.smoothing!r}"
             )
 
-    @property
-    def limit(self) -> int:
-        return threshold(self.keep_prob)
-
     def sums(self, update: Update) -> Tensor | None:
         M, G = (tensor.reshape(-1).to(_real(tensor)) for tensor in (update.M, update.G))
         return update.sum(torch.stack([torch.dot(M, G), torch.dot(M, M), torch.dot(G, G)]))
 
     def scalars(self, sums: Sequence[float], update: Update, state: float) -> tuple[Any, float]:
         norms = math.sqrt(sums[1]) * math.sqrt(sums[2])
-        cosine = sums[0] / norms if norms else 0.0
+        cosine = sums[0] / norms if 0 < norms < math.inf else 0.0
         scale = 1.0 / (1.0 + math.exp(min(-cosine / self.tau, 700.0)))  # e^710 overflows
         if state:
             scale = self.smoothing * state + (1.0 - self.smoothing) * scale
@@ -276,13 +264,13 @@ def _real(tensor: Tensor) -> torch.dtype:
 
 
 def _check_hold(hold: int) -> int:
-    if isinstance(hold, bool) or not isinstance(hold, int) or hold < 1:
+    if isinstance(hold, bool) or not isinstance(hold, Integral) or hold < 1:
         raise ValueError(f"hold must be a number of steps, 1 or more, got {hold!r}")
-    return hold
+    return int(hold)
 
 
 def _check_number(name: str, given: float, least: float = -math.inf) -> float:
-    number = isinstance(given, int | float) and not isinstance(given, bool)
+    number = isinstance(given, Real) and not isinstance(given, bool)
     if not number or not math.isfinite(given) or given < least:
         expected = "a number" if least == -math.inf else f"a number of at least {least:g}"
         raise ValueError(f"{name} must be {expected}, got {given!r}")

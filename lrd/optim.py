@@ -16,8 +16,6 @@ whole.
 
 from __future__ import annotations
 
-import functools
-
 import torch
 
 from lrd import rules
@@ -67,75 +65,53 @@ _ARGUMENTS = """
 """
 
 
-def _documented(cls: type[MaskedOptimizer]) -> type[MaskedOptimizer]:
-    """Add to a class's docstring what holds for all."""
-    cls.__doc__ = f"{cls.__doc__}\n{_ARGUMENTS.format(name=cls.__name__)}"
-    return cls
-
-
-@functools.cache
-def _sgdm(momentum: bool, nesterov: bool, maximize: bool) -> Rule:
-    state = ("momentum_buffer",) if momentum else ()
-    flags = (("momentum", momentum), ("nesterov", nesterov))
-    return Rule(rules.sgdm, rules.sgdm_scalars, state, flags, maximize=maximize)
-
-
-@functools.cache
-def _rmsprop(momentum: bool, centered: bool, maximize: bool) -> Rule:
-    state = ("square_avg",) + ("grad_avg",) * centered + ("momentum_buffer",) * momentum
-    flags = (("momentum", momentum), ("centered", centered))
-    return Rule(rules.rmsprop, rules.rmsprop_scalars, state, flags, maximize=maximize)
-
-
-@functools.cache
-def _adam(amsgrad: bool, decoupled: bool, maximize: bool) -> Rule:
-    state = ("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * amsgrad
-    flags = (("amsgrad", amsgrad),)
-    return Rule(rules.adam, rules.adam_scalars, state, flags, decoupled, maximize)
-
-
-@functools.cache
-def _radam(decoupled: bool, maximize: bool) -> Rule:
-    state = ("exp_avg", "exp_avg_sq")
-    return Rule(rules.radam, rules.radam_scalars, state, (), decoupled, maximize)
-
-
-@_documented
 class SGD(MaskedOptimizer, torch.optim.SGD):
     """torch.optim.SGD with learning rate dropout; with momentum, the paper's SGDM."""
 
     def _rule(self, group: Group) -> Rule:
-        return _sgdm(group["momentum"] != 0, group["nesterov"], group["maximize"])
+        momentum = bool(group["momentum"] != 0)
+        flags = (("momentum", momentum), ("nesterov", group["nesterov"]))
+        state = ("momentum_buffer",) * momentum
+        return Rule(rules.sgdm, rules.sgdm_scalars, state, flags, False, group["maximize"])
 
 
-@_documented
 class RMSprop(MaskedOptimizer, torch.optim.RMSprop):
     """torch.optim.RMSprop with learning rate dropout; its momentum, if any, sees all updates."""
 
     def _rule(self, group: Group) -> Rule:
-        return _rmsprop(group["momentum"] != 0, group["centered"], group["maximize"])
+        momentum, centered = bool(group["momentum"] != 0), bool(group["centered"])
+        state = ("square_avg",) + ("grad_avg",) * centered + ("momentum_buffer",) * momentum
+        flags = (("momentum", momentum), ("centered", centered))
+        return Rule(rules.rmsprop, rules.rmsprop_scalars, state, flags, False, group["maximize"])
 
 
-@_documented
 class Adam(MaskedOptimizer, torch.optim.Adam):
     """torch.optim.Adam, with amsgrad=True AMSGrad, with learning rate dropout."""
 
     def _rule(self, group: Group) -> Rule:
-        decoupled = group.get("decoupled_weight_decay", False)  # torch before 2.7 has none
-        return _adam(group["amsgrad"], decoupled, group["maximize"])
+        return _adam(group, group.get("decoupled_weight_decay", False))  # torch 2.6 has none
 
 
-@_documented
 class AdamW(MaskedOptimizer, torch.optim.AdamW):
     """torch.optim.AdamW with learning rate dropout: a dropped parameter does not decay either."""
 
     def _rule(self, group: Group) -> Rule:
-        return _adam(group["amsgrad"], True, group["maximize"])
+        return _adam(group, True)
 
 
-@_documented
 class RAdam(MaskedOptimizer, torch.optim.RAdam):
     """torch.optim.RAdam with learning rate dropout, in its rectified and unrectified steps."""
 
     def _rule(self, group: Group) -> Rule:
-        return _radam(group["decoupled_weight_decay"], group["maximize"])
+        decoupled, state = group["decoupled_weight_decay"], ("exp_avg", "exp_avg_sq")
+        return Rule(rules.radam, rules.radam_scalars, state, (), decoupled, group["maximize"])
+
+
+def _adam(group: Group, decoupled: bool) -> Rule:
+    state = ("exp_avg", "exp_avg_sq") + ("max_exp_avg_sq",) * bool(group["amsgrad"])
+    flags = (("amsgrad", group["amsgrad"]),)
+    return Rule(rules.adam, rules.adam_scalars, state, flags, decoupled, group["maximize"])
+
+
+for _class in (SGD, RMSprop, Adam, AdamW, RAdam):
+    _class.__doc__ = f"{_class.__doc__}\n{_ARGUMENTS.format(name=_class.__name__)}"

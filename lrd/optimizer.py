@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.optim.optimizer import ParamsT
 
-from lrd.kernels import CompilationError
+from lrd.kernels.build import CompilationError
 from lrd.plan import Mask, Plan, mask_of
 from lrd.rules import Group, Rule
 from lrd.shards import check_whole, refuse_partitions
@@ -93,6 +93,8 @@ class MaskedOptimizer(torch.optim.Optimizer):
     def __init_subclass__(cls) -> None:
         """Show torch's signature with our keywords in help() and editors."""
         if MaskedOptimizer not in cls.__bases__:
+            if "__init__" in vars(cls):
+                cls.__signature__ = None  # not ours, which it would inherit
             return  # somebody's subclass of an optimizer of ours, as Lightning Fabric makes them
         ours = inspect.signature(MaskedOptimizer.__init__).parameters
         torch_class = inspect.signature(cls.__mro__[2])
@@ -102,22 +104,13 @@ class MaskedOptimizer(torch.optim.Optimizer):
         )
 
     def add_param_group(self, param_group: Group) -> None:
-        complete(param_group, self._mask)
         super().add_param_group(param_group)
+        complete(self.param_groups[-1], self._mask)
         try:
             _check_group(self.param_groups[-1])
         except (TypeError, ValueError, RuntimeError):
             del self.param_groups[-1]
             raise
-
-    def state_dict(self) -> dict[str, Any]:
-        """As torch's, with step counters that do not go on counting with this optimizer."""
-        packed = super().state_dict()
-        copies = {
-            key: {**state, "step": state["step"].clone()} if "step" in state else state
-            for key, state in packed["state"].items()
-        }
-        return {**packed, "state": copies}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_mask": self._mask, "_compile": self._compile}
@@ -129,7 +122,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
         for group, mask in zip_longest(self.param_groups, own, fillvalue=self._mask):
             complete(group, {**self._mask, **mask})
         for of_param in self.state.values():
-            if "step" in of_param:
+            if isinstance(of_param, dict) and "step" in of_param:
                 of_param["step"] = counter(of_param["step"])
 
     def _rule(self, group: Group) -> Rule:
@@ -168,6 +161,11 @@ class MaskedOptimizer(torch.optim.Optimizer):
 
 def _check_group(group: Group) -> None:
     group.update(mask_of(group)._asdict())
+    if "masked" in group:
+        raise ValueError(
+            '"masked" is a key of lrd.MaskedUpdate\'s param groups: give this one "keep_prob": 1.0 '
+            "to have all of it updated"
+        )
     for name in ("foreach", "fused", "capturable", "differentiable"):
         if group.get(name):
             raise ValueError(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from lrd.kernels import Table
+from lrd.kernels.table import Table
 from lrd.mask import (
     check_index,
     check_keep_prob,
@@ -95,7 +95,8 @@ class Plan:
         self._groups = []
         for group, rule in zip(groups, rules, strict=True):
             of_group = [entries.get(id(param)) for param in group["params"]]
-            scaled = {id(entry.table): entry for entry in of_group if entry is not None}
+            known = [entry for entry in of_group if entry is not None]
+            scaled = {(id(entry.table), entry.table.place_of(entry.line)): entry for entry in known}
             self._groups.append((rule, mask_of(group), of_group, [*scaled.values()]))
 
     def repeat(self, groups: Sequence[Group], rules: Sequence[Rule], states: States) -> bool:
@@ -107,7 +108,7 @@ class Plan:
         held = []  # all tensors until the kernels end, whoever else lets go of them
         step = word0 = word1 = None
         for group, rule, (was, mask, entries, _) in zip(groups, rules, self._groups, strict=True):
-            if rule is not was or mask_of(group) != mask or len(group["params"]) != len(entries):
+            if rule != was or mask_of(group) != mask or len(group["params"]) != len(entries):
                 return False
             for param, entry in zip(group["params"], entries, strict=True):
                 grad = param.grad
@@ -165,6 +166,8 @@ def _as_before(
     if (
         id(param) != known
         or param.shape != shape
+        or grad.is_neg()
+        or grad._is_zerotensor()
         or {*map(type, (grad, counter, *state))} != _TENSOR
         or counter.data_ptr() != counted
         or counter.dtype is not torch.float32

@@ -82,8 +82,7 @@ def masked_step(
 
     Half precision is computed in float32 and rounded where it is stored.
     """
-    dtype = W.dtype
-    if dtype in (torch.bfloat16, torch.float16):
+    if W.dtype in (torch.bfloat16, torch.float16):
         W, G, state = W.float(), G.float(), tuple(s.float() for s in state)
     alpha, decay = h[0], h[1]
     if rule.maximize:
@@ -93,8 +92,7 @@ def masked_step(
     delta, state = rule.update(W, G, state, h, **dict(rule.flags))
     if decay != 0 and rule.decoupled:
         delta = delta + decay * W
-    W = torch.where(D, W - alpha * delta, W)
-    return W.to(dtype), tuple(s.to(dtype) for s in state)
+    return torch.where(D, W - alpha * delta, W), state
 
 
 def sgdm(W: Tensor, G: Tensor, state: State, h, *, momentum: bool, nesterov: bool):

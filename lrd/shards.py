@@ -45,20 +45,11 @@ class Part(NamedTuple):
             return None
         return self.element(0)
 
-    def element(self, number: int) -> int:
-        """The flat index in the whole tensor of this box's element `number`."""
+    def element(self, number: Any) -> Any:
+        """The flat index in the whole tensor of this box's element `number`, or of a tensor's."""
         flat, stride = 0, 1
         for whole, offset, size in zip(*(reversed(sizes) for sizes in self), strict=True):
-            number, place = divmod(number, size)
-            flat, stride = flat + (offset + place) * stride, stride * whole
-        return flat
-
-    def elements(self, low: int, high: int, device: torch.device) -> Tensor:
-        """The flat indices of the box's elements from `low` to before `high`, int64."""
-        number = torch.arange(low, high, device=device)
-        flat, stride = torch.zeros_like(number), 1
-        for whole, offset, size in zip(*(reversed(sizes) for sizes in self), strict=True):
-            flat += (number % size + offset) * stride
+            flat = flat + (number % size + offset) * stride
             number, stride = number // size, stride * whole
         return flat
 
@@ -182,7 +173,8 @@ def _scattered_mask(part: Part, draw: Draw, device: torch.device) -> Tensor:
     chunk = _CHUNK if device.type == "cpu" else _CHUNK_ON_GPU
     for low in range(0, part.numel, chunk):
         high = min(low + chunk, part.numel)
-        element, piece = part.elements(low, high, device) // draw.unit, mask[low:high]
+        element = part.element(torch.arange(low, high, device=device)) // draw.unit
+        piece = mask[low:high]
         first, last = (part.element(end) // draw.unit for end in (low, high - 1))
         for block in range(first // BLOCK, last // BLOCK + 1):
             word0, word1 = parameter_words(draw.seed, draw.index, block)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import increment_version
 
-from lrd.kernels import Table, fits, rule_kernel, walk
+from lrd.kernels import rule_kernel, walk
+from lrd.kernels.table import Table, fits
 from lrd.mask import Draw, threshold, unit_of
 from lrd.plan import Placed, mask_of
 from lrd.rules import Group, Row, Rule, check_gradient, masked_step, scalars, sgdm
@@ -32,7 +33,8 @@ def only_makes_state(optimizer: torch.optim.Optimizer) -> bool:
     All learning rates and gradients are 0. It is not counted, or saving would shift the masks.
     """
     groups = optimizer.param_groups
-    if optimizer.state or any(float(group.get("lr", 1.0)) != 0 for group in groups):
+    rates = [group.get("lr") for group in groups]  # some optimizers work theirs out at the step
+    if optimizer.state or any(rate is None or float(rate) != 0 for rate in rates):
         return False
     gradients = [param.grad for group in groups for param in group["params"]]
     sums = [grad.detach().abs().sum() for grad in gradients if grad is not None]
@@ -107,7 +109,7 @@ def counter(updates: float | Tensor) -> Tensor:
 
 
 def update(rows: list[Row], compile: Compile) -> tuple[list[Placed], list[Callable[[], None]]]:
-    """Algorithm 1 for all rows; what may fail comes before the first is changed.
+    """Algorithm 1 for all rows; kernels are built before the first is changed.
 
     Returns what a plan is made of, where each row is a whole parameter and a line of a CPU's table
     and all have had as many updates: the lines, and the calls of the kernels. Raises
@@ -119,8 +121,8 @@ def update(rows: list[Row], compile: Compile) -> tuple[list[Placed], list[Callab
     for row in rows:
         W, G = row.W, row.G
         spans = walk(W, row.part, compile is True, row.draw.unit) if compile else None
-        # one that stands twice in a group, as torch lets it, is updated once after the other
-        if not spans or id(row.counter) in seen:
+        # memory that stands twice in the groups, as torch lets it, is updated once after the other
+        if not spans or W.data_ptr() in seen:
             eager.append(row)
             continue
         # a gradient that is still under way is of another type
@@ -130,7 +132,7 @@ def update(rows: list[Row], compile: Compile) -> tuple[list[Placed], list[Callab
                 continue
             G = torch.empty_like(W).copy_(G)
             gradients.append(G)  # the table holds its address alone
-        seen.add(id(row.counter))
+        seen.add(W.data_ptr())
         changed.append(W)
         # most rows are of one kind
         if row.rule is not rule or W.dtype is not dtype or W.get_device() != place:

@@ -137,5 +137,6 @@ def is_decoupled(optimizer: torch.optim.Optimizer, group: Group) -> bool:
     raise ValueError(
         f"a cautious rule must know whether the weight decay of {type(optimizer).__name__} is "
         "decoupled (AdamW) or part of the gradient: give each of its param groups "
-        '"decoupled_weight_decay": True or False'
+        '"decoupled_weight_decay": False, or True if its step multiplies weights by '
+        "1 - lr * weight_decay"
     )

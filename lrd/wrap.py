@@ -55,7 +55,10 @@ class MaskedUpdate(torch.optim.Optimizer):
     Magma's momentum is the inner optimizer's state `exp_avg` or `momentum_buffer`, else an average
     of gradients of its own (0.9), in the state as `mask_momentum`. Cautious and CautiousDecay must
     know whether weight decay is decoupled: of torch's optimizers they do, of others a group with
-    weight decay must have ``"decoupled_weight_decay"``.
+    weight decay must have ``"decoupled_weight_decay"``, True only where a step multiplies weights
+    by 1 − lr · weight_decay.
+
+    Hooks after the step belong on this one: the inner optimizer's run before the rule.
 
     Raises ValueError for arguments out of their range and an optimizer that masks its updates
     already; TypeError if `optimizer` is no torch.optim.Optimizer or `rule` no rule of lrd's.

@@ -51,7 +51,8 @@ def _makers(cls: Any, base: Any, p: float, given: dict[str, Any]) -> tuple[Make,
     mine = {name: value for name, value in given.items() if name not in plain or not wraps}
     if not wraps:
         mine |= {name: value for name, value in shared.items() if name in own}
-    if p not in [value for name, value in given.items() if name not in plain]:
+    own_values = [value for name, value in given.items() if name not in plain]
+    if not any(type(value) is float and value == p for value in own_values):  # True is none
         names = [name for name in _P_NAMES if name in own]
         if not names:
             raise SystemExit(f"say which argument of {cls.__name__} is the probability: name={p}")

@@ -11,21 +11,9 @@ import torch
 from torch import Tensor
 
 from lrd.kernels.build import CompilationError, kernel
-from lrd.kernels.table import Span, Table, fits, line, spans
+from lrd.kernels.table import Span, line, spans
 from lrd.rules import Rule
 from lrd.shards import Part
-
-__all__ = [
-    "CompilationError",
-    "Span",
-    "Table",
-    "copy_kernel",
-    "fits",
-    "kernel_available",
-    "line",
-    "rule_kernel",
-    "walk",
-]
 
 _DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 _MOST_OF_GPU = (1 << 31) - 2048  # elements: 32-bit integers there, to the end of the last tile
@@ -96,7 +84,7 @@ def walk(W: Tensor, part: Part | None, required: bool, unit: int = 1) -> list[Sp
         if required:
             raise CompilationError(f"there is none for {W.device.type}", "Use a CPU or a GPU")
         return None
-    if type(W) not in _TYPES or W.dtype not in _DTYPES:
+    if type(W) not in _TYPES or W.dtype not in _DTYPES or W.is_neg():
         return None  # a subclass may keep its elements anywhere
     whole = W.shape if part is None else part.whole
     if unit > 1 and W.is_cuda and math.prod(whole) >= _MOST_OF_GPU:

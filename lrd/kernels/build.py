@@ -131,8 +131,9 @@ def _run(command: list[str]) -> str:
     except OSError as error:
         raise CompilationError(f"{command[0]} does not start ({error})") from error
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or ["no message"]
-        raise CompilationError(f"{command[0]} ended with {done.returncode} ({lines[0].strip()})")
+        lines = done.stderr.splitlines() or ["no message"]
+        first = next((line for line in lines if "error" in line), lines[0])
+        raise CompilationError(f"{command[0]} ended with {done.returncode} ({first.strip()})")
     return done.stdout
 
 

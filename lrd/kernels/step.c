@@ -44,7 +44,6 @@ typedef uint16_t stored;
 typedef real stored;
 #endif
 
-#if !defined KEEP_COPY && !defined PUT_BACK
 #ifdef TYPE_bfloat16
 static inline real load(stored half)
 {
@@ -63,7 +62,6 @@ static inline stored store(real value) /* rounds to nearest, ties to even */
 #else
 static inline real load(stored value) { return (real)value; }
 static inline stored store(real value) { return (stored)value; }
-#endif
 #endif
 
 #ifdef RULE
@@ -133,16 +131,13 @@ struct job {
     int64_t next; /* the first chunk that no thread has taken */
 };
 
-#ifndef KEEP_COPY
 static inline int32_t drawn(uint32_t element, uint32_t key0, uint32_t key1)
 {
     uint32_t x = (element ^ key0) * 0x9E3779B1u;
     x = ((x ^ x >> 16) ^ key1) * 0x7FEB352Du;
     return (x ^ x >> 15) * 0x846CA68Bu;
 }
-#endif
 
-#if defined SCALED || defined NOISY || defined CAUTIOUS || defined DECAYED
 static inline real blend(real F, real w, real old)
 {
     return F == 1 ? w : F == 0 ? old : old - F * (old - w);
@@ -159,7 +154,6 @@ static inline int32_t bell(uint32_t x)
     uint32_t sums = pairs(x) + pairs(y) + pairs(z ^ z >> 16);
     return (int32_t)((sums & 0xFFFF) + (sums >> 16));
 }
-#endif
 
 /* `element` is the number of the first one's draw; a run that shares it has stride 0. */
 static void update_line(const struct tensor *tensor, const real *h, int64_t begin, int count,
@@ -169,12 +163,10 @@ static void update_line(const struct tensor *tensor, const real *h, int64_t begi
     stored *restrict G = tensor->G + begin;
 #ifdef KEEP_COPY
     memcpy(G, W, count * sizeof *W);
-    (void)h, (void)element, (void)stride;
 #else
     uint32_t key0 = tensor->key0, key1 = tensor->key1;
     int32_t limit = tensor->limit;
 #ifdef PUT_BACK
-    (void)h;
     for (int i = 0; i < count; i++) {
         int D = drawn(element + (uint32_t)i * stride, key0, key1) <= limit;
         stored w = W[i], old = G[i]; /* both read, or compilers read under a mask, which is slow */
@@ -186,7 +178,6 @@ static void update_line(const struct tensor *tensor, const real *h, int64_t begi
     for (int i = 0; i < count; i++)
         agreeing += (h[0] * load(G[i]) - load(W[i])) * load(S0[i]) > 0;
     __atomic_fetch_add((int64_t *)tensor->S[1], agreeing, __ATOMIC_RELAXED);
-    (void)element, (void)stride, (void)key0, (void)key1, (void)limit;
 #elif !defined RULE
     const stored *restrict S0 = tensor->S[0] + begin;
     for (int i = 0; i < count; i++) {
@@ -278,7 +269,6 @@ static void work(void *data)
 #ifdef __APPLE__
 static void work_of_one(void *job, size_t number)
 {
-    (void)number;
     work(job);
 }
 #endif
@@ -290,7 +280,6 @@ void step(const struct tensor *tensors, int64_t count, const double *scalars,
 {
     struct job job = {tensors, count, scalars, layouts, 0};
 #ifdef __APPLE__
-    (void)parallel;
     dispatch_apply_f(threads, DISPATCH_APPLY_AUTO, &job, work_of_one);
 #else
     if (threads > 1 && parallel) parallel(work, &job, threads, 0);

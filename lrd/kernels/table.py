@@ -20,7 +20,6 @@ _TENSORS = 5  # addresses in a row of the table: weights, gradient and up to thr
 _SCALARS = 8
 ROW = _TENSORS + 9
 _KEY, _PLACE = _TENSORS + 2, _TENSORS + 6  # in a row: of the key's two words, of its scalars' place
-_PADDING = [[0] * (_TENSORS - count) for count in range(_TENSORS + 1)]
 
 
 class Table:
@@ -55,8 +54,6 @@ class Table:
             self.scalars.extend([float(value) for value in h])
             self.scalars.extend([0.0] * (_SCALARS - len(h)))
             self._last = len(self.scalars) // _SCALARS - 1
-        addresses = [tensor.data_ptr() for tensor in tensors]
-        addresses += _PADDING[len(addresses)]
         counted = 0
         if counter is not None and self.place < 0:
             counted = counter.data_ptr()
@@ -64,10 +61,8 @@ class Table:
             self.counters.append(counter)
         step0, step1 = step_words(draw.step)
         for begin, count, block, first, layout in spans:
-            if begin:
-                size = tensors[0].element_size()
-                addresses = [tensor.data_ptr() + begin * size for tensor in tensors]
-                addresses += _PADDING[len(addresses)]
+            addresses = [tensor.data_ptr() + begin * tensor.element_size() for tensor in tensors]
+            addresses += [0] * (_TENSORS - len(tensors))
             word0, word1 = parameter_words(draw.seed, draw.index, block)
             place = self._places.get(layout)
             if place is None:
@@ -83,9 +78,13 @@ class Table:
         self.rows[line + 1] = gradient
         self.rows[line + _KEY], self.rows[line + _KEY + 1] = word0, word1
 
+    def place_of(self, line: int) -> int:
+        """Where the scalars of the row that begins at `line` are; rows may share them."""
+        return self.rows[line + _PLACE]
+
     def rescale(self, line: int, h: Sequence[Any]) -> None:
         """Give the rows that share scalars with the one that begins at `line` other scalars."""
-        begin = self.rows[line + _PLACE] * _SCALARS
+        begin = self.place_of(line) * _SCALARS
         self.scalars[begin : begin + len(h)] = array("d", [float(value) for value in h])
 
     def run(self, kernel: Callable[..., None]) -> None:
@@ -173,6 +172,8 @@ def fits(W: Tensor, *tensors: Tensor) -> bool:
     dtype, count, place, in_line = W.dtype, W.numel(), W.get_device(), W.is_contiguous()
     for tensor in tensors:
         if tensor.dtype is not dtype or tensor.numel() != count or tensor.get_device() != place:
+            return False
+        if tensor.is_neg() or tensor._is_zerotensor():
             return False
         if in_line and tensor.is_contiguous():
             continue

@@ -66,7 +66,12 @@ def test_torchs_switches_of_its_compiler_change_nothing(name):
         pytest.param(
             dict(CC="no-such-compiler"), "no-such-compiler does not start", marks=pytest.mark.slow
         ),
-        pytest.param(dict(CC="false"), "false ended with 1", marks=pytest.mark.slow),
+        pytest.param(dict(CC="false"), "false ended with 1 (no message)", marks=pytest.mark.slow),
+        pytest.param(
+            dict(CC="sh -c 'echo Fehler: hier >&2; false'"),
+            "sh ended with 1 (Fehler: hier)",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_without_a_compiler_auto_goes_on_eagerly_and_says_so(tmp_path, environment, cause):

@@ -208,6 +208,7 @@ def test_what_is_not_said_of_the_scale_is_no_fault_and_a_half_hides_what_is_swap
         (["lrd:SGD", "--keep-prob", "0.9"], 0, ""),  # as much as the momentum that it is given
         (["lrd:Adam", "lr=0.3", "--keep-prob", "0.3"], 0, ""),
         (["lrd:RMSprop", "mask=row", "rescale=True", "--rescale", "--keep-prob", "0.3"], 0, ""),
+        (["lrd:SGD", "seed=1", "rescale=True", "--rescale", "--keep-prob", "1"], 0, ""),
     ],
 )
 def test_the_command_says_a_line_for_each_fault(capsys, words, code, first):

@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -145,6 +146,11 @@ BAD = [
 ]
 
 
+def test_numbers_of_other_types_are_a_rules_arguments():
+    assert lrd.Magma(tau=np.float32(2)) == lrd.Magma(tau=2.0)
+    assert type(lrd.Bernoulli(hold=np.int64(2)).hold) is int
+
+
 @pytest.mark.parametrize(("make", "message"), BAD, ids=[message for _, message in BAD])
 def test_bad_arguments_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
@@ -226,3 +232,26 @@ def test_magmas_s_falls_to_nothing_where_a_small_tau_asks_for_it():
         W.grad = torch.full((3,), sign)
         optimizer.step()
     assert optimizer.param_groups[0]["mask_scales"] == [pytest.approx(0.9)]
+
+
+class Sign(torch.optim.Optimizer):
+    """Goes by the gradient's sign, and nowhere where there is none."""
+
+    def __init__(self, params):
+        super().__init__(params, {"lr": 0.1})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for param in self.param_groups[0]["params"]:
+            param.sub_(0.1 * param.grad.sign().nan_to_num())
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 1e19])
+def test_magmas_s_outlives_a_gradient_whose_norm_is_no_number(value):
+    W = nn.Parameter(torch.zeros(1000))
+    optimizer = lrd.MaskedUpdate(Sign([W]), lrd.Magma(keep_prob=1.0))
+    for step in range(3):
+        W.grad = torch.full((1000,), value if step == 1 else 1.0)
+        optimizer.step()
+    assert W.isfinite().all()
+    assert 0.5 < optimizer.param_groups[0]["mask_scales"][0] < 1.0

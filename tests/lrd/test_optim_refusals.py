@@ -44,6 +44,12 @@ def test_a_refused_group_is_not_added():
     optimizer = lrd.SGD([nn.Parameter(torch.zeros(2))], lr=0.1)
     with pytest.raises(ValueError, match="keep_prob"):
         optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2))], "keep_prob": 2})
+    with pytest.raises(
+        ValueError, match=r'"masked" is a key of lrd\.MaskedUpdate.*"keep_prob": 1\.0'
+    ):
+        optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2))], "masked": False})
+    with pytest.raises(TypeError, match="dict"):
+        optimizer.add_param_group([nn.Parameter(torch.zeros(2))])
     assert len(optimizer.param_groups) == 1
 
 

@@ -87,3 +87,20 @@ def test_a_plain_checkpoint_leaves_groups_their_own_masks():
     settings = [(g["keep_prob"], g["tau"], g["mask_seed"]) for g in wrapped.param_groups]
     assert settings == [(0.5, 1.0, 3), (0.125, 2.0, 3)]
     assert [g.get("masked", True) for g in wrapped.param_groups] == [True, False]
+
+
+def test_a_state_is_as_live_as_torchs_and_may_hold_what_is_no_parameters():
+    for make in (torch.optim.Adam, lrd.Adam):
+        W = torch.nn.Parameter(torch.zeros(4))
+        W.grad = torch.ones(4)
+        optimizer = make([W])
+        optimizer.step()
+        optimizer.state["average"] = 5
+        state = optimizer.state_dict()
+        loaded = make([W])
+        loaded.load_state_dict(state)
+        optimizer.step()
+        assert (state["state"][0]["step"], state["state"]["average"]) == (2, 5)
+        assert torch.equal(state["state"][0]["exp_avg"], optimizer.state[W]["exp_avg"])
+        assert loaded.state["average"] == 5
+    assert loaded.state[W]["step"] == 1  # which counts by itself

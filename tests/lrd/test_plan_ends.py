@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+import lrd
 from tests.lrd.test_plan import repeats, steps_of, train
 
 __all__ = ["repeats"]  # the fixture
@@ -163,3 +164,22 @@ def test_settings_out_of_range_are_refused_as_at_the_first_step(changes):
     optimizer.param_groups[0] |= changes
     with pytest.raises(ValueError, match=f"{next(iter(changes))} must be"):
         optimizer.step()
+
+
+def test_parameters_of_a_group_that_differ_in_their_scalars_all_get_new_ones():
+    """Of equal numbers of updates: torch does not dampen the first step of a momentum."""
+    ends = []
+    for compile in (False, True):
+        first, second = (nn.Parameter(torch.zeros(2)) for _ in range(2))
+        optimizer = lrd.SGD([first, second], lr=1.0, keep_prob=1.0, compile=compile)
+        for params, momentum in (([second], 0.0), ([first], 0.9), ([first, second], 0.9)):
+            optimizer.zero_grad()
+            for param in params:
+                param.grad = torch.ones(2)
+            optimizer.param_groups[0]["momentum"] = momentum
+            optimizer.step()
+        for rate in (0.1, 0.01):
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.step()
+        ends.append(torch.stack([first, second]))
+    torch.testing.assert_close(*ends)

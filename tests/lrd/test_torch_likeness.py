@@ -1,5 +1,7 @@
 """At keep_prob=1 as torch, numbers that are not finite included, and counters of any type."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -147,3 +149,16 @@ def test_an_attribute_that_would_do_nothing_cannot_be_set():
             with pytest.raises(AttributeError, match=rf"param_groups\[i\]\['{name}'\]"):
                 setattr(optimizer, name, 0.9)
             assert not hasattr(optimizer, name)
+
+
+def test_a_subclass_shows_its_own_signature_and_else_ours():
+    class Own(lrd.Adam):
+        def __init__(self, params, decay_rate=1.0):
+            super().__init__(params)
+
+    class Same(lrd.Adam):
+        pass
+
+    assert [*inspect.signature(Own).parameters] == ["params", "decay_rate"]
+    assert inspect.signature(Same) == inspect.signature(lrd.Adam)
+    assert "keep_prob" in inspect.signature(Same).parameters

@@ -249,3 +249,20 @@ def test_gradients_that_the_inner_step_takes_away_were_masked():
     inner.register_step_post_hook(lambda optimizer, *_: optimizer.zero_grad())
     lrd.LearningRateDropout(inner).step()
     assert torch.equal(param != 0, mask())
+
+
+def test_an_optimizer_that_works_out_its_own_rate_is_masked():
+    class Relative(torch.optim.SGD):
+        def step(self, closure=None):
+            self.param_groups[0]["lr"] = 1.0
+            super().step(closure)
+            self.param_groups[0]["lr"] = None
+
+    param = parameter()
+    inner = Relative([param], lr=1.0)
+    inner.param_groups[0]["lr"] = None
+    optimizer = lrd.LearningRateDropout(inner)
+    for step in range(2):
+        before = param.detach().clone()
+        optimizer.step()
+        assert torch.equal(param.detach() != before, mask(step=step))
