@@ -156,7 +156,7 @@ report: $(STAMP)  ## What holds: verdicts, tables, figures and what is missing, 
 
 plan-%: $(STAMP)  ## The runs of a sweep, and what they would take: plan-table2
 	$(RUN) scripts.plan $* --scale $(call quoted,SCALE) --seeds $(call quoted,SEEDS) \
-		$(if $(value EXPERIMENT),experiment=$(call quoted,EXPERIMENT))
+		$(if $(value EXPERIMENT),--experiment $(call quoted,EXPERIMENT))
 
 verify: $(STAMP)  ## Check that every run folder is whole
 	$(RUN) scripts.verify

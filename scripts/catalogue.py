@@ -284,17 +284,3 @@ _DEMO = replace(
 )
 ITEMS = {item.name: item for item in (*_ROWS, _DEMO)}
 FIGURES = {figure: item.name for item in ITEMS.values() for figure in item.figures}
-
-
-def items_named(name: str) -> list[Item]:
-    """Takes the name of an item or figure, or the target of several, returns the items."""
-    if name in ITEMS or name in FIGURES:
-        return [ITEMS[name] if name in ITEMS else figure_item(name)]
-    return [item for item in ITEMS.values() if item.target == name]
-
-
-def figure_item(figure: str) -> Item:
-    """Takes a figure's name, returns its item with this figure alone."""
-    item = ITEMS[FIGURES[figure]]
-    shown = item.figures[figure]
-    return replace(item, figures={figure: shown}, experiments=(shown,) if shown else ())

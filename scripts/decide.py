@@ -21,18 +21,20 @@ from experiments.identity import arm_name
 from experiments.record.machine import environment
 from experiments.record.reader import Run, read_runs
 from experiments.record.schema import FINISHED
+from scripts.item import BEYOND
 from scripts.plan import PlanError, jobs, plain, runs_of
 from scripts.report.missing import own_words
 from scripts.reproduce import launcher_words, run_module
 from scripts.tables.formats import MISSING
 from scripts.titles import task_of
-from scripts.verdicts.claim import LEAST_SEEDS, Claim, Claims, Pair
+from scripts.verdicts.claim import LEAST_SEEDS, Claim, Claims, Pair, Trend, of_octaves
 from scripts.verdicts.claims import ClaimError, read_claims
 from scripts.verdicts.intervals import expected_seeds
-from scripts.verdicts.judge import DECIDED, DIRECTIONS, UNDECIDED, Verdict, judge
+from scripts.verdicts.judge import DECIDED, DIRECTIONS, NOT_COMPARABLE, UNDECIDED, Verdict, judge
 from scripts.verdicts.text import evidence, seeds_of, word
 
 _SPREAD_OF = ("test_accuracy", "global_share")  # the columns of conf/claims.yaml's spreads
+_BEYOND = tuple(f"lr={rate:g}" for rate in BEYOND)
 
 
 class Batch(NamedTuple):
@@ -40,8 +42,13 @@ class Batch(NamedTuple):
 
     sweep: str | None
     experiment: str
+    ranges: bool  # of learning rates, which end before the seeds that are compared
     arms: tuple[str, ...]
-    words: tuple[str, ...]  # of the runner's command line, without scale and seed
+    commands: tuple[tuple[str, ...], ...]  # the runner's words by optimizer, but scale and seed
+
+    @property
+    def first_seed(self) -> int:
+        return FRESH if any("best" in arm.split("+") for arm in self.arms) else 0
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -56,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
             judged = judge(claims, runs, options.scale)
             verdicts = [verdict for verdict in judged if verdict.claim in chosen]
             print(*map(line, verdicts), sep="\n", flush=True)
-            left = [verdict.claim for verdict in verdicts if not decided(verdict)]
+            left = [verdict for verdict in verdicts if not decided(verdict)]
             made = runs.runs
             if options.plan:
                 _print_plan(claims, verdicts, made, options)
@@ -64,19 +71,23 @@ def main(arguments: list[str] | None = None) -> None:
             if not left:
                 print("all decided")
                 return
+            able = [batch for batch in batches_of(left) if not waits_for(batch, options)]
+            batches = {batch: next_seed(batch, made) for batch in able}
             batches = {
-                batch: next_seed(batch, made)
-                for batch in batches_of(left)
-                if not waits_for(batch, options)
+                batch: seed
+                for batch, seed in batches.items()
+                if seed - batch.first_seed < options.most and not (batch.ranges and seed >= FRESH)
             }
-            if not batches:
-                print(f"nothing can be run, not decided: {'; '.join(c.text for c in left)}")
+            texts = "; ".join(verdict.claim.text for verdict in left)
+            if not able:
+                print(f"nothing can be run, not decided: {texts}")
                 return
-            took = sum(_hours(batch, made, options) for batch in batches) / options.jobs_at_once
+            took = _hours(batches, made, options) / options.jobs_at_once
             spent = (time.monotonic() - begin) / 3600
-            if spent + took > options.hours or max(batches.values()) >= options.most:
-                limit = f"{options.most} seeds" if spent + took <= options.hours else "the hours"
-                print(f"stopped at {limit}, not decided: {'; '.join(c.text for c in left)}")
+            if spent + took > options.hours or not batches:
+                most = FRESH if able[0].ranges else options.most
+                limit = "the hours" if batches else f"{most} seeds"
+                print(f"stopped at {limit}, not decided: {texts}")
                 _print_plan(claims, verdicts, made, options)
                 return
             for batch, seed in batches.items():
@@ -119,43 +130,61 @@ def choose(claims: Claims, text: str | None, group: str | None) -> list[Claim]:
 
 
 def decided(verdict: Verdict) -> bool:
-    """Whether more seeds are not needed, though a gate may keep it from being a verdict."""
+    """Whether more seeds would change nothing, though a gate may keep it from being a verdict."""
+    tests = verdict.tested
+    if verdict.verdict == NOT_COMPARABLE and not verdict.alone:  # a side collapsed or diverged
+        return any(test.measured.seeds or test.measured.diverged for test in tests)
+    if all(isinstance(of.pair, Trend) and len(of.measured.seeds) >= of.pair.seeds for of in tests):
+        return True  # trends are tested once
     return verdict.verdict in DECIDED or (verdict.verdict != UNDECIDED and verdict.alone in DECIDED)
 
 
 def line(verdict: Verdict) -> str:
     """`LRD improves …: undecided, n = 5, -0.04 [-0.26, +0.17] points`."""
-    n = seeds_of(verdict) if verdict.tested else 0
-    direction = verdict.verdict in DIRECTIONS
-    alone = f" (by its interval {verdict.alone})" if direction else ""
-    return f"{verdict.claim.text}: {word(verdict)}{alone}, n = {n}, {evidence(verdict)}"
+    alone = f" (by its interval {verdict.alone})" if verdict.verdict in DIRECTIONS else ""
+    numbers = f"n = {seeds_of(verdict)}, {evidence(verdict)}"
+    return f"{verdict.claim.text}: {word(verdict)}{alone}, {numbers}"
 
 
-def batches_of(claims: list[Claim]) -> list[Batch]:
+def batches_of(verdicts: list[Verdict]) -> list[Batch]:
     """What to run for claims: one batch for each sweep and experiment, with no more values than
-    the wanted arms have."""
-    wanted: dict[tuple[str | None, str, tuple[str, ...]], list[str]] = {}
-    for claim in claims:
+    the wanted arms of each optimizer have."""
+    wanted: dict[tuple[str | None, str, bool, tuple[str, ...]], list[str]] = {}
+    for verdict in verdicts:
+        claim = verdict.claim
         own = () if claim.sweep else tuple(own_words(claim))
-        wanted.setdefault((claim.sweep, claim.experiment, own), []).extend(claim.arms)
+        ranges = any(of_octaves(pair) for pair in claim.comparisons)
+        wanted.setdefault((claim.sweep, claim.experiment, ranges, own), []).extend(_arms(verdict))
     batches = []
-    for (sweep, experiment, own), arms in wanted.items():
-        needed: dict[str, dict[str, None]] = {}
+    for (sweep, experiment, ranges, own), arms in wanted.items():
+        needed: dict[str, dict[str, dict[str, None]]] = {}  # by optimizer and key: values
         made = set()
         for words, config in jobs(sweep, [*(own or [f"experiment={experiment}"])]).items():
             if (arm := arm_name(config)) in arms:
                 made.add(arm)
+                of_optimizer = needed.setdefault(arm.partition("+")[0], {})
                 for word_ in words:
                     key, _, value = word_.partition("=")
-                    needed.setdefault(key, {})[value] = None
+                    of_optimizer.setdefault(key, {})[value] = None
         if missing := set(arms) - made:
             raise ClaimError(
                 f"no sweep is known that runs {', '.join(sorted(missing))} of {experiment}: give "
                 "the claim a sweep"
             )
-        words = tuple(f"{key}={','.join(values)}" for key, values in needed.items())
-        batches.append(Batch(sweep, experiment, tuple(dict.fromkeys(arms)), words))
+        commands = tuple(
+            tuple(f"{key}={','.join(values)}" for key, values in keys.items())
+            for keys in needed.values()
+        )
+        batches.append(Batch(sweep, experiment, ranges, tuple(dict.fromkeys(arms)), commands))
     return batches
+
+
+def _arms(verdict: Verdict) -> list[str]:
+    """A claim's arms; those of rates beyond the grid where a range did not end within it."""
+    ranges = any(of_octaves(pair) for pair in verdict.claim.comparisons)
+    if not ranges or any(test.measured.silent for test in verdict.tested):
+        return verdict.claim.arms
+    return [arm for arm in verdict.claim.arms if not arm.endswith(_BEYOND)]
 
 
 def next_seed(batch: Batch, runs: list[Run]) -> int:
@@ -163,7 +192,7 @@ def next_seed(batch: Batch, runs: list[Run]) -> int:
     task = task_of(batch.experiment)
     here = environment(processes.device(processes.device_name({"device": "auto", "task": task})))
     machine = here["cpu"] if here["device"] == "cpu" else here["device"]
-    seed = _first_seed(batch)
+    seed = batch.first_seed
     while True:
         made = [
             run
@@ -177,43 +206,48 @@ def next_seed(batch: Batch, runs: list[Run]) -> int:
         seed += 1
 
 
-def _first_seed(batch: Batch) -> int:
-    return FRESH if any("best" in arm.split("+") for arm in batch.arms) else 0
-
-
 def waits_for(batch: Batch, options: argparse.Namespace) -> bool:
     """Whether the runs that choose a batch's learning rates are missing, which is printed."""
     words = [f"seed={FRESH}", f"scale={options.scale}", f"runs_dir={options.runs_dir}"]
     try:
-        for config in jobs(batch.sweep, [*batch.words, *words]).values():
-            if config["best_rate"]:
-                with_chosen_rate(config)
+        for command in batch.commands:
+            for config in jobs(batch.sweep, [*command, *words]).values():
+                if config["best_rate"]:
+                    with_chosen_rate(config)
     except NoChoice as error:
         print(f"left out: {', '.join(batch.arms)} of {batch.experiment}: {error}", flush=True)
         return True
     return False
 
 
-def _hours(batch: Batch, runs: list[Run], options: argparse.Namespace) -> float:
-    """What one seed of a batch takes, by the finished runs of its experiment, or else a plan."""
-    of_experiment = [run for run in runs if run.experiment == batch.experiment]
-    seconds = [run.info["seconds"] for run in of_experiment if run.status == "done"]
-    if seconds:
-        return fmean(seconds) * len(batch.arms) / 3600
-    planned = runs_of(batch.sweep, options.scale, str(_first_seed(batch)), [*batch.words])
-    return sum(run.hours or 0.0 for run in planned)
+def _hours(batches: dict[Batch, int], runs: list[Run], options: argparse.Namespace) -> float:
+    """What the runs of batches at their seeds take, each once, but for those that are finished: by
+    the finished ones of their experiment, or else a plan."""
+    ended = {(run.experiment, run.arm, run.seed) for run in runs if run.status in FINISHED}
+    hours = 0.0
+    for batch, seed in batches.items():
+        lacking = {(batch.experiment, arm, seed) for arm in batch.arms} - ended
+        ended |= lacking
+        done = [run for run in runs if run.experiment == batch.experiment and run.status == "done"]
+        if done:
+            hours += len(lacking) * fmean(run.info["seconds"] for run in done) / 3600
+            continue
+        for command in batch.commands:
+            planned = runs_of(batch.sweep, options.scale, str(batch.first_seed), [*command])
+            hours += sum(run.hours or 0.0 for run in planned)
+    return hours
 
 
 def _run(batch: Batch, seed: int, options: argparse.Namespace) -> None:
     """Run a seed's arms. Ends the command with their exit status if one has no result."""
     sweep = [f"+sweep={batch.sweep}"] if batch.sweep else ["-m"]
-    words = [*sweep, *batch.words, f"seed={seed}", f"scale={options.scale}"]
-    words += [f"runs_dir={options.runs_dir}", *launcher_words(options.launcher, options.jobs)]
-    status = run_module("experiments.run", *words)
-    if status:
-        sys.exit(status)
-    runs = read_runs(options.runs_dir, scale=options.scale, experiment=batch.experiment).runs
-    done = {run.arm for run in runs if run.seed == seed and run.status in FINISHED}
+    words = [f"seed={seed}", f"scale={options.scale}", f"runs_dir={options.runs_dir}"]
+    words += launcher_words(options.launcher, options.jobs)
+    for command in batch.commands:
+        if status := run_module("experiments.run", *sweep, *command, *words):
+            sys.exit(status)
+    made = read_runs(options.runs_dir, scale=options.scale, experiment=batch.experiment).runs
+    done = {run.arm for run in made if run.seed == seed and run.status in FINISHED}
     if missing := set(batch.arms) - done:
         sys.exit(f"error: not made: {', '.join(sorted(missing))} at seed {seed}")
 
@@ -225,16 +259,14 @@ def _print_plan(
     for verdict in verdicts:
         if decided(verdict):
             continue
-        (batch,) = batches_of([verdict.claim])
-        seeds = expected(verdict.claim, claims)
-        counts = [len(test.measured.seeds) for test in verdict.tested] or [0]
-        more = max(1, seeds - min(counts)) if seeds else None
-        hours = "" if more is None else plain(more * _hours(batch, made, options))
-        what = (
-            f"about {seeds:g} seeds in all, {more:g} more, {hours} hours one run after another"
-            if more is not None
-            else f"{MISSING}, no planning_spread or neither a published gain nor a margin"
-        )
+        (batch,) = batches_of([verdict])
+        what = f"{MISSING}, no planning_spread or neither a published gain nor a margin"
+        if seeds := expected(verdict.claim, claims):
+            more = max(1, seeds - min(len(test.measured.seeds) for test in verdict.tested))
+            hours = plain(more * _hours({batch: -1}, made, options))  # a seed that nobody has run
+            what = (
+                f"about {seeds:g} seeds in all, {more:g} more, {hours} hours one run after another"
+            )
         print(f"expected for {verdict.claim.text}: {what}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,16 +15,13 @@ import pandas as pd
 from experiments.record.reader import LeftOut, Run, Runs, read_runs
 from experiments.record.schema import FINISHED
 from experiments.tasks import Column, task_module
-from scripts.catalogue import ITEMS, Item, figure_item
+from scripts.item import Item, ResultError
+from scripts.items import item_named
 from scripts.own import own_arms, own_items
 from scripts.titles import name_of, task_of, title
 
 PAPER = Path(__file__).parent.parent / "results" / "paper"
 _IMAGE_TASKS = ("classification", "segmentation", "detection")
-
-
-class ResultError(RuntimeError):
-    """Runs of which no table or figure can be made; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +89,7 @@ def read_item(name: str, runs_dir: Path, scale: str, experiment: str | None) -> 
                 "no item of the catalogue shows: `python -m scripts.verify` lists what there is"
             )
         return items[0], runs
-    item = ITEMS[name] if name in ITEMS else figure_item(name)
+    item = item_named(name)
     if experiment is not None and experiment not in item.experiments:
         item = item.of_experiment(experiment)
     read = [read_runs(runs_dir, scale=scale, experiment=of) for of in item.experiments]
@@ -167,18 +165,20 @@ def names_left_out(experiment: Experiment) -> str:
 def conditions(experiment: Experiment) -> str:
     """Net, epochs, seeds, data, device, threads and version of an experiment's finished runs."""
 
-    def among(value: Callable[[Run], Any]) -> str:
-        return " or ".join(sorted({str(value(run)) for run in experiment.runs}))
-
+    of = partial(among, experiment.runs)
     seeds = sorted({run.seed for run in experiment.runs})
     return (
-        f"net: {among(_net)}; {among(lambda run: run.config['epochs'])} epochs, batch size "
-        f"{among(lambda run: run.config['batch_size'])}, "
-        f"{among(lambda run: run.config['precision'])}; "
-        f"seeds: {', '.join(map(str, seeds))}; data: {among(_data)}; "
-        f"device: {among(_device)}, threads: {among(lambda run: run.info['threads'])}, "
-        f"torch {among(lambda run: run.info['versions']['torch'])}"
+        f"net: {of(_net)}; {of(lambda run: run.config['epochs'])} epochs, batch size "
+        f"{of(lambda run: run.config['batch_size'])}, {of(lambda run: run.config['precision'])}; "
+        f"seeds: {', '.join(map(str, seeds))}; data: {of(_data)}; "
+        f"device: {of(_device)}, threads: {of(lambda run: run.info['threads'])}, "
+        f"torch {of(lambda run: run.info['versions']['torch'])}"
     )
+
+
+def among(runs: Iterable[Run], value: Callable[[Run], Any]) -> str:
+    """What runs have, each once: `4 or 8`."""
+    return " or ".join(sorted({str(value(run)) for run in runs}))
 
 
 def _net(run: Run) -> str:

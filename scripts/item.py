@@ -28,6 +28,10 @@ STEP_RATES = (0.05, 0.1, 0.2, 0.4)  # of SGDM, whose own is 0.1
 HALF_RATE = {"base, rate halved": "+lr0.5"}  # in all curves of optimizers that have been run so
 
 
+class ResultError(RuntimeError):
+    """Runs of which no table or figure can be made; the message says why and what to do."""
+
+
 @dataclass(frozen=True)
 class Item:
     """A table with its figures: methods by optimizers, on some experiments."""
@@ -70,12 +74,21 @@ class Item:
             for rate in self.rates or (None,)
         ]
 
+    def can_be_of(self, experiment: str) -> bool:
+        """Whether it has this experiment, or can be made of any: what compares optimizers, without
+        seeds of its own, at which a grid of its experiment has chosen."""
+        any_can = self.layout == "optimizers" and not self.seeds
+        return experiment in self.experiments or any_can
+
     def of_experiment(self, experiment: str) -> Item:
-        """Takes an experiment, returns the item of that one alone.
+        """Takes an experiment, returns the item of that one alone; ResultError if it cannot be.
 
         An experiment that is not the item's has files of its own: `table1-digits`. So has the
         figure of one that the item draws none of: `controls-mnist`.
         """
+        if not self.can_be_of(experiment):
+            known = ", ".join(self.experiments) or "none"
+            raise ResultError(f"{self.name} is made of experiment {known} alone, got {experiment}")
         figures = {name: of for name, of in self.figures.items() if of == experiment}
         return replace(
             self,

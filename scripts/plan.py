@@ -36,7 +36,8 @@ from experiments.record.writer import is_finished
 from experiments.setting import make_optimizer, prepare
 from experiments.validate import check, resolve
 from scripts.benchmark.measure import timed
-from scripts.catalogue import ITEMS
+from scripts.gather import ResultError
+from scripts.items import items_of, narrowed
 
 _NET = (
     "model.", "task", "data.", "batch_size", "precision", "deterministic", "channels_last",
@@ -241,21 +242,23 @@ def summary(runs: list[Planned]) -> str:
     )
 
 
-def _sweeps(name: str, seeds: str) -> list[tuple[str, str]]:
-    """Takes a sweep or what stands for several, returns each with its seeds, its own if it has."""
-    items = [item for item in ITEMS.values() if name in (item.name, item.target)]
-    sweeps = {item.sweep: item.own_seeds or seeds for item in items}  # the demo's is table1's
-    return [*sweeps.items()] or [(name, seeds)]
+def _sweeps(name: str, seeds: str, experiment: str | None) -> list[tuple[str, str, list[str]]]:
+    """Takes a sweep or what stands for several, returns each with its seeds, its own if it has,
+    and what narrows it."""
+    items = [item for item in items_of(name, experiment) if item.experiments]
+    known = [(item.sweep, item.own_seeds or seeds, narrowed(item)) for item in items]
+    return known or [(name, seeds, [f"experiment={experiment}"] if experiment else [])]
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sweep", nargs="?", help="a file of conf/sweep")
+    parser.add_argument("sweep", nargs="?", help="a table, figure or file of conf/sweep")
     parser.add_argument("--scale", default="paper", help="paper (default), mid, lite or smoke")
     parser.add_argument("--seeds", default="0,1,2", help="separated by commas")
+    parser.add_argument("--experiment", help="this one alone")
     parser.add_argument("--limit", type=float, help="hours; exit status 1 if more remain")
     parser.add_argument("--calibrate", action="store_true", help=argparse.SUPPRESS)
-    parser.add_argument("overrides", nargs="*", help="as of experiments.run: experiment=mnist")
+    parser.add_argument("overrides", nargs="*", help="as of experiments.run: optimizer=adam")
     options = parser.parse_intermixed_args(arguments)
     if options.calibrate:
         try:
@@ -266,10 +269,10 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         runs = [
             run
-            for sweep, seeds in _sweeps(options.sweep, options.seeds)
-            for run in runs_of(sweep, options.scale, seeds, options.overrides)
+            for sweep, seeds, words in _sweeps(options.sweep, options.seeds, options.experiment)
+            for run in runs_of(sweep, options.scale, seeds, [*words, *options.overrides])
         ]
-    except PlanError as error:
+    except (PlanError, ResultError) as error:
         sys.exit(f"error: {error}")
     print(*runs, summary(runs), sep="\n")
     if options.limit is not None and sum(run.hours or 0.0 for run in runs) > options.limit:

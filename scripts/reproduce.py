@@ -15,7 +15,9 @@ import subprocess
 import sys
 
 from experiments.configuration import CONF
-from scripts.catalogue import FIGURES, ITEMS, Item, items_named
+from scripts.catalogue import FIGURES, ITEMS, Item
+from scripts.gather import ResultError
+from scripts.items import items_of, narrowed
 from scripts.plan import PlanError, Planned, run_name, runs_of, states, summary
 
 DAY = 24  # hours
@@ -32,14 +34,14 @@ AT_A_TIME = {
 
 def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
-    items = _items(options.item, options.experiment)
     status = 0
     try:
+        items = items_of(options.item, options.experiment)
         if options.scale == "paper" and not options.yes:
             _require_less_than_a_day(items, options.seeds)
         for item in items:
             status = _make(item, _scale(item, options), options) or status
-    except PlanError as error:
+    except (PlanError, ResultError) as error:
         sys.exit(f"error: {error}")
     if options.item == "all":
         status = run_module("scripts.report") or status
@@ -72,29 +74,6 @@ def _names(group: str) -> list[str]:
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
-def _items(name: str, experiment: str | None) -> list[Item]:
-    """Takes an item's, a figure's or a target's name, or `all`, returns items of an experiment.
-
-    Of an experiment that an item does not have, only what compares optimizers can be made, and
-    nothing with seeds of its own, at which a grid of the item's experiment has chosen.
-    """
-    if name == "all":
-        items = [item for item in ITEMS.values() if item.in_report and item.experiments]
-    else:
-        items = items_named(name)
-    if experiment is None:
-        return items
-    able = [
-        item.of_experiment(experiment)
-        for item in items
-        if experiment in item.experiments or (item.layout == "optimizers" and not item.seeds)
-    ]
-    if not able:
-        known = ", ".join(items[0].experiments) or "none"
-        sys.exit(f"error: {name} is made of experiment {known} alone, got {experiment}")
-    return able
-
-
 def _scale(item: Item, options: argparse.Namespace) -> str:
     """With everything at lite scale, the toy is at the paper's: it is small enough."""
     small = options.item == "all" and options.scale == "lite" and item.layout == "toy"
@@ -106,7 +85,7 @@ def _require_less_than_a_day(items: list[Item], seeds: str) -> None:
     runs: dict[str, Planned] = {}
     for item in items:
         if item.experiments:
-            how = item.own_seeds or seeds, _narrowed(item)
+            how = item.own_seeds or seeds, narrowed(item)
             planned = runs_of(item.sweep, "paper", *how, download=True)
             runs |= {run.name: run for run in planned}
     print(*runs.values(), summary([*runs.values()]), sep="\n", flush=True)
@@ -114,22 +93,16 @@ def _require_less_than_a_day(items: list[Item], seeds: str) -> None:
         sys.exit("error: more than a day's work on this machine: repeat with YES=1 to begin")
 
 
-def _narrowed(item: Item) -> list[str]:
-    """What a sweep's command line says of an item that is not the whole of it."""
-    whole = ITEMS[item.sweep].experiments
-    return [] if item.experiments == whole else [f"experiment={','.join(item.experiments)}"]
-
-
 def _make(item: Item, scale: str, options: argparse.Namespace) -> int:
     """Run an item's sweep, make its table and figures, and return the exit status."""
     if not item.experiments:
         return run_module("scripts.figures", *item.figures)
     seeds = item.own_seeds or options.seeds
-    sweep = [f"+sweep={item.sweep}", *_narrowed(item), f"seed={seeds}", f"scale={scale}"]
+    sweep = [f"+sweep={item.sweep}", *narrowed(item), f"seed={seeds}", f"scale={scale}"]
     sweep += launcher_words(options.launcher, options.jobs)
     swept = run_module("experiments.run", *sweep)
     how = ["--scale", scale]
-    how += ["--experiment", *item.experiments] if _narrowed(item) else []
+    how += ["--experiment", *item.experiments] if narrowed(item) else []
     made = run_module("scripts.tables", item.sweep, *how) if item.caption else 0
     if item.figures:
         made = made or run_module("scripts.figures", item.sweep, *how)
@@ -147,7 +120,7 @@ def launcher_words(launcher: str, jobs: int) -> list[str]:
 
 def _lacking(item: Item, scale: str, seeds: str) -> list[str]:
     """The runs of a sweep without a result, as those that another process is at work on."""
-    runs = states(item.sweep, scale, seeds, _narrowed(item))
+    runs = states(item.sweep, scale, seeds, narrowed(item))
     return [run_name(config) for config, done in runs if not done]
 
 

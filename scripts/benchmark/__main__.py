@@ -1,6 +1,7 @@
 """Speed side by side in one run: `python -m scripts.benchmark`.
 
-Alternates what is compared and takes medians over rounds. Writes results/benchmark.{csv,md,png}.
+Alternates what is compared and takes medians over rounds. Writes results/benchmark.{csv,md,png},
+with `--only step` benchmark-step.
 Needs MNIST (see data/mnist.py), a C++ compiler, Linux for the memory, and an idle machine. Other
 packages that mask (pytorch_optimizer, magma-optimizer) are measured where they are installed.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -18,6 +20,7 @@ import torch
 
 from data.batches import DataError
 from data.mnist import mnist
+from experiments.record import atomic
 from experiments.record.machine import environment
 from scripts.benchmark import epoch, process, records, step
 from scripts.benchmark.figure import draw
@@ -65,22 +68,23 @@ def row(result: Result) -> str:
     return "| " + " | ".join([result.what, *times, value, goal, met, result.note]) + " |"
 
 
-def write(results: list[Result], out: Path, conditions: str) -> None:
-    """Write benchmark.csv, .md and .png, the table by parts."""
+def write(results: list[Result], out: Path, conditions: str, name: str = "benchmark") -> None:
+    """Write <name>.csv, .md and .png, the table by parts."""
     out.mkdir(parents=True, exist_ok=True)
-    text = [f"# Benchmark\n\n{conditions}\n\n![Ratios](benchmark.png)\n"]
+    text = [f"# Benchmark\n\n{conditions}\n\n![Ratios]({name}.png)\n"]
     for part in PARTS:
         lines = [row(result) for result in results if result.part == part]
         if lines:
             text.append("\n".join([f"## {TITLES[part]}\n", HEAD, "|---" * 7 + "|", *lines, ""]))
-    (out / "benchmark.md").write_text("\n".join(text))
-    with (out / "benchmark.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*Result._fields, "met"])
-        for result in results:
-            ratios = " ".join(f"{ratio:.4f}" for ratio in result.ratios)
-            writer.writerow([*result._replace(ratios=ratios), result.met])
-    draw(results, out / "benchmark.png")
+    rows = io.StringIO()
+    writer = csv.writer(rows, lineterminator="\n")
+    writer.writerow([*Result._fields, "met"])
+    for result in results:
+        ratios = " ".join(f"{ratio:.4f}" for ratio in result.ratios)
+        writer.writerow([*result._replace(ratios=ratios), result.met])
+    atomic.write(out / f"{name}.md", "\n".join(text).encode())
+    atomic.write(out / f"{name}.csv", rows.getvalue().encode())
+    draw(results, out / f"{name}.png")
 
 
 def conditions(threads: int, rounds: int) -> str:
@@ -130,7 +134,9 @@ def main() -> None:
         for result in results_of(part, options.root, options.threads, options.rounds):
             print(row(result), flush=True)
             results.append(result)
-    write(results, options.out, conditions(options.threads, options.rounds))
+    # what the report takes for the benchmark has all parts, of one run
+    name = "benchmark" if {*options.only} == {*PARTS} else "-".join(["benchmark", *options.only])
+    write(results, options.out, conditions(options.threads, options.rounds), name)
 
 
 if __name__ == "__main__":

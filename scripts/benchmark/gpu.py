@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import json
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from torch import Tensor
 from experiments.configuration import Config
 from experiments.loop import make_step
 from experiments.precision import PRECISIONS, arithmetic
+from experiments.record import atomic
 from experiments.record.machine import environment
 from experiments.schedule import scheduler
 from experiments.setting import Setting, build, make_optimizer, net_node
@@ -31,6 +33,7 @@ from experiments.tasks import task_module
 from scripts.benchmark.measure import FAST, compare, race, random_parameters, timed
 from scripts.benchmark.step import RULES, SIZES
 from scripts.plan import configurations
+from scripts.tables.formats import pipes
 
 EXPERIMENTS = ("mnist", "cifar10", "cifar100", "pspnet", "ssd")
 _TESTS_TAKE = 260  # seconds, at most; a line of training 60
@@ -100,11 +103,11 @@ def steps(rule: str, size: int) -> tuple[float, str, str]:
     return result.value, f"of torch's, {fastest}", f"{result.ours:.3g} and {result.other:.3g} ms"
 
 
-def tests() -> tuple[float | None, str, str]:
+def tests(seconds: float) -> tuple[float | None, str, str]:
     """Seconds of tests/gpu, and pytest's last line."""
     begin = time.perf_counter()
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/gpu"]
-    done = subprocess.run(command, text=True, capture_output=True, timeout=_TESTS_TAKE)
+    done = subprocess.run(command, text=True, capture_output=True, timeout=seconds)
     print(done.stdout[-5000:], done.stderr[-2000:], flush=True)
     note = (done.stdout.strip().splitlines() or ["no output"])[-1]
     passed = done.returncode == 0 and "passed" in note
@@ -122,7 +125,9 @@ def in_a_process(experiment: str, precision: str, seconds: float) -> tuple[float
 
 def measurements(left: Callable[[], float]) -> dict[str, Callable[[], tuple[Any, str, str]]]:
     """What is measured, by name; `left` says how many seconds there are."""
-    parts: dict[str, Callable[[], tuple[Any, str, str]]] = {"tests/gpu": tests}
+    parts: dict[str, Callable[[], tuple[Any, str, str]]] = {
+        "tests/gpu": lambda: tests(min(_TESTS_TAKE, left()))
+    }
     for experiment in EXPERIMENTS:
         for precision in PRECISIONS:
             parts[f"{experiment}, {precision}: training"] = lambda words=(experiment, precision): (
@@ -137,14 +142,15 @@ def measurements(left: Callable[[], float]) -> dict[str, Callable[[], tuple[Any,
 def write(lines: list[Line], out: Path) -> None:
     """Write gpu.csv and gpu.md."""
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "gpu.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([Line._fields, *lines])
-    text = ["# On a GPU\n", "| what | measured | more | GPU | torch |", "|---" * 5 + "|"]
-    for what, value, unit, note, device, version in lines:
-        shown = "**failed**" if value is None else f"{value:.3g} {unit}"
-        text.append(f"| {what} | {shown} | {note} | {device} | {version} |")
-    (out / "gpu.md").write_text("\n".join(text) + "\n")
+    rows = io.StringIO()
+    csv.writer(rows, lineterminator="\n").writerows([Line._fields, *lines])
+    cells = [
+        [what, "**failed**" if value is None else f"{value:.3g} {unit}", *more]
+        for what, value, unit, *more in lines
+    ]
+    table = pipes(["what", "measured", "more", "GPU", "torch"], cells)
+    atomic.write(out / "gpu.csv", rows.getvalue().encode())
+    atomic.write(out / "gpu.md", f"# On a GPU\n\n{table}\n".encode())
 
 
 def read(out: Path) -> list[Line]:
@@ -195,7 +201,8 @@ def check(out: Path, seconds: float) -> int:
         print(lines[-1], flush=True)
     if missing:
         print(f"{missing} lines are missing: the same command goes on with them", flush=True)
-    return int(missing > 0 or any(line.value is None for line in lines))
+    failed = any(line.value is None for line in lines if line[-2:] == where)
+    return int(missing > 0 or failed)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import matplotlib as mpl
@@ -49,36 +51,50 @@ def shown_arms(item: Item) -> list[str]:
 
 
 def drawn(item: Item, experiments: list[Experiment], scale: str) -> dict[str, Figure]:
-    """The item's figures by name."""
+    """The item's figures by name; of some that cannot be drawn it is said why.
+
+    Raises ResultError if none can be drawn of runs that are there.
+    """
+    run = {experiment.name: experiment for experiment in experiments if experiment.runs}
+    figures, reasons = {}, {}
+    for name, draw in _drawers(item, run, scale).items():
+        try:
+            figures[name] = draw()
+        except ResultError as error:
+            reasons[name] = error
+    if reasons and not figures:
+        raise next(iter(reasons.values()))
+    for name, reason in reasons.items():
+        print(f"{reason}: {name}.png is not made", file=sys.stderr)
+    return figures
+
+
+def _drawers(item: Item, run: dict[str, Experiment], scale: str) -> dict[str, Callable[[], Figure]]:
+    """What draws each figure of an item, of the experiments that were run."""
     if item.layout == "drawing":
         draw = {**DRAWINGS, "lrd": draw_lrd}
-        return {name: draw[name]() for name in item.figures}
-    run = {experiment.name: experiment for experiment in experiments if experiment.runs}
+        return {name: draw[name] for name in item.figures}
     figures = {name: run[of] for name, of in item.figures.items() if of in run}
     if item.layout == "toy":
         draw = {"figure4": toy.draw_paths, "figure4-basins": toy.draw_basins}
-        return {name: draw[name](experiment, scale) for name, experiment in figures.items()}
-    if item.layout == "step":
-        return {name: step_curves(item, of, scale) for name, of in figures.items()}
-    if item.layout == "rates":
-        return {name: rate_curves(item, of, scale) for name, of in figures.items()}
+        return {name: partial(draw[name], of, scale) for name, of in figures.items()}
     if item.layout == "optimizers":
         # of a smaller net or a shorter training, curves have nothing in common with the authors'
         released = {"figure6"} if scale == "paper" else set()
         return {
-            name: learning_curves(item, experiment, scale, name in released)
-            for name, experiment in figures.items()
+            name: partial(learning_curves, item, of, scale, name in released)
+            for name, of in figures.items()
         }
+    curves = {"step": step_curves, "rates": rate_curves}.get(item.layout)
+    if curves is not None:
+        return {name: partial(curves, item, of, scale) for name, of in figures.items()}
     from scripts.figures import voc  # loads torchvision, which takes a second
 
-    curves_and_pictures = {}
-    for name, experiment in figures.items():
-        curves_and_pictures[name] = voc.learning_curves(item, experiment, scale)
-        try:
-            curves_and_pictures[f"{name}-predictions"] = voc.pictures(item, experiment)
-        except voc.NoPictures as reason:
-            print(f"{reason}: {name}-predictions.png is not made", file=sys.stderr)
-    return curves_and_pictures
+    drawers = {}
+    for name, of in figures.items():
+        drawers[name] = partial(voc.learning_curves, item, of, scale)
+        drawers[f"{name}-predictions"] = partial(voc.pictures, item, of)
+    return drawers
 
 
 def make_figures(

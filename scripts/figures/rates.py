@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 
 from scripts.catalogue import Item
 from scripts.figures.style import caption, legend, line, panels
-from scripts.gather import Experiment, conditions
+from scripts.gather import Experiment, ResultError, conditions
 from scripts.item import OPTIMIZERS
 from scripts.rates import Loss, curve, loss_of
 
@@ -32,6 +32,8 @@ def rate_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
         arms = [optimizer + suffix for suffix in item.methods.values()]
         curves = [curve(item, experiment, arm) for arm in arms]
         run |= {optimizer: curves} if any(map(len, curves)) else {}
+    if not run:
+        raise ResultError(f"no finished run of {experiment.name} at a rate of {item.name} chooses")
     figure, grid = panels(len(run), 2, 2.1 * len(run) + 1.6, sharey="row")
     for row, (optimizer, curves) in zip(grid, run.items(), strict=True):
         means = pd.concat([runs.groupby("rate")["validation"].mean() for runs in curves])

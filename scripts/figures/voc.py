@@ -9,19 +9,8 @@ from scripts.catalogue import Item
 from scripts.figures.curves import about, limits, line_styles, methods_of
 from scripts.figures.pictures import draw_predictions, read_predictions
 from scripts.figures.style import caption, draw_curve, epoch_ticks, legend, panels
-from scripts.gather import (
-    Arm,
-    Experiment,
-    ResultError,
-    names_left_out,
-    of_one_seed,
-    paper_values,
-)
+from scripts.gather import Arm, Experiment, ResultError, names_left_out, of_one_seed, paper_values
 from scripts.item import OPTIMIZERS
-
-
-class NoPictures(ResultError):
-    """Runs that saved no predictions of one seed; the message says which."""
 
 
 def learning_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
@@ -72,15 +61,15 @@ def _count(arm: Arm) -> str:
 def pictures(item: Item, experiment: Experiment) -> Figure:
     """Validation images with predictions of the first seed that both methods have.
 
-    Raises NoPictures if there is no such seed, or if its runs saved none.
+    Raises ResultError if there is no such seed, or if its runs saved none.
     """
     arms = zip(item.methods, item.arms(), strict=True)
     runs = of_one_seed({method: experiment[arm] for method, arm in arms})
     if not runs:
-        raise NoPictures("no seed has both methods")
+        raise ResultError("no seed has both methods")
     predictions = {method: read_predictions(run.folder) for method, run in runs.items()}
     if missing := [run.folder for method, run in runs.items() if predictions[method] is None]:
-        raise NoPictures(f"no predictions.pt in {', '.join(map(str, missing))}")
+        raise ResultError(f"no predictions.pt in {', '.join(map(str, missing))}")
     run = next(iter(runs.values()))
     text = f"{run.info['data']['name']}, first validation images, seed {run.seed}, last epoch"
     return draw_predictions(run.config["task"], predictions, text)

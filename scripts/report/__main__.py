@@ -15,6 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from experiments.record.atomic import WriteError
+from experiments.record.reader import Runs
+from scripts.catalogue import Item
 from scripts.figures.__main__ import write_figures_of
 from scripts.gather import ResultError
 from scripts.report.page import page
@@ -32,12 +34,21 @@ def make(results: Results, out: Path) -> None:
             run = {run.experiment for run in results.finished(scale) if run.arm in item.arms()}
             if item.caption and run & {*item.experiments}:
                 write_table_of(item, runs, out / "tables", scale)
-            write_figures_of(item, runs, out / "figures", scale)
+            if item.experiments or scale == next(iter(results.runs)):  # drawings are of no scale
+                _write_figures(item, runs, out / "figures", scale)
         verdicts = results.verdicts.get(scale, [])
         write_verdicts(verdicts, scale, results.claims, results.shares[scale], out)
     text = report(results)
     (out / "REPORT.md").write_text(text, encoding="utf-8")
     (out / "report.html").write_text(page(text, out, results.folder), encoding="utf-8")
+
+
+def _write_figures(item: Item, runs: Runs, out: Path, scale: str) -> None:
+    """Write an item's figures; runs of which none can be made do not end the report."""
+    try:
+        write_figures_of(item, runs, out, scale)
+    except ResultError as error:
+        print(f"no figure of {item.name} at scale {scale}: {error}", file=sys.stderr)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -55,7 +55,7 @@ def own_words(claim: Claim) -> list[str]:
     optimizers = dict.fromkeys(arm.partition("+")[0] for arm in claim.arms)
     words = {word for arm in claim.arms for word in arm.split("+")[1:]}
     masks = sorted(word.removeprefix("lrd") for word in words if word.startswith("lrd"))
-    lrd = ["lrd.enabled=false,true", f"lrd.p={','.join(masks)}"] if masks else []
+    lrd = ["lrd.enabled=true", f"lrd.p=1,{','.join(masks)}"] if masks else []
     return [f"experiment={claim.experiment}", f"optimizer={','.join(optimizers)}", *lrd]
 
 

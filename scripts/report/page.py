@@ -17,14 +17,7 @@ from markdown_it.token import Token
 from PIL import Image
 
 from scripts.verdicts.forest import SIGNS
-from scripts.verdicts.judge import (
-    CONTRADICTED,
-    EXCLUDED,
-    NO_EFFECT,
-    NOT_RUN,
-    SMALLER,
-    SUPPORTED,
-)
+from scripts.verdicts.judge import CONTRADICTED, EXCLUDED, NO_EFFECT, NOT_RUN, SMALLER, SUPPORTED
 
 STYLE = Path(__file__).with_name("page.css")
 # Signs beside the colours, for those who do not see them

@@ -12,14 +12,7 @@ from scripts.report.results import SCALES, Results
 from scripts.tables.formats import MISSING, pipes
 from scripts.verdicts.claim import Cost
 from scripts.verdicts.cost import Ratio, judge_cost
-from scripts.verdicts.judge import (
-    DECIDED,
-    DIRECTIONS,
-    NOT_COMPARABLE,
-    NOT_RUN,
-    VERDICTS,
-    Verdict,
-)
+from scripts.verdicts.judge import DECIDED, DIRECTIONS, NOT_COMPARABLE, NOT_RUN, VERDICTS, Verdict
 from scripts.verdicts.text import HEADER, evidence, notes, reasons, row, word
 
 _PLACE = HEADER.index("n")  # of the column Scale, which the tables of one scale lack

@@ -19,7 +19,7 @@ STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {
     "last": lambda curve: curve[-1],
     "max": lambda curve: np.nanmax(curve, 0),
     "min": lambda curve: np.nanmin(curve, 0),
-    "last10": lambda curve: curve[-10:].mean(0) if len(curve) > 10 else np.nan,
+    "last10": lambda curve: np.nanmean(curve[-10:], 0) if len(curve) > 10 else np.nan,
 }
 SEEDS = "mean ± sample standard deviation over seeds (number of seeds)"
 

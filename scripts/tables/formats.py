@@ -26,6 +26,8 @@ _LATEX = str.maketrans(
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
         "±": r"$\pm$",
+        "≥": r"$\geq$",
+        "−": "$-$",
         MISSING: "--",
     }
 )
@@ -100,6 +102,6 @@ def latex(table: Table) -> str:
 def write_table(table: Table, frame: pd.DataFrame, folder: Path) -> None:
     """Write <folder>/<the table's name>.{csv,md,tex}; the csv holds the numbers of `frame`."""
     folder.mkdir(parents=True, exist_ok=True)
-    csv = frame.to_csv(index=False, float_format="%.4f", lineterminator="\n")
+    csv = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     for kind, text in {"csv": csv, "md": markdown(table), "tex": latex(table)}.items():
         write(folder / f"{table.name}.{kind}", text.encode())

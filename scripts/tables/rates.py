@@ -54,8 +54,10 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
         cells += [MISSING] * 3
         if choice is not None:
             best = runs[runs["rate"] == choice.rate]
-            losses = spread(best["validation"].tolist(), loss.digits)
-            cells[1:] = [f"{choice.rate:g}", f"{choice.mean_step:.2f}", f"{losses} ({len(best)})"]
+            done = best["validation"][np.isfinite(best["validation"])]
+            losses = f"{spread(done.tolist(), loss.digits)} ({len(done)})"
+            losses += f", diverged {len(best) - len(done)}" if len(done) < len(best) else ""
+            cells[1:] = [f"{choice.rate:g}", f"{choice.mean_step:.2f}", losses]
             edges += [optimizer + suffix] if choice.at_edge else []
         for by in _BY:
             numbers, cut = widths(runs, by, loss.within)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from experiments.record.reader import Run
 from models.toy import BASINS
 from scripts.catalogue import KEEP_PROBS, TOY_RATES, Item, toy_arm
-from scripts.gather import Arm, Experiment
+from scripts.gather import Arm, Experiment, among
 from scripts.tables.cells import mean_std, notes_on_runs, spread
 from scripts.tables.formats import MISSING, Table
 from scripts.verdicts.claim import Pair
@@ -127,10 +124,8 @@ def smaller_steps() -> list[tuple[float, float, float]]:
 def setting(experiment: Experiment) -> str:
     """Starts, steps, seeds and machine of all runs."""
     runs = experiment.runs
-
-    def among(value: Callable[[Run], Any]) -> str:
-        return " or ".join(sorted({f"{value(run):,}" for run in runs}))
-
+    starts = among(runs, lambda run: f"{run.config['model']['side'] ** 2:,}")
+    steps = among(runs, lambda run: f"{steps_of(run):,}")
     counts = sorted(len(arm.done) + len(arm.diverged) for arm in experiment.arms.values())
     seeds = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     machines = {
@@ -139,9 +134,8 @@ def setting(experiment: Experiment) -> str:
         for run in runs
     }
     return (
-        f"{among(lambda run: run.config['model']['side'] ** 2)} starts, one in each cell of a grid "
-        f"over the box, drawn anew for each seed; {among(steps_of)} steps; seeds of an arm: "
-        f"{seeds}; device: {' or '.join(sorted(machines))}"
+        f"{starts} starts, one in each cell of a grid over the box, drawn anew for each seed; "
+        f"{steps} steps; seeds of an arm: {seeds}; device: {' or '.join(sorted(machines))}"
     )
 
 

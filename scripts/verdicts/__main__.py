@@ -15,6 +15,8 @@ from typing import Any
 
 from experiments.record.atomic import WriteError, write
 from experiments.record.reader import read_runs
+from experiments.record.schema import FINISHED
+from scripts.gather import ResultError
 from scripts.tables.formats import write_table
 from scripts.verdicts import share
 from scripts.verdicts.claim import Claims
@@ -51,10 +53,13 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         claims, runs = read_claims(), read_runs(options.runs_dir, scale=options.scale)
+        if not any(run.status in FINISHED for run in runs.runs):
+            where = f"{options.runs_dir} at scale {options.scale}"
+            raise ResultError(f"no finished run in {where}: nothing was judged or written")
         verdicts = judge(claims, runs, options.scale)
         shares = share.rows_of(runs, options.scale)
         print(write_verdicts(verdicts, options.scale, claims, shares, options.out))
-    except (ClaimError, WriteError) as error:
+    except (ClaimError, ResultError, WriteError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -35,11 +35,6 @@ class Pair(NamedTuple):
         )
         return f"{first} − {second}"
 
-    @property
-    def seeds(self) -> int:
-        """The seeds that it is decided with, at the least."""
-        return LEAST_SEEDS
-
 
 class Trend(NamedTuple):
     """One comparison of an order: a statistic rises (falls) along a list of arms at every seed."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -48,12 +50,13 @@ def read_claims(path: Path = CLAIMS) -> Claims:
     except yaml.YAMLError as error:
         raise ClaimError(f"{path} is no YAML: {error}") from error
     keys = {*Claims._fields} - {"claims", "costs"} | {"families", "cost"}
-    _require(content, keys, str(path))
     _only(content, keys, str(path))
+    _require(content, keys, str(path))
     claims = []
     for name, family in content["families"].items():
         _only(family, _FAMILY, name)
-        _require(family, {"claims"}, name)
+        if not isinstance(family.get("claims"), dict):
+            raise ClaimError(f"{name!r} must have claims, got {family.get('claims')!r}")
         of_family = [
             _claim(text, name, _inherited(text, claim, family))
             for text, claim in family["claims"].items()
@@ -63,7 +66,8 @@ def read_claims(path: Path = CLAIMS) -> Claims:
     for text, cost in content["cost"]["claims"].items():
         _only(cost, _COST, text)
         _require(cost, _COST, text)
-        costs.append(Cost(text, cost["source"], cost["row"], float(cost["below"])))
+        bound = _number(text, "below", cost["below"])
+        costs.append(Cost(text, cost["source"], cost["row"], bound))
     texts = [claim.text for claim in (*claims, *costs)]
     if twice := {text for text in texts if texts.count(text) > 1}:
         raise ClaimError(f"{path}: stands twice: {', '.join(twice)}")
@@ -96,7 +100,7 @@ def _claim(text: str, family: str, node: dict[str, Any]) -> Claim:
         one(text, pair, node, column) for pair in node.get("pairs") or node["trend"]
     )
     at_least = node.get("at_least", len(comparisons))
-    if not 1 <= at_least <= len(comparisons):
+    if at_least not in range(1, len(comparisons) + 1):
         raise ClaimError(f"{text!r}: at_least must be in 1 … {len(comparisons)}, got {at_least}")
     judged_at = node.get("judged_at", JUDGED_SCALES)
     if not isinstance(judged_at, list | tuple) or not {*judged_at} <= {*_SCALES}:
@@ -117,19 +121,37 @@ def _omnibus(text: str | None, members: list[Claim]) -> list[Claim]:
     if text is None:
         return []
     pairs = [pair for claim in members for pair in claim.comparisons]
+    kinds = {(getattr(pair, "number", None), len(pair.arms), len(pair.than)) for pair in pairs}
+    alike = {(pair.statistic, pair.sign, pair.bound) for pair in pairs}
+    if kinds != {(0.0, 1, 1)} or len(alike) > 1 or members[0].exploratory:
+        raise ClaimError(
+            f"{text!r}: the mean of a family's claims is of pairs of one arm each, by one "
+            "statistic and bound, that are not exploratory"
+        )
     mean = (mean_pair(pairs),)
     return [members[0]._replace(text=text, comparisons=mean, at_least=1, omnibus=True)]
 
 
 def _time(text: str, value: Any) -> str:
     """A day or a minute in UTC; as texts they stand in their order."""
+    given = str(value)
     try:
-        datetime.fromisoformat(str(value))
+        if not re.fullmatch(r"\d{4}-\d\d-\d\d(T\d\d:\d\dZ)?", given):
+            raise ValueError
+        datetime.fromisoformat(given)
     except ValueError as error:
         raise ClaimError(
             f"{text!r}: stated must be as 2026-11-25 or 2026-11-25T14:30Z, got {value!r}"
         ) from error
-    return str(value)
+    return given
+
+
+def _number(text: str, key: str, value: Any, least: float = -math.inf) -> float:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not least <= value < math.inf:
+        what = "a number" if least == -math.inf else f"a number of at least {least:g}"
+        raise ClaimError(f"{text!r}: {key} must be {what}, got {value!r}")
+    return float(value)
 
 
 def _column(text: str, experiment: str, statistic: str) -> Column:
@@ -153,7 +175,7 @@ def _column(text: str, experiment: str, statistic: str) -> Column:
 
 
 def _pair(text: str, pair: list[Any], node: dict[str, Any], column: Column) -> Pair:
-    if len(pair) not in (2, 3):
+    if len(pair) not in (2, 3) or isinstance(pair[0], int | float):
         raise ClaimError(f"{text!r}: a pair is [arm, arm] or [arm, arm, published], got {pair}")
     number = float(pair[1]) if isinstance(pair[1], int | float) else 0.0
     arms, than = (
@@ -163,10 +185,13 @@ def _pair(text: str, pair: list[Any], node: dict[str, Any], column: Column) -> P
     if node["statistic"].startswith("reach:") and len(than) != 1:
         raise ClaimError(f"{text!r}: reach compares with one arm, got {', '.join(than) or number}")
     side, sign = ("above", 1) if "above" in node else ("below", -1)
-    published = float(pair[2]) if len(pair) == 3 else None
+    bound = _number(text, side, node[side])
+    published = _number(text, "published", pair[2]) if len(pair) == 3 else None
     margin = node.get("margin", abs(published) / 2 if published else None)
+    if margin is not None:
+        margin = _number(text, "margin", margin, 0.0)
     names = node["experiment"], node["statistic"], column, sign
-    return Pair(*names, arms, than, number, float(node[side]), published, margin)
+    return Pair(*names, arms, than, number, bound, published, margin)
 
 
 def _trend(text: str, arms: list[str], node: dict[str, Any], column: Column) -> Trend:
@@ -214,7 +239,9 @@ def _require(node: Any, keys: set[str], where: str) -> None:
         raise ClaimError(f"{where!r} lacks {', '.join(sorted(missing))}: see {CLAIMS}")
 
 
-def _only(node: dict[str, Any], known: set[str], where: str) -> None:
+def _only(node: Any, known: set[str], where: str) -> None:
+    if not isinstance(node, dict):
+        raise ClaimError(f"{where!r} must have keys ({', '.join(sorted(known))}), got {node!r}")
     if unknown := node.keys() - known:
         raise ClaimError(
             f"{where!r} has unknown keys {', '.join(sorted(unknown))}; known: "

@@ -152,12 +152,6 @@ def published_values() -> dict[tuple[str, str], float]:
     return {(row.experiment, row.arm): row.value for row in rows if row.metric in MAIN_METRICS}
 
 
-def result_of(arm: Arm, column: str) -> float:
-    """The mean over seeds of an arm's result; NaN without runs."""
-    lasts = [float(run.metrics[column][-1]) for run in arm.done]
-    return float(np.mean(lasts)) if lasts else math.nan
-
-
 def right_images(run: Run) -> np.ndarray | None:
     """Which test images a run is right about, a bool for each; None if it kept them not."""
     path = run.folder / "correct.bin"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
 
 from scripts.gather import Experiment
+from scripts.tables.cells import values
 from scripts.verdicts import regime
 from scripts.verdicts.claim import Claim, Claims, Pair, Trend, mean_pair, of_octaves
-from scripts.verdicts.compare import collapsed, published_values, result_of
+from scripts.verdicts.compare import collapsed, published_values
 
 # By experiment and arm: why nothing can be compared with it, and how far it is from the paper
 Unlike = dict[tuple[str, str], tuple[str, float]]
@@ -29,7 +31,8 @@ def unlike_arms(claims: Claims, experiments: dict[str, Experiment], scale: str) 
     for name, experiment in experiments.items():
         for arm, runs in experiment.arms.items():
             paper = papers.get((name, arm), math.nan)
-            here = result_of(runs, experiment.task.RESULT)
+            results = values(runs, experiment.task.RESULT, experiment.result, "last")
+            here = fmean(results or [math.nan])
             if collapsed(runs):
                 reasons[name, arm] = f"{arm} collapsed ({here:.4g})", math.inf
             elif name in claims.another_base and abs(here - paper) > claims.another_base[name]:

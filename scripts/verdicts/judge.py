@@ -10,13 +10,7 @@ import numpy as np
 
 from experiments.record.reader import Runs
 from scripts.gather import Experiment, gather
-from scripts.verdicts.claim import (
-    LEAST_SEEDS,
-    Claim,
-    Claims,
-    Pair,
-    Trend,
-)
+from scripts.verdicts.claim import LEAST_SEEDS, Claim, Claims, Pair, Trend
 from scripts.verdicts.compare import Measured, measure, published_values
 from scripts.verdicts.gates import Unlike, base_of, comparable, reason, unlike_arms
 from scripts.verdicts.intervals import (
@@ -259,7 +253,7 @@ def _direction(claim: Claim, tested: list[Tested]) -> str:
             steps = np.diff(values, axis=1) * pair.sign
         else:
             steps = ((values[:, 0] - values[:, 1]) - pair.bound) * pair.sign
-        sides.append(int(np.sign(steps).min() + np.sign(steps).max()) // 2 if steps.size else 0)
+        sides.append(int((steps > 0).all()) - int((steps < 0).all()) if steps.size else 0)
     if sides.count(1) >= claim.at_least:
         return FOR
     return AGAINST if sides.count(-1) > len(claim.comparisons) - claim.at_least else MIXED

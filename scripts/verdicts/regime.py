@@ -40,7 +40,8 @@ def missed(arm: Arm) -> list[str]:
         return ["it has no finished run"]
     if "test_accuracy" not in arm.done[0].metrics:
         return []
-    means = map(fmean, zip(*map(_numbers, arm.done), strict=True))
+    done = [run for run in arm.done if "clean_accuracy" in run.metrics] or arm.done
+    means = map(fmean, zip(*map(_numbers, done), strict=True))
     return [
         f"{name} {mean:.2f}, to be {low:g} to {high:g}"
         for (name, (low, high)), mean in zip(_BOUNDS.items(), means, strict=True)

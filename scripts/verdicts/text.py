@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from scripts.tables.formats import MISSING, pipes
@@ -67,8 +69,9 @@ def _pair_row(verdict: Verdict, test: Tested) -> dict[str, Any]:
     pair, measured, result = test.pair, test.measured, test.result
     folders = [
         "/".join(run.folder.parts[-3:])
-        for of_arm in zip(*measured.runs, strict=True)
+        for of_arm in zip_longest(*measured.runs)  # a seed may have more rates than another
         for run in of_arm
+        if run is not None
     ]
     simple = isinstance(pair, Pair)
     images = image_interval(measured, pair)
@@ -99,12 +102,9 @@ def _pair_row(verdict: Verdict, test: Tested) -> dict[str, Any]:
 
 def _correlation(values: Any) -> float:
     """Of the two sides over seeds: what pairing by seed gains; NaN where a side does not vary."""
-    first, second = values[:, 0], values[:, -1]
-    if len(values) < 3 or not first.std() or not second.std():
-        return math.nan
-    return float(((first - first.mean()) * (second - second.mean())).mean()) / float(
-        first.std() * second.std()
-    )
+    ends = values[:, [0, -1]]
+    varies = len(values) > 2 and ends.std(0).all()
+    return float(np.corrcoef(ends.T)[0, 1]) if varies else math.nan
 
 
 def interval(mean: float, low: float, high: float, digits: int = 2) -> str:

@@ -61,6 +61,19 @@ def test_tables_and_figure_are_written_and_misses_are_marked(tmp_path):
     assert (tmp_path / "benchmark.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_part_alone_leaves_the_whole_benchmark_as_it_was(tmp_path, monkeypatch):
+    benchmark.write(RESULTS, tmp_path, "Two cores.")
+    before = (tmp_path / "benchmark.csv").read_bytes()
+    monkeypatch.setattr(benchmark, "results_of", lambda part, *_: RESULTS[:1])
+    monkeypatch.setattr(
+        "sys.argv", ["benchmark", "--only", "masks", "--busy", "--out", str(tmp_path)]
+    )
+    benchmark.main()
+    assert (tmp_path / "benchmark.csv").read_bytes() == before
+    assert len((tmp_path / "benchmark-masks.csv").read_text().splitlines()) == 2
+    assert "![Ratios](benchmark-masks.png)" in (tmp_path / "benchmark-masks.md").read_text()
+
+
 def test_plain_adam_with_everything_kept_is_torchs():
     torch.manual_seed(0)
     model = nn.Linear(30, 40)

@@ -48,6 +48,16 @@ def test_a_claim_that_stands_twice_is_refused(tmp_path):
         ("source:", "judged_at: lite\n    source:", "judged_at must be a list of .*, got 'lite'"),
         ("source:", "judged_at: [papr]\n    source:", r"must be a list of .*, got \['papr'\]"),
         ("    claims:", "    cliams:", "unknown keys cliams"),
+        ("2026-11-20\n    stat", "2026-11-20T12:00+09:00\n    stat", "stated must be as"),
+        ("2026-11-20\n    stat", "20261120\n    stat", "stated must be as"),
+        ("[[adam+lrd0.5, adam, 0.27]]", "[[97.9, adam]]", r"a pair is \[arm, arm\]"),
+        ("pairs:", 'at_least: "2", pairs:', "at_least must be in 1 … 1, got 2"),
+        ("above: 0", "above: 0.5x", "above must be a number, got '0.5x'"),
+        ("margin: 0.1", 'margin: "0,1"', "margin must be a number of at least 0, got '0,1'"),
+        ("margin: 0.1", "margin: -0.1", "margin must be a number of at least 0, got -0.1"),
+        ("0.27]]", "true]]", "published must be a number, got True"),
+        ("{pairs: [[adam+lrd0.5, adam, 0.27]]}", "null", "must have keys .*, got None"),
+        ("above: 0", "above: 0\n    omnibus: All\n    exploratory: true", "not exploratory"),
     ],
 )
 def test_a_claim_that_cannot_be_tested_is_refused(tmp_path, old, new, message):
@@ -59,6 +69,27 @@ def test_a_claim_that_cannot_be_tested_is_refused(tmp_path, old, new, message):
 def test_a_key_of_the_whole_file_that_nothing_reads_is_refused(tmp_path):
     with pytest.raises(ClaimError, match=r"has unknown keys level; known: .*false_findings"):
         read(tmp_path, ONE + "\nlevel: 0.1\n")
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        "{pairs: [[[adam+lrd0.3, adam+lrd0.5], adam]]}",
+        "{pairs: [[adam, 97]]}",
+        "{trend: [[adam, adam+lrd0.5, sgdm]], seeds: 8}",
+        "{statistic: mean:test_accuracy, pairs: [[sgdm+lrd0.5, sgdm]]}",
+        "{above: 1, pairs: [[sgdm+lrd0.5, sgdm]]}",
+    ],
+)
+def test_a_mean_over_claims_is_of_pairs_that_are_alike(tmp_path, claim):
+    more = ONE.replace("above: 0", "above: 0\n    omnibus: All gain")
+    with pytest.raises(ClaimError, match="'All gain': the mean of a family's claims is of pairs"):
+        read(tmp_path, f"{more.rstrip()}\n      Another: {claim}\n")
+
+
+def test_a_family_without_claims_is_refused(tmp_path):
+    with pytest.raises(ClaimError, match="'family' must have claims, got None"):
+        read(tmp_path, ONE.partition("claims:")[0] + "claims:\n")
 
 
 def test_an_arm_that_the_sweep_does_not_make_is_refused(tmp_path):

@@ -10,12 +10,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from experiments.identity import arm_name
 from experiments.record.machine import environment
-from experiments.record.reader import read_runs
+from experiments.record.reader import Runs, read_runs
 from helpers.claims import HEAD, family
 from helpers.synthetic import ROOT, make_run
 from scripts import decide
+from scripts.plan import jobs
 from scripts.verdicts.claims import read_claims
+from scripts.verdicts.judge import judge
 
 LARGE = """
       Adam is above a coin: {margin: 10, pairs: [[adam, 5]]}"""
@@ -96,7 +99,7 @@ def test_a_plan_runs_nothing(command):
 
 def test_a_seed_that_another_processor_has_begun_is_left_to_it(tmp_path):
     """Its pair would be of two processors; one that is finished here is not made again."""
-    batch = decide.Batch("table1", "mnist", ("adam", "adam+lrd0.5"), ())
+    batch = decide.Batch("table1", "mnist", False, ("adam", "adam+lrd0.5"), ())
     for seed in (0, 1):
         make_run(tmp_path, "adam", seed, [97.0])  # on "Some CPU"
     runs = read_runs(tmp_path, scale="paper").runs
@@ -107,10 +110,60 @@ def test_a_seed_that_another_processor_has_begun_is_left_to_it(tmp_path):
     assert decide.next_seed(batch._replace(arms=("adam",)), made) == 2
 
 
+def unrun(family):
+    """The verdicts of a family's claims without a run."""
+    verdicts = judge(read_claims(), Runs([], []))
+    return [verdict for verdict in verdicts if verdict.claim.family == family]
+
+
+def test_no_run_is_made_that_no_claim_asks_for():
+    """Of optimizers with other arms, each has its own command; of ranges only the grid is run."""
+    verdicts = [verdict for verdict in judge(read_claims(), Runs([], [])) if verdict.claim.sweep]
+    few = ("controls", "family_rates")
+    for batch in decide.batches_of([v for v in verdicts if v.claim.sweep in few]):
+        words = [f"seed={batch.first_seed}", "scale=lite"]
+        made = [
+            arm_name(config)
+            for command in batch.commands
+            for config in jobs(batch.sweep, [*command, *words]).values()
+        ]
+        assert len(made) == len(set(made))
+        assert {*batch.arms} == {*made}
+        assert batch.ranges == (batch.sweep == "family_rates")
+        assert not any("lr=0.064" in arm for arm in batch.arms)
+
+
+def test_arms_that_batches_share_cost_once_and_finished_ones_nothing(tmp_path):
+    make_run(tmp_path, "adam", 0, [97.0])  # which took a minute
+    runs = read_runs(tmp_path, scale="paper").runs
+    one = decide.Batch("table1", "mnist", False, ("adam", "adam+lrd0.5"), ())
+    other = decide.Batch("controls", "mnist", False, ("adam+lrd0.5", "adam+lr0.5"), ())
+    assert decide._hours({one: 0, other: 0}, runs, None) == pytest.approx(2 / 60)
+    assert decide._hours({one: 0, other: 1}, runs, None) == pytest.approx(3 / 60)
+
+
+def test_more_seeds_are_not_asked_for_where_they_would_decide_nothing(runs, verdicts_of):
+    text = family("""
+      Rises: {trend: [[sgdm, rmsprop, adam]], seeds: 4}
+      Apart: {pairs: [[sgdm+lrd0.5, sgdm]]}""")
+    for seed in range(4):
+        for arm, last in (("sgdm", 91 + seed), ("rmsprop", 92 - seed), ("adam", 93 - seed)):
+            make_run(runs, arm, seed, [50.0, last])
+        status = "done" if seed else "diverged"
+        make_run(runs, "sgdm+lrd0.5", seed, [50.0, 90.0 + seed], status=status)
+        if seed == 2:
+            assert [decide.decided(verdict) for verdict in verdicts_of(text)] == [False, True]
+    rises, apart = verdicts_of(text)
+    assert (rises.verdict, apart.verdict, apart.alone) == ("undecided", "not comparable", "")
+    assert decide.decided(rises)
+    assert decide.decided(apart)
+
+
 def test_best_against_best_waits_for_the_runs_that_choose(tmp_path, capsys):
     """Its seeds begin where those that choose have ended."""
-    claims = [claim for claim in read_claims().claims if "best against best" in claim.family]
-    (batch,) = decide.batches_of(claims)
+    verdicts = unrun("best against best on MNIST")
+    claims = [verdict.claim for verdict in verdicts]
+    (batch,) = decide.batches_of(verdicts)
     assert decide.next_seed(batch, []) == 10
     words = ["--scale", "lite", "--runs-dir", str(tmp_path), "--claim", claims[0].text]
     decide.main(words)
@@ -120,7 +173,9 @@ def test_best_against_best_waits_for_the_runs_that_choose(tmp_path, capsys):
     for arm in ("sgdm", "sgdm+lrd0.5"):
         for rate in ("", "+lr=0.2"):
             make_run(tmp_path, arm + rate, 0, [97.0], experiment="mnist_choice", scale="lite")
-    assert not decide.waits_for(decide.batches_of(claims[:1])[0], decide._options(words))
+    decide.main([*words, "--most", "0"])  # counted from the first seed that may be compared
+    assert "stopped at 0 seeds" in capsys.readouterr().out
+    assert not decide.waits_for(decide.batches_of(verdicts[:1])[0], decide._options(words))
 
 
 def test_a_claim_that_is_not_there_is_refused(command):

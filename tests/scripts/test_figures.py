@@ -14,7 +14,7 @@ import lrd
 from experiments.record.reader import LeftOut, read_run, read_runs
 from experiments.tasks import Column
 from helpers.synthetic import ROOT, make_run, read_experiment
-from scripts.catalogue import FIGURES, ITEMS, figure_item
+from scripts.catalogue import FIGURES, ITEMS
 from scripts.figures.__main__ import drawn, make_figures, shown_arms
 from scripts.figures.curves import (
     _scale,
@@ -27,6 +27,7 @@ from scripts.figures.curves import (
 from scripts.figures.readme import STEPS, draw_lrd
 from scripts.figures.style import LINES, STYLE, line
 from scripts.gather import Arm, Experiment, gather
+from scripts.items import item_named
 
 CURVES = [
     figure
@@ -41,7 +42,7 @@ def runs(tmp_path) -> Path:
 
 
 def draw(runs: Path, name: str = "figure5", shape: tuple[int, int] = (3, 5)):
-    item = figure_item(name)
+    item = item_named(name)
     experiment = read_experiment(runs, "paper", item.figures[name], item.arms())
     figure = learning_curves(item, experiment, "paper", name == "figure6")
     figure.canvas.draw()
@@ -155,8 +156,8 @@ def test_the_last_epoch_is_labelled(runs, epochs, ticks):
 
 @pytest.mark.parametrize("name", ["figure5", "figure10", "controls", "settings"])
 def test_curves_show_the_base_at_half_the_rate_in_one_style_and_tables_do_not(runs, tmp_path, name):
-    item = figure_item(name)
-    (of,) = item.experiments
+    item = item_named(name)
+    of = item.figures[name]
     for arm in ("sgdm", "sgdm+lrd0.5", "sgdm+lr0.5"):
         make_run(runs, arm, 0, [90.0, 95.0], experiment=of)
     experiment = gather(read_runs(runs, scale="paper"), of, shown_arms(item))
@@ -173,7 +174,7 @@ def test_curves_show_the_base_at_half_the_rate_in_one_style_and_tables_do_not(ru
 
 
 def test_the_values_of_p_and_the_base_at_half_the_rate_have_colours_of_their_own(runs):
-    item = figure_item("figure10")
+    item = item_named("figure10")
     for arm in [*item.arms(), "adam+lr0.5"]:
         make_run(runs, arm, 0, [40.0, 45.0], experiment="cifar10")
     experiment = read_experiment(runs, "paper", "cifar10", shown_arms(item))
@@ -192,7 +193,7 @@ def test_captions_have_no_configuration_and_name_runs_that_are_left_out(runs):
     run = replace(run, config=run.config | {"model": model})
     left_out = [LeftOut(run.folder.with_name("seed1"), "metrics.csv lacks epochs")]
     experiment = Experiment("mnist", {"adam": Arm([run])}, [], left_out, [])
-    figure = learning_curves(figure_item("figure5"), experiment, "paper", False)
+    figure = learning_curves(item_named("figure5"), experiment, "paper", False)
     words = figure.get_supxlabel().replace("\n", " ")
     net = "net: growth rate 4, not pretrained, encoder channels 16/32, encoder stem width 8;"
     assert net in words
@@ -201,7 +202,7 @@ def test_captions_have_no_configuration_and_name_runs_that_are_left_out(runs):
 
 @pytest.mark.parametrize("name", CURVES)
 def test_every_figure_fills_all_its_panels(runs, tmp_path, name):
-    item = figure_item(name)
+    item = item_named(name)
     for arm in item.arms():
         make_run(runs, arm, 0, [50.0, 60.0], experiment=item.figures[name])
     written = make_figures(name, runs, tmp_path, "paper", None)
@@ -247,7 +248,7 @@ def test_several_methods_that_were_not_run_are_counted(runs):
 
 @pytest.mark.parametrize("name", CURVES)
 def test_the_legend_stays_inside(runs, name):
-    item = figure_item(name)
+    item = item_named(name)
     make_run(runs, item.arms()[0], 0, [40.0, 45.0], experiment=item.figures[name])
     read = read_experiment(runs, "paper", item.figures[name], item.arms())
     with mpl.rc_context(STYLE):

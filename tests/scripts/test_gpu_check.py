@@ -78,6 +78,12 @@ def test_a_failure_is_a_line_and_the_only_one_that_is_measured_again(check):
     assert counts == {"good": 1, "bad": 2}
 
 
+def test_a_failure_on_another_gpu_is_none_of_this_one(check):
+    gpu.write([gpu.Line("bad", None, "", "", "NVIDIA H200", "2.14.1")], check.table.parent)
+    status, lines = check({"good": lambda: (3.5, "s", "")})
+    assert (status, lines) == (0, {"bad": None, "good": 3.5})
+
+
 def test_without_time_what_was_measured_stays_and_the_rest_is_missing(check):
     one, other = (lambda: (1.0, "s", "")), (lambda: (2.0, "s", ""))
     assert check({"one": one}) == (0, {"one": 1.0})

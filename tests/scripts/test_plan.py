@@ -51,11 +51,25 @@ def test_done_runs_take_no_time_and_nothing_is_written(make, tmp_path, capsys):
 
 
 def test_several_sweeps_have_one_plan_each_with_its_own_seeds():
-    sweeps = plan._sweeps("family", "0,1,2")
-    assert [sweep for sweep, _ in sweeps] == ["family_rates", "family_decay", "family_best"]
-    assert [seeds.split(",")[0] for _, seeds in sweeps] == ["0", "0", "10"]
-    assert plan._sweeps("table1", "0,1,2") == [("table1", "0,1,2")]
-    assert plan._sweeps("own", "3") == [("own", "3")]  # a file of the user's, in no catalogue
+    sweeps = plan._sweeps("family", "0,1,2", None)
+    assert [sweep for sweep, *_ in sweeps] == ["family_rates", "family_decay", "family_best"]
+    assert [seeds.split(",")[0] for _, seeds, _ in sweeps] == ["0", "0", "10"]
+    assert plan._sweeps("table1", "0,1,2", None) == [("table1", "0,1,2", [])]
+    # a file of the user's, in no catalogue
+    assert plan._sweeps("own", "3", "toy") == [("own", "3", ["experiment=toy"])]
+
+
+def test_a_plan_is_of_what_the_command_makes():
+    (best,) = plan._sweeps("choice", "0", "mnist")
+    assert best[0] == "choice_best"
+    assert best[1].startswith("10,")
+    assert [sweep for sweep, *_ in plan._sweeps("choice", "0", "mnist_choice")] == [
+        "choice_sgdm",
+        "choice_adam",
+    ]
+    assert plan._sweeps("figure5", "0", None) == [("table1", "0", ["experiment=mnist"])]
+    with pytest.raises(SystemExit, match="step is made of experiment mnist alone, got digits"):
+        plan.main(["step", "--experiment", "digits"])
 
 
 def test_runs_whose_rate_is_not_chosen_yet_are_planned(tmp_path):

@@ -185,8 +185,8 @@ def test_a_claim_on_an_experiment_of_the_users_own(results, monkeypatch):
     row = cells(report(read_results(results)), "p = 0.4 is better on digits")
     assert row[2] == "not run"
     assert row[5] == (
-        "`python -m experiments.run -m experiment=digits optimizer=adam lrd.enabled=false,true "
-        "lrd.p=0.4 scale=paper seed=0,1,2`"
+        "`python -m experiments.run -m experiment=digits optimizer=adam lrd.enabled=true "
+        "lrd.p=1,0.4 scale=paper seed=0,1,2`"
     )
     for seed, (base, masked) in enumerate([(90.0, 91.0), (90.5, 91.6), (89.0, 90.1), (90, 91)]):
         make_run(results / "runs", "adam", seed, [base], experiment="digits")
@@ -236,8 +236,8 @@ def test_the_command_makes_all_and_counts_what_it_leaves_out(results, capsys):
     assert not list(results.glob(".report-*"))
 
 
-@pytest.mark.parametrize("broken", ["write_figures_of", "page"])
-def test_an_error_leaves_the_old_files_whole(results, monkeypatch, broken):
+@pytest.mark.parametrize("broken", ["write_verdicts", "page"])
+def test_an_error_leaves_the_old_files_whole(results, monkeypatch, capsys, broken):
     kept = [results / "tables" / "paper" / "table1.md", results / "REPORT.md"]
     kept[0].parent.mkdir(parents=True)
     for path in kept:
@@ -246,13 +246,13 @@ def test_an_error_leaves_the_old_files_whole(results, monkeypatch, broken):
     def fail(*_):
         raise ResultError("it cannot be made")
 
+    monkeypatch.setattr(command, "write_figures_of", fail)  # which is no reason to end
     monkeypatch.setattr(command, broken, fail)
-    if broken == "page":
-        monkeypatch.setattr(command, "write_figures_of", lambda *_: [])
     with pytest.raises(SystemExit, match="error: it cannot be made"):
         command.main(["--results", str(results)])
     assert [path.read_text() for path in kept] == ["old", "old"]
     assert sorted(path.name for path in results.iterdir()) == ["REPORT.md", "runs", "tables"]
+    assert "no figure of table1 at scale paper: it cannot be made" in capsys.readouterr().err
 
 
 @pytest.mark.slow
