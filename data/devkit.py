@@ -58,7 +58,7 @@ def _drawn(
             if not folder.is_dir():  # another run has not written the same meanwhile
                 raise DataError(
                     f"drawn shapes cannot be written to {folder} ({error}): name a folder that "
-                    "can be written to with data.root=… or the variable LRD_DATA"
+                    "can be written to with data.root=…"
                 ) from error
     data = read(str(folder), **keys)
     return replace(data, provenance={**data.provenance, "name": "drawn shapes"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +42,7 @@ class SampleBatches:
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=device.type == "cuda",
+            worker_init_fn=_leave_requeueing,
             generator=torch.Generator(),  # or it would draw its workers' seeds from the global one
         )
 
@@ -82,6 +84,12 @@ class SampleBatches:
         self._batches.of_next = batches
         for batch in self._loader:
             yield self._to_device(batch, self._device)
+
+
+def _leave_requeueing(_: int) -> None:
+    """By Slurm's warning before its time limit, submitit has a process requeue its job: the run's,
+    not the workers that it has forked."""
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 
 class _Batches:

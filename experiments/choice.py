@@ -94,7 +94,7 @@ def mean_step(run: Run) -> float:
     NaN if it never is. Without the column it is 1 for the base and p for learning rate dropout, by
     its definition, and NaN for other arms."""
     if "mean_step" not in run.metrics:
-        methods = stem(run.arm, ("lr", "weight_decay")).split("+")[1:]
+        methods = [word for word in run.arm.split("+")[1:] if "=" not in word]
         p = float(run.config["lrd"]["p"])
         return {(): 1.0, (f"lrd{p:g}",): p}.get(tuple(methods), np.nan)
     steps = run.metrics["mean_step"]
@@ -142,18 +142,16 @@ def with_chosen_rate(config: Config) -> Config:
             f"best_rate=true: task {config['task']} has no CHOICE, the column to choose by, and "
             f"there is no experiment {config['experiment']}_choice"
         )
-    arm = "+".join([arm_name({**config, "best_rate": False, "step_of": ""}), *_of(config)])
+    name, *words = arm_name({**config, "best_rate": False, "step_of": ""}).split("+")
+    arm = "+".join(filter(None, (name, config["step_of"], *words)))
     place = {"scale": config["scale"], "experiment": experiment}
     runs = read_runs(config["runs_dir"], **place, wanted=lambda name: stem(name, keys) == arm).runs
     choice = choose(runs, arm, column, keys)
-    share = choice.mean_step if _of(config) else 1.0
-    if np.isnan(share):
-        raise NoChoice(f"no mean step of {arm}: the runs of {experiment} do not record it")
-    chosen = {"lr": float(f"{choice.rate * share:.4g}")}
+    chosen = {"lr": choice.rate}
+    if config["step_of"]:
+        if np.isnan(choice.mean_step):
+            raise NoChoice(f"no mean step of {arm}: the runs of {experiment} do not record it")
+        chosen = {"lr": float(f"{choice.rate * choice.mean_step:.4g}")}
     if "weight_decay" in keys and choice.decay != own.get("weight_decay", 0):
         chosen["weight_decay"] = choice.decay
     return {**config, "optimizer": {**optimizer, **chosen}}
-
-
-def _of(config: Config) -> list[str]:
-    return [config["step_of"]] if config["step_of"] else []

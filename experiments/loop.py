@@ -39,6 +39,7 @@ def make_step(config: Config, setting: Setting) -> Step:
     if config["channels_last"]:
         model.register_forward_pre_hook(channels_last)
     if config["compile_model"]:
+        torch.compiler.reset()  # a process keeps eight graphs: a sweep's nets would be eager then
         model.compile(dynamic=False)
     replica = processes.replicated(model)
     own_stream = (processes.rank(),) if processes.rank() else ()

@@ -212,6 +212,8 @@ def _lacks(group: str, argument: str, meaning: str) -> Callable[[Config], str]:
 
 def _not_rmsprop(config: Config) -> str:
     name = config["optimizer"]["name"]
+    if config["lrd"]["compile"] is True:
+        return "the authors' variant has no kernel, got lrd.compile=true"
     return "" if name == "rmsprop" else f"the authors' variant is of rmsprop, got optimizer={name}"
 
 

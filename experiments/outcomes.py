@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
@@ -67,7 +68,8 @@ class Announcement(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         own = config.hydra.sweeper.get("params") or {}
         given = [f"{key}={value}" for key, value in own.items()] + list(config.hydra.overrides.task)
-        overrides = OverridesParser.create().parse_overrides(given)
+        parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # for glob(…)
+        overrides = parser.parse_overrides(given)
         for batch in BasicSweeper.split_arguments(overrides, None):
             for job in batch:
                 note(" ".join(job), "not begun")

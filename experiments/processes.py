@@ -154,11 +154,7 @@ def part(count: int) -> slice:
     """This process's part of `count` samples; their first one where there are too few for all."""
     share, rest = divmod(count, size())
     start = rank() * share + min(rank(), rest)
-    return slice(start, start + share + (rank() < rest)) if _works(count) else slice(0, 1)
-
-
-def _works(count: int) -> bool:
-    return rank() < count
+    return slice(start, start + share + (rank() < rest)) if rank() < count else slice(0, 1)
 
 
 def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
@@ -189,7 +185,7 @@ def share(
     the processes' mean of it, and so of its gradients, is the global batch's loss; the columns are
     the global batch's, the same on all processes.
     """
-    works = float(_works(count))  # a sample that only keeps a process busy counts for nothing
+    works = float(rank() < count)  # a sample that only keeps a process busy counts for nothing
     weight = works * weight * torch.ones((), dtype=torch.float64, device=loss.device)
     columns = {**sums, "train_loss": loss.detach() * weight}
     total = torch.stack([weight, *(works * total.detach().double() for total in columns.values())])
@@ -272,8 +268,8 @@ class SharedInterruption(Interruption):
         self._asking: dist.Work | None = None
 
     def _note(self, number: int, _: object) -> None:
-        self._heard = number
-        self._restore()
+        super()._note(number, None)
+        self._heard, self._number = number, 0  # which all agree on first
 
     def agree(self, alone: bool = False) -> None:
         if alone:
@@ -291,6 +287,6 @@ class SharedInterruption(Interruption):
             share_error(Interrupted(self._number))
 
     def __exit__(self, kind: Any, *others: object) -> None:
-        super().__exit__(kind, *others)
         if kind is None and self._asking is not None:
             self._asking.wait()
+        super().__exit__(kind, *others)

@@ -13,7 +13,6 @@ import signal
 import sys
 import traceback
 import warnings
-from typing import Any
 
 import hydra
 import torch
@@ -79,7 +78,8 @@ def _run(config: Config) -> str:
         Record(config, writes=processes.first()) as record,
         processes.interruption() as interruption,
         processes.contact(),
-        _own_generators(setting.device),
+        # every step seeds torch's global generators
+        torch.random.fork_rng([setting.device] if setting.device.type == "cuda" else []),
     ):
         if is_finished(config):  # by another process, since
             return "skipped"
@@ -130,13 +130,11 @@ def fit(config: Config, setting: Setting, record: Record, interruption: Interrup
         save_files(config, setting, record.save_file)
     spent = round(checkpoints.seconds, 2)
     record.finish(status, epochs=position.epoch - 1, checkpoint_seconds=spent)
-    checkpoints.keep_model()
+    try:
+        checkpoints.keep_model()
+    except WriteError as error:  # of a run that is done, whose last checkpoint stays whole
+        _say(f"the checkpoint is not made smaller: {error}")
     return status
-
-
-def _own_generators(device: torch.device) -> Any:
-    """Leaves torch's global generators, which every step seeds, as they were before."""
-    return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 def _say(text: str) -> None:

@@ -32,7 +32,8 @@ def steps(step: int, steps: int, epochs: int, *, at: list[float], gamma: float) 
     if not (is_number(gamma) and gamma > 0):
         raise ValueError(f"gamma must be a positive number, got {gamma}")
     epoch = step // steps
-    return gamma ** sum(epoch >= int(fraction * epochs) for fraction in at)
+    # not before the first epoch's end; 0.29 of 100 is 28.999999999999996
+    return gamma ** sum(epoch >= max(1, int(fraction * epochs + 1e-9)) for fraction in at)
 
 
 def poly(step: int, steps: int, epochs: int, *, power: float) -> float:

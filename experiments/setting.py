@@ -88,7 +88,8 @@ def _data(config: Config, task: Any) -> Any:
     """The data set, which says where it is from; a task without one has a stand-in."""
     if "_target_" not in config["data"]:
         return task.data(config)
-    data = build(config["data"])
+    with _named("data", config["data"]):
+        data = build(config["data"])
     check_provenance(data.provenance)
     return data
 
@@ -105,6 +106,11 @@ def net_node(config: Config) -> Config:
 def _weights(config: Config, model: nn.Module) -> dict[str, str]:
     """What is known of pretrained weights from a file, whose path says nothing."""
     path = config["model"].get("weights_file")
+    if path and config["model"].get("encoder_weights", "") is None:
+        raise ConfigError(
+            f"model.weights_file={path} is a file to take model.encoder_weights from, which is "
+            "null, from scratch: name the weights, or leave the file out"
+        )
     digests = [m.weights_sha256 for m in model.modules() if hasattr(m, "weights_sha256")]
     if path and not digests:
         raise ConfigError(

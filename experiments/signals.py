@@ -26,6 +26,11 @@ def raise_interrupted(number: int, _: FrameType | None = None) -> None:
     raise Interrupted(number)
 
 
+def _let_workers_end() -> None:
+    """A signal to a group of processes ends a loader's workers, for which torch would raise."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 class Interruption:
     """Keeps the signal of a request; a context manager.
 
@@ -42,12 +47,15 @@ class Interruption:
             self._old = {number: signal.signal(number, self._note) for number in _SIGNALS}
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._restore()
+        if kind is None or issubclass(kind, Exception):
+            self.check()  # heard after the last step, or what it has broken
 
     def _note(self, number: int, _: FrameType | None) -> None:
         self._number = number
         self._restore()
+        _let_workers_end()
 
     def _restore(self) -> None:
         while self._old:

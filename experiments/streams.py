@@ -28,7 +28,7 @@ def generator(seed: int, name: str, *counters: int) -> torch.Generator:
 
 @contextmanager
 def forked(seed: int, name: str, *counters: int) -> Iterator[None]:
-    """Run code that only knows torch's global generators on a stream, and restore them after."""
-    with torch.random.fork_rng():
-        torch.manual_seed(derive(seed, name, *counters))
+    """Run code on the CPU that only knows torch's global generator on a stream, and restore it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(derive(seed, name, *counters))
         yield

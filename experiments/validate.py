@@ -76,8 +76,9 @@ def _check_keys(config: Config, plain: Config) -> None:
             kind = f"a group, set as {key}.<key>=<value>" if isinstance(group, dict) else "a value"
             raise ConfigError(f"{key} must be {kind}, got {value!r}")
     known = flatten(plain).keys() | {method.key for method in declared(config)}
+    open_groups = {*_OPEN} - ({"data"} if "_target_" not in config["data"] else set())
     for key in flatten(config):
-        if key not in known and key.split(".")[0] not in _OPEN:
+        if key not in known and key.split(".")[0] not in open_groups:
             group = key.rpartition(".")[0]
             names = sorted(k.rpartition(".")[2] for k in known if k.rpartition(".")[0] == group)
             raise ConfigError(
@@ -139,6 +140,8 @@ def _check_device(config: Config) -> None:
     name = config["device"]
     try:
         device = torch.device("cpu" if name == "auto" else name)
+        if device.type not in ("cpu", "cuda"):
+            raise TypeError
     except (RuntimeError, TypeError) as error:
         raise ConfigError(f"device must be auto, cpu, cuda or cuda:1, got {name!r}") from error
     if device.type == "cuda" and not torch.cuda.is_available():

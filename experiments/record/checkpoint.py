@@ -12,7 +12,7 @@ import io
 import os
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -29,23 +29,18 @@ class CheckpointError(RuntimeError):
     """A checkpoint that cannot be continued from; the message says why and what to do."""
 
 
-class Stateful(Protocol):
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state: dict[str, Any]) -> Any: ...
-
-
 class Checkpoints:
     """The checkpoints of one run folder.
 
-    `parts` are saved and restored by name. `identity` says which run it is; another one's
-    checkpoint is refused. Between epochs' ends there is one every `minutes`; none without
-    the folder's lock, of a process that only follows another's run.
+    `parts`, which have a state_dict, are saved and restored by name. `identity` says which run it
+    is; another one's checkpoint is refused. Between epochs' ends there is one every `minutes`; none
+    without the folder's lock, of a process that only follows another's run.
     """
 
     def __init__(
         self,
         folder: Path,
-        parts: dict[str, Stateful],
+        parts: dict[str, Any],
         identity: dict[str, Any],
         minutes: float,
         lock: Lock | None,

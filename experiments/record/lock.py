@@ -54,9 +54,10 @@ class Lock:
         self.check()
         for path in folder.glob("tmp-*"):  # of one that was killed
             path.unlink(missing_ok=True)
-        os.ftruncate(self._file, 0)
         who = f"process {os.getpid()} on {platform.node()}\n{outcomes.command()}"
-        os.write(self._file, who.encode())
+        with suppress(OSError):  # on a full disk others are not told who holds it
+            os.ftruncate(self._file, 0)
+            os.write(self._file, who.encode())
 
     def _running_elsewhere(self) -> RunningElsewhere:
         who, _, command = os.read(self._file, 10_000).decode(errors="replace").partition("\n")

@@ -14,6 +14,8 @@ from experiments import mkl, processes
 from experiments.precision import flags
 
 _DRIVER = Path("/sys/module/nvidia/version")
+# What runs are made by, from the root of the repository
+_CODE = [f":/{room}" for room in ("conf", "data", "experiments", "lrd", "models")]
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -59,7 +61,7 @@ def _commit() -> str | None:
         return done.stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", "*.py", "*.yaml")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", *_CODE)
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None

@@ -37,7 +37,7 @@ from experiments.record.schema import FINISHED
 from experiments.signals import Interrupted
 
 _MINE = {"config.yaml", *NUMBERS, "run.json", "predictions.pt", ".lock"}
-_MY_PREFIXES = ("checkpoint", "tmp-")
+_MY_PREFIXES = ("checkpoint", "tmp-", ".nfs")  # the last of an open file that was replaced
 _MACHINE_KEYS = ("runs_dir", "wandb", "resources")
 
 

@@ -1,5 +1,7 @@
 """Batches of samples: order, seeds and processes; transforms that keep image and truth aligned."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -14,11 +16,15 @@ def draw_number(index):
     return index, torch.rand(()).item()
 
 
-def batches(workers=0, count=10):
+def ignores(index):
+    return index, signal.getsignal(signal.SIGUSR2) == signal.SIG_IGN
+
+
+def batches(workers=0, count=10, draw=draw_number):
     """Batches of (index, number drawn by its transform)."""
     return SampleBatches(
         [(index,) for index in range(count)],
-        draw_number,
+        draw,
         list,
         lambda batch, device: batch,
         batch_size=4,
@@ -52,6 +58,17 @@ def test_augmentation_depends_on_epoch_and_sample_and_not_on_the_order():
     assert numbers(0, 1) == numbers(5, 1)
     assert numbers(0, 1) != numbers(0, 2)
     assert len(set(numbers(0, 1).values())) == 10
+
+
+def test_workers_leave_requeueing_to_the_run():
+    """Slurm warns every process of a step; submitit's handler would requeue from each."""
+    before = signal.signal(signal.SIGUSR2, lambda *_: None)
+    try:
+        assert {ignored for batch in batches(workers=1, draw=ignores) for _, ignored in batch} == {
+            True
+        }
+    finally:
+        signal.signal(signal.SIGUSR2, before)
 
 
 def test_worker_processes_change_nothing():

@@ -52,6 +52,15 @@ def test_a_mean_step_that_is_not_recorded_is_no_rate_for_the_base(mnist_run):
         run for run in read_runs(folder.parents[3], scale="smoke").runs if run.folder == folder
     ]
     assert run.config["optimizer"]["lr"] == 0.05 * 0.3
+    for rate in ("0.00312345", "0.051234567"):  # another setting stands behind the method's word
+        mnist_run(*grid, f"optimizer.lr={rate}", "batch_size=64")
+    _, folder = mnist_run(*BEST, "step_of=lrd0.3", "seed=10", "batch_size=64")
+    assert folder.parent.name == "sgdm+step_of_lrd0.3+best+batch_size=64"
+    _, folder = mnist_run(*BEST, "lrd.enabled=true", "lrd.p=0.3", "seed=10", "batch_size=64")
+    (run,) = [
+        run for run in read_runs(folder.parents[3], scale="smoke").runs if run.folder == folder
+    ]
+    assert run.config["optimizer"]["lr"] == 0.051234567  # a rate of the grid, to the last digit
     with pytest.raises(NoChoice, match=r"no mean step of sgdm.magma0.5: .* do not record it"):
         mnist_run(*BEST, "step_of=magma0.5", "seed=10")
 

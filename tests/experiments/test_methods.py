@@ -187,6 +187,15 @@ def test_the_rate_drops_after_half_and_three_quarters_of_the_epochs():
     assert factor_function(schedule)(391 * 100 - 1, 391, 200) == 1
 
 
+def test_the_rate_does_not_drop_before_the_first_epoch_ends_or_an_epoch_early():
+    def rates(at, epochs):
+        schedule = {"name": "steps", "at": at, "gamma": 0.1}
+        return [factor_function(schedule)(epoch, 1, epochs) for epoch in range(epochs)]
+
+    assert rates([0.5, 0.75], 1) == [1]
+    assert rates([0.29], 100).index(0.1) == 29  # 0.29 · 100 is 28.999999999999996
+
+
 def test_poly_falls_at_every_step_to_nothing():
     schedule = {"name": "poly", "power": 0.9}
     rates = [factor_function(schedule)(step, 10, 5) for step in range(51)]

@@ -112,3 +112,6 @@ def test_what_is_recorded_of_weights_is_what_was_read(tmp_path, monkeypatch, nam
     path.write_bytes(b"another")
     assert _weights(config, torch.nn.Sequential(net[0])) == {"weights_sha256": digest}
     assert _weights({"model": {}}, net) == {}
+    config["model"]["encoder_weights"] = None  # from scratch
+    with pytest.raises(ConfigError, match="encoder_weights from, which is null, from scratch"):
+        _weights(config, net)

@@ -51,16 +51,19 @@ def test_words_that_hydra_parses_or_no_quotes_help_are_left_to_it(word):
     assert words.quoting([word]) == ""
 
 
-def test_a_sweeps_jobs_are_known_before_they_begin(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("word", "jobs"),
+    [("seed=0,1", ["seed=0", "seed=1"]), ("arm=glob(lrd_t*)", ["arm=lrd_tensor"])],
+)
+def test_a_sweeps_jobs_are_known_before_they_begin(tmp_path, monkeypatch, word, jobs):
     path = tmp_path / "jobs"
     monkeypatch.setenv("LRD_OUTCOMES", str(path))
     with initialize_config_dir(CONF, version_base="1.3"):
         config = compose("config", return_hydra_config=True)
-    config.hydra.overrides.task = ["seed=0,1", "scale=smoke"]
-    outcomes.Announcement().on_multirun_start(config)
-    assert [json.loads(line)[:2] for line in path.read_text().splitlines()] == [
-        ["seed=0 scale=smoke", "not begun"], ["seed=1 scale=smoke", "not begun"]
-    ]  # fmt: skip
+        config.hydra.overrides.task = [word, "scale=smoke"]
+        outcomes.Announcement().on_multirun_start(config)
+    noted = [json.loads(line)[:2] for line in path.read_text().splitlines()]
+    assert noted == [[f"{job} scale=smoke", "not begun"] for job in jobs]
 
 
 def test_a_summary_names_what_was_interrupted_and_what_had_not_begun():
