@@ -286,7 +286,12 @@ class SharedInterruption(Interruption):
         if self._number:
             share_error(Interrupted(self._number))
 
-    def __exit__(self, kind: Any, *others: object) -> None:
+    def __exit__(self, kind: Any, *_: object) -> None:
+        self._restore()
         if kind is None and self._asking is not None:
+            self.agree()
             self._asking.wait()
-        super().__exit__(kind, *others)
+            self._number = int(self._flag)
+            self.check()
+        elif kind is not None and issubclass(kind, Exception) and self._heard:
+            raise Interrupted(self._heard)  # of this process alone, which ends the others

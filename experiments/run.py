@@ -155,8 +155,10 @@ def job(config: DictConfig) -> None:
     try:
         processes.check_launcher(settings.runtime.choices["hydra/launcher"])
         status = run(OmegaConf.to_container(config, resolve=True))
-    except Interrupted:
+    except Interrupted as stop:
         outcomes.note(name, "interrupted")
+        if isinstance(stop.__context__, Exception):  # as a full disk, for the last checkpoint
+            print(f"error: {stop.__context__}", file=sys.stderr, flush=True)
         raise
     except RunningElsewhere as elsewhere:  # a sweep may name the base arm twice
         error = f"{elsewhere}. It is left to that process"

@@ -26,13 +26,13 @@ def constant(step: int, steps: int, epochs: int) -> float:
 
 def steps(step: int, steps: int, epochs: int, *, at: list[float], gamma: float) -> float:
     """Times `gamma` at the fractions `at` of the epochs: [0.5, 0.75] of 200 are the ends of epochs
-    100 and 150."""
+    100 and 150. Never before the end of the first."""
     if not isinstance(at, list) or not all(is_number(f) and 0 < f < 1 for f in at):
         raise ValueError(f"at must be a list of fractions of the epochs in (0, 1), got {at}")
     if not (is_number(gamma) and gamma > 0):
         raise ValueError(f"gamma must be a positive number, got {gamma}")
     epoch = step // steps
-    # not before the first epoch's end; 0.29 of 100 is 28.999999999999996
+    # 0.29 · 100 is 28.999999999999996
     return gamma ** sum(epoch >= max(1, int(fraction * epochs + 1e-9)) for fraction in at)
 
 

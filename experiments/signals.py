@@ -26,11 +26,6 @@ def raise_interrupted(number: int, _: FrameType | None = None) -> None:
     raise Interrupted(number)
 
 
-def _let_workers_end() -> None:
-    """A signal to a group of processes ends a loader's workers, for which torch would raise."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-
-
 class Interruption:
     """Keeps the signal of a request; a context manager.
 
@@ -55,7 +50,8 @@ class Interruption:
     def _note(self, number: int, _: FrameType | None) -> None:
         self._number = number
         self._restore()
-        _let_workers_end()
+        # to a group of processes it ends a loader's workers too, for which torch's handler raises
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
 
     def _restore(self) -> None:
         while self._old:

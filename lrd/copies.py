@@ -68,6 +68,7 @@ Change = tuple[Update, str, Draw, tuple[float, ...]]  # with the formula's name,
 def change(changes: Iterable[Change]) -> None:
     """Put what formulas make of updates in their place."""
     tables: dict[tuple[str, torch.dtype, int], Table] = {}
+    seen = set()  # memory that stands twice is changed once after the other
     for update, formula, draw, h in changes:
         W, tensors = update.W, [update.old]
         if formula == "cautious":
@@ -75,9 +76,10 @@ def change(changes: Iterable[Change]) -> None:
         layout: list[Span] | None = None
         if update.compile:
             layout = walk(W, update.part, False, draw.unit)
-        if not layout or not fits(W, *tensors):
+        if not layout or not fits(W, *tensors) or W.data_ptr() in seen:
             _change(update, formula, draw, h)
             continue
+        seen.add(W.data_ptr())
         kind = formula, W.dtype, W.get_device()
         table = tables.get(kind)
         if table is None:

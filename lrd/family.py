@@ -236,7 +236,7 @@ class Magma(Rule):
         norms = math.sqrt(sums[1]) * math.sqrt(sums[2])
         cosine = sums[0] / norms if 0 < norms < math.inf else 0.0
         scale = 1.0 / (1.0 + math.exp(min(-cosine / self.tau, 700.0)))  # e^710 overflows
-        if state:
+        if state > 0:
             scale = self.smoothing * state + (1.0 - self.smoothing) * scale
         return (scale,), scale
 

@@ -93,7 +93,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
     def __init_subclass__(cls) -> None:
         """Show torch's signature with our keywords in help() and editors."""
         if MaskedOptimizer not in cls.__bases__:
-            if "__init__" in vars(cls):
+            if cls.__init__ is not MaskedOptimizer.__init__:
                 cls.__signature__ = None  # not ours, which it would inherit
             return  # somebody's subclass of an optimizer of ours, as Lightning Fabric makes them
         ours = inspect.signature(MaskedOptimizer.__init__).parameters
@@ -161,11 +161,6 @@ class MaskedOptimizer(torch.optim.Optimizer):
 
 def _check_group(group: Group) -> None:
     group.update(mask_of(group)._asdict())
-    if "masked" in group:
-        raise ValueError(
-            '"masked" is a key of lrd.MaskedUpdate\'s param groups: give this one "keep_prob": 1.0 '
-            "to have all of it updated"
-        )
     for name in ("foreach", "fused", "capturable", "differentiable"):
         if group.get(name):
             raise ValueError(

@@ -42,6 +42,11 @@ class Mask(NamedTuple):
 
 def mask_of(group: Group) -> Mask:
     """A param group's own, numbers as such; ValueError for what is none or out of its range."""
+    if "masked" in group:
+        raise ValueError(
+            '"masked" is a key of lrd.MaskedUpdate\'s param groups: give this one "keep_prob": 1.0 '
+            "to have all of it updated"
+        )
     return Mask(
         check_keep_prob(group["keep_prob"]),
         check_seed(group["seed"]),
@@ -125,8 +130,10 @@ class Plan:
                     word0, word1 = step_words(int(step))
                 elif entry.updates.value != step:
                     return False
+                if not (address := grad.data_ptr()):  # zeros that have no memory
+                    return False
                 key0, key1 = entry.words
-                entry.table.refill(entry.line, grad.data_ptr(), key0 ^ word0, key1 ^ word1)
+                entry.table.refill(entry.line, address, key0 ^ word0, key1 ^ word1)
         for group, rule, (*_, scaled) in zip(groups, rules, self._groups, strict=True):
             for entry in scaled:  # one for all of the group in its table, which share scalars
                 entry.table.rescale(entry.line, scalars(rule, group, int(step) + 1))
@@ -166,8 +173,6 @@ def _as_before(
     if (
         id(param) != known
         or param.shape != shape
-        or grad.is_neg()
-        or grad._is_zerotensor()
         or {*map(type, (grad, counter, *state))} != _TENSOR
         or counter.data_ptr() != counted
         or counter.dtype is not torch.float32
@@ -176,7 +181,7 @@ def _as_before(
         return None
     tensors = param, grad, *state
     for tensor in tensors:
-        if tensor.dtype is not dtype or tensor.numel() != count:
+        if tensor.dtype is not dtype or tensor.numel() != count or tensor.is_neg():
             return None
         if stride is None:
             if not tensor.is_contiguous():

@@ -105,7 +105,7 @@ def _momentum(state: dict[str, Any], param: Tensor, G: Tensor) -> Tensor:
             return local(state[name])
     if "mask_momentum" not in state:
         state["mask_momentum"] = torch.zeros_like(param)
-    return local(state["mask_momentum"]).lerp_(G, 1.0 - _OWN_MOMENTUM)
+    return local(state["mask_momentum"]).lerp_(G.nan_to_num(0.0, 0.0, 0.0), 1.0 - _OWN_MOMENTUM)
 
 
 def change_all(turns: list[Turn], updates: list[Update], states: dict[Tensor, float]) -> None:
@@ -130,13 +130,20 @@ def is_decoupled(optimizer: torch.optim.Optimizer, group: Group) -> bool:
     """Whether weight decay is apart from the gradient; ValueError where nothing says so."""
     if not group.get("weight_decay"):
         return False
+    name = type(optimizer).__name__
     if "decoupled_weight_decay" in group:
-        return bool(group["decoupled_weight_decay"])
-    if type(optimizer).__module__.startswith("torch.optim"):  # AdamW's says nothing before 2.7
-        return type(optimizer).__name__ in ("AdamW", "Adafactor", "Muon")
-    raise ValueError(
-        f"a cautious rule must know whether the weight decay of {type(optimizer).__name__} is "
-        "decoupled (AdamW) or part of the gradient: give each of its param groups "
-        '"decoupled_weight_decay": False, or True if its step multiplies weights by '
-        "1 - lr * weight_decay"
-    )
+        decoupled = bool(group["decoupled_weight_decay"])
+    elif type(optimizer).__module__.startswith("torch.optim"):  # AdamW's says nothing before 2.7
+        decoupled = name in ("AdamW", "Adafactor", "Muon")
+    else:
+        raise ValueError(
+            f"a cautious rule must know whether the weight decay of {name} is decoupled (AdamW) or "
+            'part of the gradient: give each of its param groups "decoupled_weight_decay": False, '
+            "or True if its step multiplies weights by 1 - lr * weight_decay"
+        )
+    if decoupled and group.get("lr") is None:
+        raise ValueError(
+            f"a cautious rule tells {name}'s update from its weight decay by the learning rate: "
+            "give it an lr, or a weight_decay of 0"
+        )
+    return decoupled

@@ -50,6 +50,11 @@ class Batch(NamedTuple):
     def first_seed(self) -> int:
         return FRESH if any("best" in arm.split("+") for arm in self.arms) else 0
 
+    def end(self, most: int) -> int:
+        """The seed before which it ends, of `most` at the most."""
+        end = self.first_seed + most
+        return min(end, FRESH) if self.ranges else end
+
 
 def main(arguments: list[str] | None = None) -> None:
     options = _options(arguments)
@@ -74,9 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
             able = [batch for batch in batches_of(left) if not waits_for(batch, options)]
             batches = {batch: next_seed(batch, made) for batch in able}
             batches = {
-                batch: seed
-                for batch, seed in batches.items()
-                if seed - batch.first_seed < options.most and not (batch.ranges and seed >= FRESH)
+                batch: seed for batch, seed in batches.items() if seed < batch.end(options.most)
             }
             texts = "; ".join(verdict.claim.text for verdict in left)
             if not able:
@@ -85,7 +88,7 @@ def main(arguments: list[str] | None = None) -> None:
             took = _hours(batches, made, options) / options.jobs_at_once
             spent = (time.monotonic() - begin) / 3600
             if spent + took > options.hours or not batches:
-                most = FRESH if able[0].ranges else options.most
+                most = max(batch.end(options.most) - batch.first_seed for batch in able)
                 limit = "the hours" if batches else f"{most} seeds"
                 print(f"stopped at {limit}, not decided: {texts}")
                 _print_plan(claims, verdicts, made, options)

@@ -36,7 +36,7 @@ from experiments.record.writer import is_finished
 from experiments.setting import make_optimizer, prepare
 from experiments.validate import check, resolve
 from scripts.benchmark.measure import timed
-from scripts.gather import ResultError
+from scripts.item import ResultError
 from scripts.items import items_of, narrowed
 
 _NET = (

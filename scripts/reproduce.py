@@ -16,7 +16,7 @@ import sys
 
 from experiments.configuration import CONF
 from scripts.catalogue import FIGURES, ITEMS, Item
-from scripts.gather import ResultError
+from scripts.item import ResultError
 from scripts.items import items_of, narrowed
 from scripts.plan import PlanError, Planned, run_name, runs_of, states, summary
 

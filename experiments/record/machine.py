@@ -14,8 +14,7 @@ from experiments import mkl, processes
 from experiments.precision import flags
 
 _DRIVER = Path("/sys/module/nvidia/version")
-# What runs are made by, from the root of the repository
-_CODE = [f":/{room}" for room in ("conf", "data", "experiments", "lrd", "models")]
+_CODE = ("conf", "data", "experiments", "lrd", "models")  # what runs are made by
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -51,8 +50,8 @@ def cpu_model() -> str:
 
 
 def _commit() -> str | None:
-    """The repository's commit, with "+changes" if tracked files differ; None outside git."""
-    here = Path(__file__).parent
+    """The repository's commit, with "+changes" if the code differs; None outside git."""
+    here = Path(__file__).parents[2]
 
     def git(*words: str) -> str:
         done = subprocess.run(
@@ -61,7 +60,7 @@ def _commit() -> str | None:
         return done.stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", *_CODE)
+        changed = git("status", "--porcelain", "--", *_CODE)
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.SubprocessError):
         return None

@@ -84,8 +84,10 @@ def walk(W: Tensor, part: Part | None, required: bool, unit: int = 1) -> list[Sp
         if required:
             raise CompilationError(f"there is none for {W.device.type}", "Use a CPU or a GPU")
         return None
-    if type(W) not in _TYPES or W.dtype not in _DTYPES or W.is_neg():
+    if type(W) not in _TYPES or W.dtype not in _DTYPES:
         return None  # a subclass may keep its elements anywhere
+    if W.is_neg() or W._is_zerotensor():
+        return None
     whole = W.shape if part is None else part.whole
     if unit > 1 and W.is_cuda and math.prod(whole) >= _MOST_OF_GPU:
         return None

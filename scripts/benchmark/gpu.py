@@ -33,7 +33,7 @@ from experiments.tasks import task_module
 from scripts.benchmark.measure import FAST, compare, race, random_parameters, timed
 from scripts.benchmark.step import RULES, SIZES
 from scripts.plan import configurations
-from scripts.tables.formats import pipes
+from scripts.tables.formats import pipes, plain
 
 EXPERIMENTS = ("mnist", "cifar10", "cifar100", "pspnet", "ssd")
 _TESTS_TAKE = 260  # seconds, at most; a line of training 60
@@ -145,7 +145,7 @@ def write(lines: list[Line], out: Path) -> None:
     rows = io.StringIO()
     csv.writer(rows, lineterminator="\n").writerows([Line._fields, *lines])
     cells = [
-        [what, "**failed**" if value is None else f"{value:.3g} {unit}", *more]
+        [plain(what), "**failed**" if value is None else f"{value:.3g} {unit}", *map(plain, more)]
         for what, value, unit, *more in lines
     ]
     table = pipes(["what", "measured", "more", "GPU", "torch"], cells)
@@ -185,7 +185,8 @@ def check(out: Path, seconds: float) -> int:
     def left() -> float:
         return end - time.monotonic()
 
-    for what, measurement in measurements(left).items():
+    wanted = measurements(left)
+    for what, measurement in wanted.items():
         old = [line for line in lines if line.what == what and line[-2:] == where]
         if any(line.value is not None for line in old):
             continue
@@ -201,8 +202,8 @@ def check(out: Path, seconds: float) -> int:
         print(lines[-1], flush=True)
     if missing:
         print(f"{missing} lines are missing: the same command goes on with them", flush=True)
-    failed = any(line.value is None for line in lines if line[-2:] == where)
-    return int(missing > 0 or failed)
+    mine = [line for line in lines if line[-2:] == where and line.what in wanted]
+    return int(missing > 0 or any(line.value is None for line in mine))
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def draw_basins(experiment: Experiment, scale: str) -> Figure:
         axes.set_xticks(KEEP_PROBS, [f"{p:g}" for p in KEEP_PROBS[:-1]] + ["1\n(base)"])
         axes.grid(color="0.9", linewidth=0.5)
         axes.set_xlim(0.03, 1.07)
-        axes.set_ylim(bottom=-2)
+    grid[0, 0].set_ylim(bottom=-2)
     grid[0, 0].set_ylabel("starts that end there (%)")
     handles = [Line2D([], [], label=OUTCOMES[name], **style) for name, style in STYLES.items()]
     legend(figure, handles, 4, handlelength=3.5)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -38,7 +40,7 @@ def make(results: Results, out: Path) -> None:
                 _write_figures(item, runs, out / "figures", scale)
         verdicts = results.verdicts.get(scale, [])
         write_verdicts(verdicts, scale, results.claims, results.shares[scale], out)
-    text = report(results)
+    text = re.sub(r"!\[([^]]*)\]\((figures/[^)]*)\)", partial(_if_made, out), report(results))
     (out / "REPORT.md").write_text(text, encoding="utf-8")
     (out / "report.html").write_text(page(text, out, results.folder), encoding="utf-8")
 
@@ -49,6 +51,11 @@ def _write_figures(item: Item, runs: Runs, out: Path, scale: str) -> None:
         write_figures_of(item, runs, out, scale)
     except ResultError as error:
         print(f"no figure of {item.name} at scale {scale}: {error}", file=sys.stderr)
+
+
+def _if_made(out: Path, picture: re.Match[str]) -> str:
+    """A picture that was made now; of others, whose file may be an old one, the words."""
+    return picture[0] if (out / picture[2]).exists() else f"*{picture[1]}: could not be drawn*"
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -72,10 +72,12 @@ def read_claims(path: Path = CLAIMS) -> Claims:
     if twice := {text for text in texts if texts.count(text) > 1}:
         raise ClaimError(f"{path}: stands twice: {', '.join(twice)}")
     return Claims(
-        float(content["false_findings"]),
+        _number(str(path), "false_findings", content["false_findings"]),
         _time("margins_stated", content["margins_stated"]),
-        {name: float(number) for name, number in content["planning_spread"].items()},
-        {name: float(number) for name, number in content["another_base"].items()},
+        *(
+            {name: _number(key, name, number, 0.0) for name, number in content[key].items()}
+            for key in ("planning_spread", "another_base")
+        ),
         claims,
         costs,
     )
@@ -146,9 +148,12 @@ def _time(text: str, value: Any) -> str:
     return given
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
 def _number(text: str, key: str, value: Any, least: float = -math.inf) -> float:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not least <= value < math.inf:
+    if not _is_number(value) or isinstance(value, bool) or not least <= value < math.inf:
         what = "a number" if least == -math.inf else f"a number of at least {least:g}"
         raise ClaimError(f"{text!r}: {key} must be {what}, got {value!r}")
     return float(value)
@@ -175,11 +180,11 @@ def _column(text: str, experiment: str, statistic: str) -> Column:
 
 
 def _pair(text: str, pair: list[Any], node: dict[str, Any], column: Column) -> Pair:
-    if len(pair) not in (2, 3) or isinstance(pair[0], int | float):
+    if len(pair) not in (2, 3) or _is_number(pair[0]):
         raise ClaimError(f"{text!r}: a pair is [arm, arm] or [arm, arm, published], got {pair}")
-    number = float(pair[1]) if isinstance(pair[1], int | float) else 0.0
+    number = _number(text, "what is compared with", pair[1]) if _is_number(pair[1]) else 0.0
     arms, than = (
-        tuple(side) if isinstance(side, list) else () if isinstance(side, int | float) else (side,)
+        tuple(side) if isinstance(side, list) else () if _is_number(side) else (side,)
         for side in pair[:2]
     )
     if node["statistic"].startswith("reach:") and len(than) != 1:
@@ -195,7 +200,7 @@ def _pair(text: str, pair: list[Any], node: dict[str, Any], column: Column) -> P
 
 
 def _trend(text: str, arms: list[str], node: dict[str, Any], column: Column) -> Trend:
-    seeds = node.get("seeds", 0)
+    seeds = _number(text, "seeds", node.get("seeds", 0))
     if node["statistic"].startswith("octaves:"):
         raise ClaimError(f"{text!r}: a trend is of a column, got {node['statistic']}")
     if len(arms) < 3 or seeds < LEAST_SEEDS:
@@ -203,7 +208,7 @@ def _trend(text: str, arms: list[str], node: dict[str, Any], column: Column) -> 
             f"{text!r}: a trend is of three arms or more, at `seeds: 8`, {LEAST_SEEDS} or more"
         )
     sign = 1 if "above" in node else -1
-    return Trend(node["experiment"], node["statistic"], column, sign, tuple(arms), seeds)
+    return Trend(node["experiment"], node["statistic"], column, sign, tuple(arms), int(seeds))
 
 
 def _check_arms(claim: Claim) -> None:

@@ -3,6 +3,8 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from experiments.record import lock as locks
 from experiments.record.atomic import WriteError
 from experiments.record.reader import read_runs
 from experiments.signals import Interrupted
-from helpers.commands import start
+from helpers.commands import ROOT, start
 
 
 def test_a_signal_after_the_last_step_ends_a_sweep_and_the_run_is_done(make, monkeypatch):
@@ -45,6 +47,65 @@ def test_a_signal_to_a_group_ends_a_sweep_whose_loaders_have_workers(tmp_path):
     assert "1 interrupted, 1 not begun" in rest
     (run,) = read_runs(tmp_path / "runs", scale="smoke").runs
     assert (run.seed, run.status) == (0, "failed")  # to go on from its last checkpoint
+
+
+def python(code, *words):
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+FULL = """
+import os, runpy, signal
+from experiments.record.atomic import WriteError
+from experiments.record.checkpoint import Checkpoints
+
+def save(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    raise WriteError("cannot write checkpoint.pt: No space left on device")
+
+Checkpoints.save, Checkpoints.due = save, lambda *_: True
+runpy.run_module("experiments.run", run_name="__main__")
+"""
+
+
+@pytest.mark.fault
+def test_an_interrupted_run_says_why_its_last_checkpoint_was_not_written(tmp_path):
+    code, said = python(FULL, "scale=smoke", f"runs_dir={tmp_path}")
+    assert code == 128 + signal.SIGTERM
+    assert "error: cannot write checkpoint.pt: No space left on device" in said
+    assert "interrupted: the same command goes on" in said
+
+
+SHARED = """
+import os, signal, sys
+import torch.distributed as dist
+from experiments.processes import SharedInterruption
+from experiments.signals import Interrupted
+
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
+for kill in range(3):
+    try:
+        with SharedInterruption() as heard:
+            for place in range(3):
+                if place == kill:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                    if kill == 1:
+                        raise RuntimeError("DataLoader worker exited unexpectedly")
+                if place < 2:
+                    heard.agree()
+                    heard.check()
+    except Interrupted:
+        print("heard", kill)
+"""
+
+
+@pytest.mark.distributed
+def test_several_processes_hear_a_late_signal_and_one_that_broke_a_loader(tmp_path):
+    code, said = python(SHARED, str(tmp_path / "store"))
+    heard = [line for line in said.splitlines() if "heard" in line]
+    assert (heard, code) == (["heard 0", "heard 1", "heard 2"], 0)
 
 
 def test_a_disk_that_is_full_before_a_run_begins_is_told_with_what_to_do(make, monkeypatch):

@@ -15,6 +15,7 @@ from experiments.record import machine
         ("experiments/loop.py", True),
         ("models/net.py", True),
         ("data/mnist.py", True),
+        ("models/my_own.py", True),  # which is not in git
         ("README.md", False),
         ("results/runs/config.yaml", False),
     ],
@@ -30,9 +31,11 @@ def test_a_commit_with_changes_is_none_whatever_room_they_are_in(
         made.parent.mkdir(parents=True, exist_ok=True)
         made.write_text("before")
     git("init")
-    git("add", ".")
+    git("add", "." if "own" not in path else "experiments")
     git("-c", "user.name=a", "-c", "user.email=b@c", "commit", "--message", "all")
     monkeypatch.setattr(machine, "__file__", str(module))
+    if "own" in path:
+        file.unlink()
     clean = machine._commit()
     file.write_text("after")
     assert len(clean) == 40

@@ -254,4 +254,19 @@ def test_magmas_s_outlives_a_gradient_whose_norm_is_no_number(value):
         W.grad = torch.full((1000,), value if step == 1 else 1.0)
         optimizer.step()
     assert W.isfinite().all()
-    assert 0.5 < optimizer.param_groups[0]["mask_scales"][0] < 1.0
+    assert optimizer.state[W]["mask_momentum"].isfinite().all()
+    least = 0.6 if not math.isfinite(value) else 0.5  # σ(1/2) is 0.62; 1e19 stays in the momentum
+    assert optimizer.param_groups[0]["mask_scales"][0] >= least
+    optimizer.param_groups[0]["mask_scales"] = [math.nan]  # of an older checkpoint
+    optimizer.step()
+    assert optimizer.param_groups[0]["mask_scales"][0] >= least
+
+
+def test_a_cautious_rule_without_a_learning_rate_is_refused_where_it_needs_one():
+    W = nn.Parameter(torch.ones(3))
+    W.grad = torch.ones(3)
+    inner = torch.optim.AdamW([W], lr=0.1)
+    inner.param_groups[0]["lr"] = None
+    with pytest.raises(ValueError, match="tells AdamW's update from its weight decay by the learn"):
+        lrd.MaskedUpdate(inner, lrd.Cautious())
+    assert torch.equal(W, torch.ones(3))

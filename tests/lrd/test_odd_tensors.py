@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import lrd
+from lrd.kernels.table import Table
 
 MAKERS = {
     "ours": lambda params, compile: lrd.SGD(params, lr=0.5, keep_prob=1.0, compile=compile),
@@ -54,19 +55,43 @@ def test_a_parameter_may_be_negative_by_a_bit(make, compile):
     assert torch.equal(memory, torch.full((100,), 1.5))
 
 
-def test_two_parameters_in_one_memory_are_updated_one_after_the_other():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        for _ in range(20):
-            memory = torch.zeros(1 << 15)
-            params = [nn.Parameter(memory), nn.Parameter(memory)]
-            for param in params:
-                param.grad = torch.ones_like(memory)
-            lrd.SGD(params, lr=1.0, keep_prob=1.0).step()
-            assert (memory == -2.0).all()
-    finally:
-        torch.set_num_threads(before)
+@both_steps
+def test_a_parameter_of_zeros_without_memory_is_refused_as_by_torch(compile):
+    param = nn.Parameter(torch._efficientzerotensor(100))
+    param.grad = torch.ones(100)
+    with pytest.raises(RuntimeError):
+        lrd.SGD([param], lr=0.5, keep_prob=1.0, compile=compile).step()
+
+
+@both_steps
+def test_a_state_that_becomes_negative_by_a_bit_is_read_as_it_is(compile):
+    param = nn.Parameter(torch.zeros(4))
+    param.grad = torch.ones(4)
+    optimizer = lrd.SGD([param], lr=1.0, momentum=0.5, keep_prob=1.0, compile=compile)
+    for _ in range(2):
+        optimizer.step()
+    momentum = optimizer.state[param]["momentum_buffer"]  # 1.5
+    optimizer.state[param]["momentum_buffer"] = torch._neg_view(momentum)
+    optimizer.step()
+    assert torch.equal(param.detach(), torch.full((4,), -2.5 - (1.0 - 0.75)))
+
+
+def test_two_parameters_in_one_memory_are_updated_one_after_the_other(monkeypatch):
+    """Not by two threads at once: one is in the kernel's table, the other is left to the eager
+    step."""
+    memory = torch.zeros(1 << 10)
+    params = [nn.Parameter(memory), nn.Parameter(memory)]
+    for param in params:
+        param.grad = torch.ones_like(memory)
+    rows = []
+    monkeypatch.setattr(Table, "add", lambda table, tensors, *_: rows.append(tensors[0]))
+    monkeypatch.setattr(Table, "run", lambda *_: None)
+    lrd.SGD(params, lr=1.0, keep_prob=1.0).step()
+    assert len(rows) == 1
+    assert (memory == -1.0).all()
+    del rows[:]
+    lrd.LearningRateDropout(torch.optim.SGD(params, lr=1.0)).step()
+    assert len(rows) == 2 + 1  # a copy of each comes first
 
 
 @both_steps

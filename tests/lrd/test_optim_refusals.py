@@ -48,6 +48,9 @@ def test_a_refused_group_is_not_added():
         ValueError, match=r'"masked" is a key of lrd\.MaskedUpdate.*"keep_prob": 1\.0'
     ):
         optimizer.add_param_group({"params": [nn.Parameter(torch.zeros(2))], "masked": False})
+    optimizer.param_groups[0]["masked"] = False  # as a checkpoint may bring it, too
+    with pytest.raises(ValueError, match='"masked" is a key of'):
+        optimizer.step()
     with pytest.raises(TypeError, match="dict"):
         optimizer.add_param_group([nn.Parameter(torch.zeros(2))])
     assert len(optimizer.param_groups) == 1

@@ -159,6 +159,14 @@ def test_a_subclass_shows_its_own_signature_and_else_ours():
     class Same(lrd.Adam):
         pass
 
+    class Mixed(torch.optim.SGD):
+        def __init__(self, params, warmup=3):
+            super().__init__(params)
+
+    class Inherited(Mixed, lrd.SGD):
+        pass
+
     assert [*inspect.signature(Own).parameters] == ["params", "decay_rate"]
+    assert [*inspect.signature(Inherited).parameters][:2] == ["params", "warmup"]
     assert inspect.signature(Same) == inspect.signature(lrd.Adam)
     assert "keep_prob" in inspect.signature(Same).parameters

@@ -56,6 +56,13 @@ def test_a_claim_that_stands_twice_is_refused(tmp_path):
         ("margin: 0.1", 'margin: "0,1"', "margin must be a number of at least 0, got '0,1'"),
         ("margin: 0.1", "margin: -0.1", "margin must be a number of at least 0, got -0.1"),
         ("0.27]]", "true]]", "published must be a number, got True"),
+        ("adam, 0.27]]", "true]]", "what is compared with must be a number, got True"),
+        ("adam, 0.27]]", ".nan]]", "what is compared with must be a number, got nan"),
+        (
+            "pairs: [[adam+lrd0.5, adam, 0.27]]",
+            'seeds: "8", trend: [[adam, adam+lrd0.5, sgdm]]',
+            "seeds must be a number, got '8'",
+        ),
         ("{pairs: [[adam+lrd0.5, adam, 0.27]]}", "null", "must have keys .*, got None"),
         ("above: 0", "above: 0\n    omnibus: All\n    exploratory: true", "not exploratory"),
     ],
@@ -69,6 +76,13 @@ def test_a_claim_that_cannot_be_tested_is_refused(tmp_path, old, new, message):
 def test_a_key_of_the_whole_file_that_nothing_reads_is_refused(tmp_path):
     with pytest.raises(ClaimError, match=r"has unknown keys level; known: .*false_findings"):
         read(tmp_path, ONE + "\nlevel: 0.1\n")
+
+
+@pytest.mark.parametrize("old", ["0.1", "0.15", "0.2"])
+def test_a_number_of_the_whole_file_that_is_none_is_refused(tmp_path, old):
+    (tmp_path / "claims.yaml").write_text(HEAD.replace(old, "'wide'", 1) + ONE)
+    with pytest.raises(ClaimError, match=r"must be a number.*, got 'wide'"):
+        read_claims(tmp_path / "claims.yaml")
 
 
 @pytest.mark.parametrize(

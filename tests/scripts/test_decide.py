@@ -119,7 +119,7 @@ def unrun(family):
 def test_no_run_is_made_that_no_claim_asks_for():
     """Of optimizers with other arms, each has its own command; of ranges only the grid is run."""
     verdicts = [verdict for verdict in judge(read_claims(), Runs([], [])) if verdict.claim.sweep]
-    few = ("controls", "family_rates")
+    few = ("controls", "family_rates", "figure8", "figure9", "choice_best")
     for batch in decide.batches_of([v for v in verdicts if v.claim.sweep in few]):
         words = [f"seed={batch.first_seed}", "scale=lite"]
         made = [
@@ -130,6 +130,8 @@ def test_no_run_is_made_that_no_claim_asks_for():
         assert len(made) == len(set(made))
         assert {*batch.arms} == {*made}
         assert batch.ranges == (batch.sweep == "family_rates")
+        assert batch.end(60) == (10 if batch.ranges else batch.first_seed + 60)
+        assert batch.end(3) == batch.first_seed + 3
         assert not any("lr=0.064" in arm for arm in batch.arms)
 
 

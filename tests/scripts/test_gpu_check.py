@@ -80,8 +80,11 @@ def test_a_failure_is_a_line_and_the_only_one_that_is_measured_again(check):
 
 def test_a_failure_on_another_gpu_is_none_of_this_one(check):
     gpu.write([gpu.Line("bad", None, "", "", "NVIDIA H200", "2.14.1")], check.table.parent)
+    gone = gpu.Line("gone", None, "", "a | b", "NVIDIA H100", "2.14.1")  # nobody measures it now
+    gpu.write([*gpu.read(check.table.parent), gone], check.table.parent)
     status, lines = check({"good": lambda: (3.5, "s", "")})
-    assert (status, lines) == (0, {"bad": None, "good": 3.5})
+    assert (status, lines) == (0, {"bad": None, "gone": None, "good": 3.5})
+    assert r"| gone | **failed** | a \| b | NVIDIA H100 | 2.14.1 |" in check.table.read_text()
 
 
 def test_without_time_what_was_measured_stays_and_the_rest_is_missing(check):

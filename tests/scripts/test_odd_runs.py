@@ -2,6 +2,7 @@
 
 import csv
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,13 +12,18 @@ from experiments.identity import arm_name
 from experiments.record.reader import read_runs
 from experiments.validate import check, resolve
 from helpers.claims import ONE, STEADY, family, make_pairs
-from helpers.synthetic import make_run
+from helpers.synthetic import make_run, read_experiment
+from scripts.catalogue import ITEMS
 from scripts.figures.__main__ import make_figures
+from scripts.figures.style import STYLE
+from scripts.figures.toy import draw_basins
 from scripts.gather import ResultError
 from scripts.item import RATES
 from scripts.plan import configurations
+from scripts.report import __main__ as report_command
 from scripts.report.missing import own_words
 from scripts.tables import __main__ as tables
+from scripts.tables.cells import STATISTICS
 from scripts.verdicts import __main__ as command
 from scripts.verdicts import share
 from scripts.verdicts.judge import judge
@@ -76,18 +82,19 @@ def test_what_cannot_be_drawn_is_said_and_ends_nothing_else(runs, tmp_path, caps
     with pytest.raises(ResultError, match="at a rate of family_rates chooses"):
         make_figures("family_rates", runs, tmp_path, "paper", None)
     columns = {f"{basin}_share": [0.2, 0.3] for basin in ("global", "local", "outside")}
-    config = {"data": {"name": "toy", "format": "drawn", "train": 100, "test": 100}}
-    make_run(runs, "adam+lr=0.05", 0, [0, 0], experiment="toy", columns=columns,
-             source=config["data"])  # fmt: skip
-    assert [path.name for path in made_figures(runs, tmp_path)] == [
+    make_run(runs, "adam+lr=0.05", 0, [0, 0], experiment="toy", columns=columns)
+    for rate, last in (("", 0.3), ("+lr=0.1", 1.0)):  # panels share an axis, which holds both
+        columns["global_share"] = [0.2, last]
+        make_run(runs, f"adam{rate}", 1, [0, 0], experiment="toy", columns=columns)
+    arms = ITEMS["figure4"].arms()
+    with mpl.rc_context(STYLE):
+        basins = draw_basins(read_experiment(runs, "paper", "toy", arms), "paper")
+    assert basins.axes[0].get_ylim()[1] > 100
+    assert [path.name for path in make_figures("figure4", runs, tmp_path, "paper", None)] == [
         "figure4-basins.png",
         "figure4-basins.pdf",
     ]
     assert "no seed has both" in capsys.readouterr().err
-
-
-def made_figures(runs, out):
-    return make_figures("figure4", runs, out, "paper", None)
 
 
 def test_without_a_finished_run_no_verdict_is_written(runs, tmp_path):
@@ -127,6 +134,7 @@ def test_the_mean_of_the_last_ten_epochs_is_of_those_that_were_evaluated(runs, v
         make_run(runs, arm, 0, [0.0] * 15, columns={"test_accuracy": curve})
     text = text.replace("adam+lrd0.5, adam,", "sgdm+lrd0.5, sgdm,")
     assert verdicts_of(text)[0].tested[0].measured.differences == [1.0]
+    assert np.isnan(STATISTICS["last10"](np.array([1.0] * 5 + [np.nan] * 10)))
 
 
 def test_who_never_gets_there_counts_one_epoch_more(runs):
@@ -161,3 +169,23 @@ def test_latex_of_shares_and_ranges_is_ascii_too(runs, tmp_path):
         text = (tmp_path / "tables/paper" / f"{name}.tex").read_text()
         assert text.isascii()
         assert sign in text
+
+
+def test_a_picture_that_is_not_made_now_is_not_shown_though_an_old_one_is_there(
+    runs, tmp_path, monkeypatch
+):
+    make_pairs(runs, STEADY)
+    results = tmp_path
+    old = results / "figures/paper/figure5.png"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"old")
+
+    def fail(item, *_):
+        raise ResultError("it cannot be made")
+
+    monkeypatch.setattr(report_command, "write_figures_of", fail)
+    report_command.main(["--results", str(results)])
+    text = (results / "REPORT.md").read_text()
+    assert "figure5.png" not in text
+    assert "*Figure 5, MNIST, FCNet, scale paper: could not be drawn*" in text
+    assert "figures/paper/forest.png" in text
