@@ -19,16 +19,8 @@ STATISTICS: dict[str, Callable[[np.ndarray], Any]] = {
     "last": lambda curve: curve[-1],
     "max": lambda curve: np.nanmax(curve, 0),
     "min": lambda curve: np.nanmin(curve, 0),
-    "last10": lambda curve: _mean(curve[-10:]) if len(curve) > 10 else np.nan,
+    "last10": lambda curve: curve[-10:].mean(0) if len(curve) > 10 else np.nan,
 }
-
-
-def _mean(curve: np.ndarray) -> Any:
-    """Of the epochs that were evaluated; NaN without any."""
-    count = (~np.isnan(curve)).sum(0)
-    return np.nansum(curve, 0) / np.where(count, count, np.nan)
-
-
 SEEDS = "mean ± sample standard deviation over seeds (number of seeds)"
 
 

@@ -23,7 +23,6 @@ from scripts.plan import configurations
 from scripts.report import __main__ as report_command
 from scripts.report.missing import own_words
 from scripts.tables import __main__ as tables
-from scripts.tables.cells import STATISTICS
 from scripts.verdicts import __main__ as command
 from scripts.verdicts import share
 from scripts.verdicts.judge import judge
@@ -124,17 +123,6 @@ def test_a_base_run_without_its_clean_accuracy_keeps_no_claim_from_a_verdict(run
                      columns={**some, "test_accuracy": [last] * 10})  # fmt: skip
     (judged,) = verdicts_of(ONE, "mid")
     assert (judged.verdict[:9], judged.tested[0].result.n) == ("supported", 5)
-
-
-def test_the_mean_of_the_last_ten_epochs_is_of_those_that_were_evaluated(runs, verdicts_of):
-    text = ONE.replace("last:", "last10:")
-    make_pairs(runs, [1.0])
-    for arm, last in (("sgdm", 80.0), ("sgdm+lrd0.5", 81.0)):
-        curve = [50.0] * 5 + [np.nan] * 4 + [last] + [np.nan] * 4 + [last + 1]
-        make_run(runs, arm, 0, [0.0] * 15, columns={"test_accuracy": curve})
-    text = text.replace("adam+lrd0.5, adam,", "sgdm+lrd0.5, sgdm,")
-    assert verdicts_of(text)[0].tested[0].measured.differences == [1.0]
-    assert np.isnan(STATISTICS["last10"](np.array([1.0] * 5 + [np.nan] * 10)))
 
 
 def test_who_never_gets_there_counts_one_epoch_more(runs):

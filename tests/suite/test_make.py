@@ -150,7 +150,7 @@ def test_an_environment_that_make_cannot_name_is_refused_at_once(name):
 def test_a_plan_is_made_for_any_sweep(calls):
     assert calls("plan-table3", "SCALE=lite", "SEEDS=0,1", "EXPERIMENT=cifar10") == (
         0,
-        ["-m scripts.plan table3 --scale lite --seeds 0,1 experiment=cifar10"],
+        ["-m scripts.plan table3 --scale lite --seeds 0,1 --experiment cifar10"],
     )
 
 
