@@ -67,6 +67,20 @@ def test_the_shares_of_a_smaller_step_are_the_tables():
     assert all(rates[side].iloc[0] - rates[side].iloc[-1] > float(least) for side in SIDES)
     assert f"{rates['mean'].abs().max():.2f}" == most
     assert sorted({*rates["n"]}) == [*map(int, seeds)]
+    claims = "SGDM with LRD {} SGDM on MNIST, each at its best rate and weight decay (mean of .*)"
+    better, lower = (
+        pairs[pairs.claim.str.match(re.escape(claims.format(word)).replace(r"\.\*", ".*"))].iloc[0]
+        for word in ("is better than", "has a lower test loss than")
+    )
+    said = re.search(
+        r"accuracy differs by (\S+) \[(\S+), (\S+)\] points, and its loss by less than (\S+) nats "
+        r"\((\d+) seeds\)",
+        TEXT,
+    )
+    numbers = [f"{better[name]:+.2f}" for name in ("mean", "low", "high")]
+    assert [*said.groups()] == [*numbers, f"{lower['margin']:g}", str(better["n"])]
+    assert -lower["margin"] < lower["low"] < lower["high"] < lower["margin"]
+    assert better["n"] == lower["n"]
     three = r"by (\S+), (\S+) and (\S+)"
     changes = re.search(
         r"converged; (\d) seeds\) the gains published for SGDM, RMSprop and Adam are "
