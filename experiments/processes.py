@@ -289,9 +289,11 @@ class SharedInterruption(Interruption):
     def __exit__(self, kind: Any, *_: object) -> None:
         self._restore()
         if kind is None and self._asking is not None:
-            self.agree()
-            self._asking.wait()
+            with contact():
+                self.agree()
+                self._asking.wait()
             self._number = int(self._flag)
             self.check()
-        elif kind is not None and issubclass(kind, Exception) and self._heard:
+        # One that has lost another says so: torchrun ends those left with a signal
+        elif kind and issubclass(kind, Exception) and kind is not LostProcess and self._heard:
             raise Interrupted(self._heard)  # of this process alone, which ends the others

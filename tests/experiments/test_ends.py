@@ -81,31 +81,32 @@ def test_an_interrupted_run_says_why_its_last_checkpoint_was_not_written(tmp_pat
 SHARED = """
 import os, signal, sys
 import torch.distributed as dist
-from experiments.processes import SharedInterruption
+from experiments.processes import LostProcess, SharedInterruption
 from experiments.signals import Interrupted
 
 dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=0, world_size=1)
-for kill in range(3):
+ends = {"worker": RuntimeError("DataLoader worker exited unexpectedly"), "lost": LostProcess()}
+for place, end in (0, ""), (1, ""), (2, ""), (1, "worker"), (1, "lost"):
     try:
         with SharedInterruption() as heard:
-            for place in range(3):
-                if place == kill:
+            for now in range(3):
+                if now == place:
                     os.kill(os.getpid(), signal.SIGTERM)
-                    if kill == 1:
-                        raise RuntimeError("DataLoader worker exited unexpectedly")
-                if place < 2:
+                    if end:
+                        raise ends[end]
+                if now < 2:
                     heard.agree()
                     heard.check()
-    except Interrupted:
-        print("heard", kill)
+    except (Interrupted, LostProcess) as error:
+        print("ended by", type(error).__name__)
 """
 
 
 @pytest.mark.distributed
-def test_several_processes_hear_a_late_signal_and_one_that_broke_a_loader(tmp_path):
+def test_several_processes_hear_a_late_signal_and_one_that_broke_a_loader_but_not_a_loss(tmp_path):
     code, said = python(SHARED, str(tmp_path / "store"))
-    heard = [line for line in said.splitlines() if "heard" in line]
-    assert (heard, code) == (["heard 0", "heard 1", "heard 2"], 0)
+    ends = [line.split()[-1] for line in said.splitlines() if line.startswith("ended by")]
+    assert (ends, code) == (["Interrupted"] * 4 + ["LostProcess"], 0)
 
 
 def test_a_disk_that_is_full_before_a_run_begins_is_told_with_what_to_do(make, monkeypatch):
