@@ -287,6 +287,8 @@ class SharedInterruption(Interruption):
             share_error(Interrupted(self._number))
 
     def __exit__(self, kind: Any, *_: object) -> None:
+        if kind is LostProcess and self._old.pop(signal.SIGTERM, None) is not None:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which torchrun sends to those left
         self._restore()
         if kind is None and self._asking is not None:
             with contact():
@@ -294,6 +296,5 @@ class SharedInterruption(Interruption):
                 self._asking.wait()
             self._number = int(self._flag)
             self.check()
-        # One that has lost another says so: torchrun ends those left with a signal
         elif kind and issubclass(kind, Exception) and kind is not LostProcess and self._heard:
             raise Interrupted(self._heard)  # of this process alone, which ends the others
