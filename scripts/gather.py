@@ -203,8 +203,9 @@ def _words(sizes: dict[str, Any]) -> Iterator[str]:
 def _data(run: Run) -> str:
     source = run.info["data"]
     samples = "images" if run.config["task"] in _IMAGE_TASKS else "samples"
+    test = "held-out" if run.config["data"].get("held_out") else "test"
     name = f"{source['name']} ({source['format']})".replace(") (", "; ")
-    return f"{name}, {source['train']:,} training and {source['test']:,} test {samples}"
+    return f"{name}, {source['train']:,} training and {source['test']:,} {test} {samples}"
 
 
 def _device(run: Run) -> str:

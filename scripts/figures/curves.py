@@ -55,7 +55,11 @@ def learning_curves(item: Item, experiment: Experiment, scale: str, released: bo
     for axes, (optimizer, name) in zip(grid.flat, chain(*cells), strict=True):
         draw_panel(axes, arms[optimizer], name, styles)
         _scale(axes, scales[name].get(optimizer), columns[name])
-    handles = [Line2D([], [], label=method, **style) for method, style in styles.items()]
+    handles = [
+        Line2D([], [], label=method, **style)
+        for method, style in styles.items()
+        if any(of[method].done for of in arms.values())
+    ]
     epochs = max((run.config["epochs"] for run in experiment.runs), default=1)
     if released:
         handles.append(_draw_released(grid, item, columns, epochs))

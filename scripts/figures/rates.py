@@ -44,7 +44,7 @@ def rate_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
                 _draw(axes, runs, by, _style(number))
             _scale(axes, item.rates, means[np.isfinite(means)].min(), loss)
             axes.set_title(f"{OPTIMIZERS[optimizer]}, by {label.partition(':')[0]}, {count}")
-            axes.set_xlabel(label if row is grid[-1] else "")
+            axes.set_xlabel(label if axes.get_subplotspec().is_last_row() else "")
         row[0].set_ylabel(f"{loss.label} ({loss.unit})")
     shown = [any(map(len, curves)) for curves in zip(*run.values(), strict=True)]
     handles = [

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from experiments.record.reader import Run
 from scripts.catalogue import Item
+from scripts.item import OPTIMIZERS
 from scripts.report.missing import missing
 from scripts.report.page import anchor
 from scripts.report.results import SCALES, Results
@@ -78,8 +79,9 @@ def _answers(results: Results) -> Iterator[str]:
     step = next(item for item in results.items if item.name == "step")
     for figure, experiment in step.figures.items():
         for scale in results.scales_of(experiment, step.arms()):
-            name = results.title(experiment, scale)
-            text = f"LRD beside the base at half the rate, {name}, scale {scale}"
+            (base,) = (OPTIMIZERS[name] for name in step.optimizers)
+            text = f"{base} with LRD beside {base} at half the rate, over the mean step, "
+            text += f"{results.title(experiment, scale)}, scale {scale}"
             yield _picture(f"figures/{scale}/{figure}.png", text)
     for scale, verdicts in results.verdicts.items():
         if any(verdict.claim.best_against_best for verdict in judged(verdicts, scale)):
@@ -127,15 +129,13 @@ def _summary(results: Results) -> str:
     return (
         "LRD is learning rate dropout with p = 0.5, unless it says otherwise; the base is the "
         "same optimizer without it, at the same seed: the same initial weights, order and "
-        f"augmentation. An experiment is shown at the paper's scale "
-        "where it was run at that, else at a smaller one: the same code with narrower nets, fewer "
-        "images and fewer epochs, which can suggest what happens at full size and cannot prove "
-        "it.\n\n"
+        "augmentation. Scales below the paper's are the same code with narrower nets, fewer images "
+        "and fewer epochs, which can suggest what happens at full size and cannot prove it.\n\n"
         f"Made from {len(runs)} finished runs ({', '.join(counts)}) on {' and '.join(machines)}. "
         "Every number comes from a run folder, listed at the end with its processor and commit; "
         "`make report` makes this page anew from them. Two runs of one seed on different "
-        "processors differ by rounding, which training amplifies: where the sides of a pair were "
-        "run on different ones, that is in the spread of the differences."
+        "processors differ by rounding, which training amplifies: pairs whose sides were run on "
+        "different ones are left out of the comparisons."
     )
 
 

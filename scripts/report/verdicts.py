@@ -12,11 +12,18 @@ from scripts.report.results import SCALES, Results
 from scripts.tables.formats import MISSING, pipes
 from scripts.verdicts.claim import Cost
 from scripts.verdicts.cost import Ratio, judge_cost
-from scripts.verdicts.judge import DECIDED, DIRECTIONS, NOT_COMPARABLE, NOT_RUN, VERDICTS, Verdict
+from scripts.verdicts.judge import (
+    DECIDED,
+    DIRECTIONS,
+    NOT_COMPARABLE,
+    NOT_RUN,
+    VERDICTS,
+    Verdict,
+    judged,
+)
 from scripts.verdicts.text import HEADER, evidence, notes, reasons, row, word
 
 _PLACE = HEADER.index("n")  # of the column Scale, which the tables of one scale lack
-_LINES = 10  # of the summary
 _DIFFERENCE = HEADER.index("Mean difference")
 
 Shown = list[tuple[str | None, Verdict]]
@@ -43,22 +50,23 @@ def shown(results: Results) -> Shown:
 
 
 def plain_lines(results: Results) -> str:
-    """The report's first lines: what was decided, family by family, and what was not."""
+    """The report's first lines: what was decided, family by family, and last what was not."""
     rows = shown(results)
     lines = [_counts(results, rows)]
     families: dict[tuple[str, str], list[Verdict]] = {}
     for scale, verdict in rows:
         if scale in verdict.claim.judged_at:
             families.setdefault((verdict.claim.family, scale), []).append(verdict)
-    # families in which something was decided come first
-    told = sorted(
-        families.items(), key=lambda family: not any(v.verdict in DECIDED for v in family[1])
-    )
-    lines += [
-        f"**{_capital(name)}**, scale {scale}{_better(members)}: {_told(members)}"
-        for (name, scale), members in told
-    ]
-    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines[:_LINES], 1))
+    undecided: list[str] = []
+    for (name, scale), members in families.items():
+        told = _told(members)
+        if any(verdict.verdict in DECIDED for verdict in members):
+            lines.append(f"**{_capital(name)}**, scale {scale}{_better(members)}: {told}.")
+        else:
+            undecided.append(f"{name}, scale {scale} ({told})")
+    if undecided:
+        lines.append(f"**Nothing is decided** of {'; of '.join(undecided)}.")
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
 
 
 def _capital(name: str) -> str:
@@ -116,7 +124,7 @@ def _told(members: list[Verdict]) -> str:
         alone = Counter(verdict.alone for verdict in here)
         words = ", ".join(f"{count} {name}" for name, count in alone.items())
         counts.append(f"against the base of this suite, {words}")
-    return "; ".join([*told, *counts]) + "."
+    return "; ".join([*told, *counts])
 
 
 def verdict_sections(results: Results) -> Iterator[str]:
@@ -124,8 +132,9 @@ def verdict_sections(results: Results) -> Iterator[str]:
     header = [*HEADER[:_PLACE], "Scale", *HEADER[_PLACE:]]
     families: dict[str, Shown] = {}
     rows = shown(results)
-    for scale, verdict in rows:
-        families.setdefault(verdict.claim.family, []).append((scale, verdict))
+    for number, (scale, verdict) in enumerate(rows):
+        members = families.setdefault(verdict.claim.family, [])
+        members += [(scale, verdict), *_elsewhere(results, number, scale)]
     for name, members in families.items():
         yield f"### {_capital(name)}"
         yield pipes(header, [_row(scale, verdict) for scale, verdict in members])
@@ -133,6 +142,15 @@ def verdict_sections(results: Results) -> Iterator[str]:
     yield pipes(header, [_cost_row(results, cost) for cost in results.claims.costs])
     yield "### How to read the verdicts"
     yield "\n".join(f"- {line}" for line in _notes(results, (verdict for _, verdict in rows)))
+
+
+def _elsewhere(results: Results, number: int, shown_at: str | None) -> Shown:
+    """A claim's verdicts at the other scales at which it is judged, if some of it was run there."""
+    return [
+        (scale, verdicts[number])
+        for scale, verdicts in results.verdicts.items()
+        if scale != shown_at and judged([verdicts[number]], scale)
+    ]
 
 
 def _row(scale: str | None, verdict: Verdict) -> list[str]:

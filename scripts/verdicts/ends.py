@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from experiments.identity import CHOOSING
 from experiments.record.reader import Run, Runs
 from scripts.tables.cells import spread
 from scripts.tables.formats import Table
@@ -20,8 +21,12 @@ def _settled(run: Run) -> bool:
 
 def table(runs: Runs, scale: str) -> Table | None:
     """Takes the runs of a scale, returns a row for each arm of the classifications of which some
-    runs settle; None if none does."""
-    named = {run.experiment for run in runs.runs if run.config["task"] == "classification"}
+    runs settle, without the experiments that only choose a rate; None if none does."""
+    named = {
+        run.experiment
+        for run in runs.runs
+        if run.config["task"] == "classification" and not run.experiment.endswith(CHOOSING)
+    }
     rows = [row for experiment in sorted(named) for row in _rows(runs, experiment)]
     if not rows:
         return None

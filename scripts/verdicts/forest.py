@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 
 from scripts.figures.style import STYLE, canvas, save
 from scripts.titles import title
+from scripts.verdicts.claim import Claim
 from scripts.verdicts.intervals import LABEL
 from scripts.verdicts.judge import (
     AGAINST,
@@ -76,7 +77,10 @@ def draw(verdicts: list[Verdict]) -> Figure | None:
         grid = figure.subplots(len(families), squeeze=False, height_ratios=heights)
         for axes, ((name, _), members) in zip(grid[:, 0], families.items(), strict=True):
             _family(axes, name, members)
-        figure.legend(handles=_legend(verdicts), loc="outside upper left", ncols=2, frameon=False)
+        handles = _legend(verdicts)
+        if any(line.get_marker() in ("<", ">") for axes in grid[:, 0] for line in axes.lines):
+            handles.append(Line2D([], [], color="black", marker=">", label="goes on"))
+        figure.legend(handles=handles, loc="outside upper left", ncols=2, frameon=False)
     return figure
 
 
@@ -101,9 +105,7 @@ def _family(axes: Axes, name: str, members: list[Verdict]) -> None:
     reach = max((abs(value) for test in tests for value in _values(test)), default=1.0) * 1.15
     axes.set_xlim(-reach, reach)
     axes.set_ylim(sum(map(_rows, members)), 0)
-    pair = members[0].claim.comparisons[0]
-    unit = "epochs" if pair.statistic.startswith("reach:") else pair.column.label
-    heading = f"{name[0].upper()}{name[1:]}: difference in {unit}"
+    heading = f"{name[0].upper()}{name[1:]}: {_difference(members[0].claim)}"
     axes.set_title(heading, loc="left", fontweight="bold", pad=13)
     axes.annotate(_about(members), (0, 1), (0, 3), "axes fraction", "offset points", fontsize=7)
     axes.set_yticks([])
@@ -113,6 +115,14 @@ def _family(axes: Axes, name: str, members: list[Verdict]) -> None:
     for verdict in members:
         _claim(axes, verdict, top)
         top += _rows(verdict)
+
+
+def _difference(claim: Claim) -> str:
+    """`difference in test accuracy (points)`."""
+    name, unit = claim.comparisons[0].column.label.partition(" (")[0], claim.unit.strip()
+    if unit == "epochs":
+        return "difference in epochs"
+    return f"difference in {name}" + f" ({unit})" * bool(unit)
 
 
 def _about(members: list[Verdict]) -> str:
@@ -130,7 +140,13 @@ def _about(members: list[Verdict]) -> str:
 
 def _claim(axes: Axes, verdict: Verdict, top: float) -> None:
     sign, colour, marker = SIGNS[verdict.verdict]
-    style = {"transform": axes.get_yaxis_transform(), "fontsize": 7, "va": "center", "zorder": 5}
+    style = {
+        "transform": axes.get_yaxis_transform(),
+        "fontsize": 7,
+        "va": "center",
+        "zorder": 2,
+        "bbox": {"color": "white", "pad": 0},
+    }  # no line runs through words
     decided, begun = f"{sign} {word(verdict)}, n = {seeds_of(verdict)}", _begun(verdict)
     if absent := sum(not (test.begun or test.unlike) for test in verdict.tested):
         decided += f"; {absent} of {len(verdict.tested)} comparisons not run"

@@ -177,6 +177,17 @@ def test_seeds_that_tie_by_construction_are_left_out(runs, verdicts_of):
     assert words[1:] == ["? undecided, n = 0", "Sooner"]
 
 
+@pytest.mark.parametrize(("differences", "beyond"), [([0.9, 1.1], 0), ([0.5, 1.5, 0.7, 1.3], 1)])
+def test_the_forest_says_what_its_arrows_are_where_there_are_any(
+    runs, verdicts_of, differences, beyond
+):
+    make_pairs(runs, differences)
+    figure = forest.draw(verdicts_of(ONE))
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels.count("goes on") == beyond
+    assert "difference in test accuracy (points)" in figure.axes[0].get_title("left")
+
+
 def test_a_comparison_that_ties_holds_up_no_other(runs, verdicts_of):
     text = family("""
       Sooner:
@@ -218,14 +229,16 @@ def test_the_test_sets_own_uncertainty_is_a_bootstrap_over_images(runs, verdicts
 
 
 def test_runs_that_settle_are_told_from_runs_that_spike(runs):
-    def run(arm, seed, losses, accuracy):
+    def run(arm, seed, losses, accuracy, experiment="mnist"):
         columns = {"train_loss": losses, "test_accuracy": [accuracy] * len(losses)}
-        make_run(runs, arm, seed, [0.0] * len(losses), columns=columns)
+        make_run(runs, arm, seed, [0.0] * len(losses), columns=columns, experiment=experiment)
 
     run("adam", 0, [1.0] * 5 + [1e-6] * 10, 98.6)
     run("adam", 1, [1.0] * 5 + [1e-6] * 9 + [0.1], 98.2)
     run("adam", 2, [1.0] * 5 + [1e-6, 0.1] + [1e-6] * 8, 98.4)
     run("sgdm", 0, [1e-6] * 12, 98.0)  # one run is no arm
+    for seed in (0, 1):  # which only choose a rate, by images held out
+        run("adam", seed, [1e-6] * 12, 98.0, "mnist_choice")
     table = ends.table(read_runs(runs, scale="paper"), "paper")
     assert [row[1:] for row in table.rows] == [["adam", "3", "1", "98.60", "98.30 ± 0.14"]]
     for path in runs.rglob("metrics.csv"):

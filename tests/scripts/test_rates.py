@@ -150,6 +150,8 @@ def test_the_figure_shows_each_arm_by_rate_and_by_mean_step(grids, tmp_path):
     np.testing.assert_allclose(by_step.lines[1].get_xdata(), np.array(RATES) / 4)
     np.testing.assert_allclose(by_rate.lines[0].get_ydata()[2], 1.605)
     assert "by mean step" in by_step.get_title()
+    under = [axes.get_xlabel().partition(":")[0] for axes in figure.axes]
+    assert under == [""] * 2 + ["learning rate", "mean step"]  # of the last row
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels == ["base", "SkipUpdate, tensor", "Magma", "Cautious"]  # those that were run
     written = make_figures("family_rates", grids, tmp_path / "out", "paper", None)

@@ -108,13 +108,18 @@ def test_a_scale_with_none_but_table_1s_arms_is_left_out_where_another_has_more(
     assert results.scales_of("cifar10", ITEMS["table1"].arms()) == ["mid", "lite"]
 
 
-def test_a_claim_half_run_at_paper_scale_is_shown_where_all_of_it_was_run(tmp_path):
+def test_a_claim_half_run_at_paper_scale_is_shown_there_and_where_all_of_it_was_run(tmp_path):
     for arm in ("adam", "adam+dg0.5", "sgdm", "sgdm+dg0.5"):
         scales = ("lite", "paper") if arm.startswith("sgdm") else ("lite",)
         for scale in scales:
             make_run(tmp_path / "runs", arm, 0, [40.0], scale=scale, experiment="cifar10")
-    (row,) = re.findall(r"\| (Dropout on the gradient does not.*)", report(read_results(tmp_path)))
-    assert row.split(" | ")[3] == "lite"
+    rows = re.findall(r"\| (Dropout on the gradient does not.*)", report(read_results(tmp_path)))
+    assert [row.split(" | ")[3] for row in rows] == ["lite", "paper"]
+
+
+def test_the_first_lines_end_with_all_that_is_undecided(results):
+    last = re.findall(r"^\d+\. (.*)", report(read_results(results)), re.MULTILINE)[-1]
+    assert last.startswith("**Nothing is decided** of accuracy on MNIST, scale paper (1 not comp")
 
 
 def test_the_first_pictures_are_the_mask_beside_the_step_and_best_against_best(results):
