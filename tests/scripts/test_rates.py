@@ -1,6 +1,7 @@
 """Curves by rate and by mean step: how wide the best is, the table, the figure, the choice."""
 
 import csv
+import re
 
 import numpy as np
 import pandas as pd
@@ -206,6 +207,7 @@ def test_on_mnist_the_error_on_held_out_images_chooses_by_rate_and_by_p_times_ra
     assert "| LRD | 0.0125 to 0.4 (6) | 0.2 | 0.50 | 1.40 (1) | " in text
     assert "| base, weight decay 0.0005 | 0.0125 to 0.4 (6) | 0.05 | 1.00 | 1.25 (1) | " in text
     assert "Error on held-out images" in text
+    assert re.search(r"training and [\d,]+ held-out images;", text)
     assert "test_mean" not in pd.read_csv(tmp_path / "tables/paper/choice_sgdm.csv")
     experiment = read_experiment(tmp_path, "paper", "mnist_choice", item.arms())
     by_rate, by_step = rate_curves(item, experiment, "paper").axes
