@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ def name_of(node: dict[str, Any]) -> str:
     """
     target = node.get("_target_", "")
     return node.get("name") or _declared_names().get(target) or target.rpartition(".")[2]
+
+
+def anchor(heading: str) -> str:
+    """The name by which a link finds a heading, as GitHub makes it; and a file of its figure."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from PIL import Image
 
+from scripts.titles import anchor
 from scripts.verdicts.forest import SIGNS
 from scripts.verdicts.judge import CONTRADICTED, EXCLUDED, NO_EFFECT, NOT_RUN, SMALLER, SUPPORTED
 
@@ -75,11 +76,6 @@ def _verdict(cell: str) -> str | None:
     """The verdict that a cell holds, alone or with words in brackets or after a comma."""
     words = sorted(_SIGNS, key=len, reverse=True)
     return next((word for word in words if re.fullmatch(rf"{word}( \(.*\))?(, .*)?", cell)), None)
-
-
-def anchor(heading: str) -> str:
-    """The name by which a link finds a heading, as GitHub makes it."""
-    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def _picture(token: Token, folders: Sequence[Path]) -> str:

@@ -6,24 +6,22 @@ from collections.abc import Iterator
 from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from experiments.record.reader import Run
 from scripts.catalogue import Item
 from scripts.item import OPTIMIZERS
+from scripts.report.markup import literal, picture
 from scripts.report.missing import missing
-from scripts.report.page import anchor
 from scripts.report.results import SCALES, Results
 from scripts.report.verdicts import plain_lines, verdict_sections
 from scripts.tables.__main__ import table_of
 from scripts.tables.formats import markdown, pipes
-from scripts.titles import title
+from scripts.titles import anchor, title
 from scripts.verdicts import ends, regime, share
 from scripts.verdicts.judge import judged
 
 _TOY = {"figure4": "paths over the contour", "figure4-basins": "share of starts by basin"}
-_ESCAPES = {char: f"\\{char}" for char in "\\`*[]<>|"} | {"\n": " ", "\r": " "}
 
 
 def report(results: Results) -> str:
@@ -33,7 +31,6 @@ def report(results: Results) -> str:
         "# What holds of Learning Rate Dropout",
         *_answers(results),
         plain_lines(results),
-        *_forests(results),
         "## Is it the mask, or the smaller step?",
         *_shares(results),
         *_ends(results),
@@ -52,7 +49,7 @@ def report(results: Results) -> str:
         _speed(results.folder),
         "## Drawings of the method",
         *(
-            _picture(f"figures/{name}.png", item.heading)
+            picture(f"figures/{name}.png", item.heading)
             for item in drawings
             for name in item.figures
         ),
@@ -82,20 +79,11 @@ def _answers(results: Results) -> Iterator[str]:
             (base,) = (OPTIMIZERS[name] for name in step.optimizers)
             text = f"{base} with LRD beside {base} at half the rate, over the mean step, "
             text += f"{results.title(experiment, scale)}, scale {scale}"
-            yield _picture(f"figures/{scale}/{figure}.png", text)
+            yield picture(f"figures/{scale}/{figure}.png", text)
     for scale, verdicts in results.verdicts.items():
         if any(verdict.claim.best_against_best for verdict in judged(verdicts, scale)):
             text = "Best against best: each arm at the rate chosen for it with other seeds and data"
-            yield _picture(f"figures/{scale}/best.png", f"{text}, scale {scale}")
-
-
-def _forests(results: Results) -> Iterator[str]:
-    """The forest plot of every scale at which claims are judged."""
-    for scale, verdicts in results.verdicts.items():
-        if judged(verdicts, scale):
-            text = f"Every claim that was judged at {scale} scale: the interval of the difference, "
-            text += "the published gain, the margin, and the verdict"
-            yield _picture(f"figures/{scale}/forest.png", text)
+            yield picture(f"figures/{scale}/best.png", f"{text}, scale {scale}")
 
 
 def _shares(results: Results) -> Iterator[str]:
@@ -110,15 +98,6 @@ def _ends(results: Results) -> Iterator[str]:
     tables += [ends.table(runs, scale) for scale, runs in results.runs.items()]
     if shown := [markdown(table) for table in tables if table]:
         yield from ("## How training ends", *shown)
-
-
-def literal(value: Any) -> str:
-    """What a run folder holds, as Markdown that shows it and does nothing else."""
-    return str(value).translate(str.maketrans(_ESCAPES))
-
-
-def _picture(path: str, text: str) -> str:
-    return f"![{literal(text)}]({quote(path)})"
 
 
 def _summary(results: Results) -> str:
@@ -160,7 +139,7 @@ def _figure(results: Results, name: str, experiment: str, scale: str) -> str:
     number = name.removeprefix("figure").removesuffix("-basins")
     what = f"Figure {number}" if number.isdecimal() else name.capitalize()
     text = f"{what}, {_TOY.get(name) or results.title(experiment, scale)}, scale {scale}"
-    return _picture(f"figures/{scale}/{name}.png", text)
+    return picture(f"figures/{scale}/{name}.png", text)
 
 
 def _left_out(results: Results) -> Iterator[str]:
@@ -176,8 +155,8 @@ def _left_out(results: Results) -> Iterator[str]:
 def _speed(folder: Path) -> str:
     if not (folder / "benchmark.md").exists():
         return "Not measured: `make benchmark`."
-    picture = _picture("benchmark.png", "Measured speed against the goals")
-    return f"Times and ratios, side by side in one run: [benchmark](benchmark.md).\n\n{picture}"
+    shown = picture("benchmark.png", "Measured speed against the goals")
+    return f"Times and ratios, side by side in one run: [benchmark](benchmark.md).\n\n{shown}"
 
 
 def _run_lists(results: Results) -> Iterator[str]:

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import product
 
+from scripts.report.markup import literal, picture
 from scripts.report.missing import command_of
 from scripts.report.results import SCALES, Results
 from scripts.tables.formats import MISSING, pipes
+from scripts.titles import anchor
 from scripts.verdicts.claim import Cost
 from scripts.verdicts.cost import Ratio, judge_cost
 from scripts.verdicts.judge import (
@@ -128,7 +130,7 @@ def _told(members: list[Verdict]) -> str:
 
 
 def verdict_sections(results: Results) -> Iterator[str]:
-    """A table for each family of claims, the claims about cost, and how to read them."""
+    """Each family's forests and table of claims, the claims about cost, and how to read them."""
     header = [*HEADER[:_PLACE], "Scale", *HEADER[_PLACE:]]
     families: dict[str, Shown] = {}
     rows = shown(results)
@@ -136,12 +138,21 @@ def verdict_sections(results: Results) -> Iterator[str]:
         members = families.setdefault(verdict.claim.family, [])
         members += [(scale, verdict), *_elsewhere(results, number, scale)]
     for name, members in families.items():
-        yield f"### {_capital(name)}"
+        yield f"### {literal(_capital(name))}"
+        yield from _forests(results, name, members)
         yield pipes(header, [_row(scale, verdict) for scale, verdict in members])
     yield "### Cost"
     yield pipes(header, [_cost_row(results, cost) for cost in results.claims.costs])
     yield "### How to read the verdicts"
     yield "\n".join(f"- {line}" for line in _notes(results, (verdict for _, verdict in rows)))
+
+
+def _forests(results: Results, name: str, members: Shown) -> Iterator[str]:
+    """The forest plot of a family at every scale at which some of it is judged."""
+    for scale in results.verdicts:
+        if any(judged([verdict], scale) for at, verdict in members if at == scale):
+            text = f"{_capital(name)}, scale {scale}: the intervals of the differences"
+            yield picture(f"figures/{scale}/forest/{anchor(name)}.png", text)
 
 
 def _elsewhere(results: Results, number: int, shown_at: str | None) -> Shown:

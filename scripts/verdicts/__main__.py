@@ -2,8 +2,8 @@
 
 Writes <results>/tables/<scale>/verdicts.{csv,md}, a row for each claim of conf/claims.yaml;
 pairs.csv, a row for each comparison with the run folders that it is made of; share.{csv,md,tex},
-how much of LRD's change a smaller step makes; <results>/figures/<scale>/forest.{png,pdf}, and
-best.{png,pdf} of the claims that compare arms at their best. The same runs give the same bytes.
+how much of LRD's change a smaller step makes; <results>/figures/<scale>/forest/<family>.{png,pdf},
+and best.{png,pdf} of the claims that compare arms at their best. The same runs give the same bytes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from experiments.record.reader import read_runs
 from experiments.record.schema import FINISHED
 from scripts.gather import ResultError
 from scripts.tables.formats import write_table
+from scripts.titles import anchor
 from scripts.verdicts import share
 from scripts.verdicts.claim import Claims
 from scripts.verdicts.claims import ClaimError, read_claims
@@ -39,7 +40,9 @@ def write_verdicts(
     if shown := judged(verdicts, scale):
         from scripts.verdicts import forest  # loads matplotlib
 
-        forest.write(shown, out / "figures" / scale, "forest")
+        for name in {anchor(verdict.claim.family) for verdict in shown}:
+            members = [verdict for verdict in shown if anchor(verdict.claim.family) == name]
+            forest.write(members, out / "figures" / scale / "forest", name)
         best = [verdict for verdict in shown if verdict.claim.best_against_best]
         forest.write(best, out / "figures" / scale, "best")
     return texts["verdicts.md"]

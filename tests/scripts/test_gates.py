@@ -7,6 +7,7 @@ from experiments.identity import reference
 from experiments.record.reader import Runs, read_runs
 from helpers.claims import ONE, STEADY, family, make_pairs
 from helpers.synthetic import make_run, read_experiment
+from scripts.report import __main__ as report_command
 from scripts.report.results import read_results
 from scripts.report.text import report
 from scripts.verdicts import ends, forest, regime, share
@@ -175,6 +176,20 @@ def test_seeds_that_tie_by_construction_are_left_out(runs, verdicts_of):
     assert verdicts.row(judged)[2:5] == ["undecided", "0", "–"]
     words = [text.get_text() for text in forest.draw([judged]).axes[0].texts]
     assert words[1:] == ["? undecided, n = 0", "Sooner"]
+
+
+def test_a_forest_stands_below_its_familys_name_whatever_signs_that_has(
+    runs, claims, monkeypatch, tmp_path
+):
+    own = claims(family(" {L: {pairs: [[adam+lrd0.5, adam]]}}", name='"On a/b: [why]"'))
+    monkeypatch.setattr("scripts.report.results.read_claims", lambda: own)
+    make_pairs(runs, STEADY)
+    report_command.main(["--results", str(tmp_path)])
+    text = (tmp_path / "REPORT.md").read_text()
+    first = text.partition("### On a/b: \\[why\\]\n\n")[2].partition("\n")[0]
+    assert first.startswith("![On a/b: \\[why\\], scale paper")
+    assert first.endswith("](figures/paper/forest/on-ab-why.png)")
+    assert (tmp_path / "figures/paper/forest/on-ab-why.png").exists()
 
 
 @pytest.mark.parametrize(("differences", "beyond"), [([0.9, 1.1], 0), ([0.5, 1.5, 0.7, 1.3], 1)])

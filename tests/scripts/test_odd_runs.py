@@ -176,4 +176,4 @@ def test_a_picture_that_is_not_made_now_is_not_shown_though_an_old_one_is_there(
     text = (results / "REPORT.md").read_text()
     assert "figure5.png" not in text
     assert "*Figure 5, MNIST, FCNet, scale paper: could not be drawn*" in text
-    assert "figures/paper/forest.png" in text
+    assert "](figures/paper/forest/accuracy-on-mnist.png)" in text

@@ -13,6 +13,7 @@ from experiments.tasks.classification import COLUMNS
 from helpers.claims import ONE, PUBLISHED, STEADY, family, make_pairs
 from helpers.synthetic import ROOT, make_run
 from scripts.decide import decided
+from scripts.titles import anchor
 from scripts.verdicts import __main__ as command
 from scripts.verdicts import share
 from scripts.verdicts import text as verdicts
@@ -267,7 +268,13 @@ def test_files_name_every_run_that_a_number_is_made_of(runs, tmp_path, capsys):
     ]
     half = len(lasts) // 2
     assert np.mean(lasts[:half]) - np.mean(lasts[half:]) == pytest.approx(row["mean"], abs=1e-4)
-    assert (tmp_path / "figures" / "paper" / "forest.png").stat().st_size > 10_000
+    forests = tmp_path / "figures/paper/forest"
+    assert (forests / "accuracy-on-mnist.png").stat().st_size > 10_000
+    run = claims[claims.verdict != "not run"].index
+    families = {claim.family for claim in read_claims().claims if claim.text in run}
+    assert {path.name for path in forests.iterdir()} == {
+        f"{anchor(name)}.{kind}" for name in families for kind in ("png", "pdf")
+    }
 
 
 def test_the_share_of_a_smaller_step_is_of_the_seeds_that_all_three_arms_have(runs, tmp_path):
