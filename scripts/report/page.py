@@ -96,7 +96,7 @@ def _small(path: Path) -> bytes:
     content = io.BytesIO()
     with Image.open(path) as picture:
         small = picture.convert("RGB").resize([round(_SCALE * side) for side in picture.size])
-        small.save(content, "WEBP", quality=20, method=6)
+        small.save(content, "WEBP", quality=10, method=6)
     return content.getvalue()
 
 

@@ -19,6 +19,7 @@ from scripts.tables.__main__ import table_of
 from scripts.tables.formats import markdown, pipes
 from scripts.titles import anchor, title
 from scripts.verdicts import ends, regime, share
+from scripts.verdicts.claim import LEAST_SEEDS
 from scripts.verdicts.judge import judged
 
 _TOY = {"figure4": "paths over the contour", "figure4-basins": "share of starts by basin"}
@@ -88,6 +89,9 @@ def _answers(results: Results) -> Iterator[str]:
 
 def _shares(results: Results) -> Iterator[str]:
     for scale, rows in results.shares.items():
+        if any(row["n"] >= LEAST_SEEDS for row in rows):
+            text = f"LRD, the base, and the base at LRD's mean step, pair by pair, scale {scale}"
+            yield picture(f"figures/{scale}/share.png", text)
         if rows:
             yield markdown(share.table(rows, scale)[0])
 

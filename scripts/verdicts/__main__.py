@@ -36,7 +36,12 @@ def write_verdicts(
     for name, text in texts.items():
         write(folder / name, text.encode())
     if shares:
+        from scripts.figures.share import share_figure  # loads matplotlib
+        from scripts.figures.style import save
+
         write_table(*share.table(shares, scale), folder)
+        if (figure := share_figure(shares, scale)) is not None:
+            save(figure, *(out / f"figures/{scale}/share.{kind}" for kind in ("png", "pdf")))
     if shown := judged(verdicts, scale):
         from scripts.verdicts import forest  # loads matplotlib
 

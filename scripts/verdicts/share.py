@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.record.reader import Run, Runs
+from experiments.record.reader import Runs
 from scripts.gather import Experiment, gather
+from scripts.tables.cells import STATISTICS
 from scripts.tables.formats import MISSING, Table
 from scripts.verdicts.claim import Pair
 from scripts.verdicts.compare import measure
@@ -21,14 +22,33 @@ from scripts.verdicts.intervals import paired, ratio
 from scripts.verdicts.text import interval
 
 GOAL = 99.9  # percent of training accuracy, whose first epoch is counted
-_STATISTICS = {
-    "training accuracy over all epochs (%)": ("train_accuracy", 3),
-    f"epochs to {GOAL} % training accuracy": ("", 1),
-    "test loss (nats), last epoch": ("test_loss", 4),
-    "test accuracy, last epoch (%)": ("test_accuracy", 2),
-}
-_HEADER = ["Data", "Of", "Optimizer", "n", "Base", "LRD − base", "Smaller step − base", "Share"]
+_HEADER = [
+    "Data",
+    "Of",
+    "Optimizer",
+    "p",
+    "n",
+    "Base",
+    "LRD − base",
+    "Smaller step − base",
+    "Share",
+]
 _HEADER += ["LRD − smaller step"]
+
+
+def _reached(curve: np.ndarray) -> float:
+    """The first epoch at which a curve is at the goal; one more than it has if none is."""
+    reached = np.flatnonzero(curve >= GOAL)
+    return float(reached[0] + 1 if len(reached) else len(curve) + 1)
+
+
+_STATISTICS = {
+    "training accuracy over all epochs (%)": ("train_accuracy", np.mean, 3),
+    f"epochs to {GOAL} % training accuracy": ("train_accuracy", _reached, 1),
+    "test loss (nats), last epoch": ("test_loss", STATISTICS["last"], 4),
+    "test accuracy, last epoch (%)": ("test_accuracy", STATISTICS["last"], 2),
+    "test accuracy, mean of the last ten epochs (%)": ("test_accuracy", STATISTICS["last10"], 2),
+}
 
 
 def rows_of(runs: Runs, scale: str) -> list[dict[str, Any]]:
@@ -43,21 +63,21 @@ def rows_of(runs: Runs, scale: str) -> list[dict[str, Any]]:
         base, smaller = arm.replace(found[0], ""), arm.replace(found[0], f"+lr{found[1]}")
         experiment = gather(runs, name, (base, arm, smaller))
         if len(experiment.arms) == 3:
-            rows += _of_arms(experiment, (base, arm, smaller), scale)
+            rows += _of_arms(experiment, (base, arm, smaller), float(found[1]), scale)
     return rows
 
 
 def _of_arms(
-    experiment: Experiment, arms: tuple[str, str, str], scale: str
+    experiment: Experiment, arms: tuple[str, str, str], p: float, scale: str
 ) -> list[dict[str, Any]]:
     base, masked, smaller = arms
     column = experiment.task.COLUMNS["test_accuracy"]
     all_three = Pair(experiment.name, "last:test_accuracy", column, 1, (masked, smaller), (base,))
     seeds = measure(all_three, experiment).runs
     rows = []
-    for label, (name, digits) in _STATISTICS.items():
-        values = np.array([[_value(run, name) for run in of_seed] for of_seed in seeds])
-        if not name and (values > [[run.epochs for run in of_seed] for of_seed in seeds]).all():
+    for label, (name, summary, digits) in _STATISTICS.items():
+        values = np.array([[summary(run.metrics[name]) for run in of_seed] for of_seed in seeds])
+        if summary is _reached and (values > [[r.epochs for r in runs] for runs in seeds]).all():
             continue  # none gets there
         values = values[~np.isnan(values).any(1)] if len(values) else values.reshape(0, 3)
         if not len(values):
@@ -75,6 +95,7 @@ def _of_arms(
                 "statistic": label,
                 "digits": digits,
                 "optimizer": base,
+                "p": p,
                 "n": len(values),
                 "base": float(plain.mean()),
                 **{f"mask_{key}": value for key, value in mask._asdict().items()},
@@ -84,16 +105,6 @@ def _of_arms(
             }
         )
     return rows
-
-
-def _value(run: Run, column: str) -> float:
-    curve = run.metrics[column or "train_accuracy"]
-    if column == "train_accuracy":
-        return float(curve.mean())
-    if column:
-        return float(curve[-1])
-    reached = curve >= GOAL
-    return float(run.metrics["epoch"][reached][0]) if reached.any() else run.epochs + 1.0
 
 
 def percents(step: np.ndarray, mask: np.ndarray) -> list[float]:
@@ -117,8 +128,8 @@ def table(rows: list[dict[str, Any]], scale: str) -> tuple[Table, pd.DataFrame]:
         )
         share = percent(row["share"], row["share_low"], row["share_high"])
         base = f"{row['base']:.{digits}f}"
-        names = row["data"], row["statistic"], row["optimizer"], str(row["n"])
-        lines.append([*names, base, mask, step, share, rest])
+        names = row["data"], row["statistic"], row["optimizer"], f"{row['p']:g}"
+        lines.append([*names, str(row["n"]), base, mask, step, share, rest])
     notes = [
         "Smaller step: the base at p times the learning rate, which has LRD's mean step. Share: of "
         "LRD's mean change, what the smaller step changes (Fieller's interval); a dash where the "

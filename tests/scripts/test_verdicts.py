@@ -15,11 +15,10 @@ from helpers.synthetic import ROOT, make_run
 from scripts.decide import decided
 from scripts.titles import anchor
 from scripts.verdicts import __main__ as command
-from scripts.verdicts import share
 from scripts.verdicts import text as verdicts
 from scripts.verdicts.claims import read_claims
 from scripts.verdicts.compare import statistic
-from scripts.verdicts.intervals import p_value, paired, ratio
+from scripts.verdicts.intervals import p_value
 from scripts.verdicts.judge import judge
 
 
@@ -275,22 +274,3 @@ def test_files_name_every_run_that_a_number_is_made_of(runs, tmp_path, capsys):
     assert {path.name for path in forests.iterdir()} == {
         f"{anchor(name)}.{kind}" for name in families for kind in ("png", "pdf")
     }
-
-
-def test_the_share_of_a_smaller_step_is_of_the_seeds_that_all_three_arms_have(runs, tmp_path):
-    """LRD changes the last accuracy by about 1, half the rate by about 0.8; a lone seed is left."""
-    for seed, step in enumerate(STEADY[:4]):
-        for arm, last in (("", 98.0), ("+lrd0.5", 99.0 + step), ("+lr0.5", 98.8 + step / 2)):
-            make_run(runs, f"sgdm{arm}", seed, [50.0, last])
-    make_run(runs, "sgdm", 4, [50.0, 10.0])
-    rows = share.rows_of(read_runs(runs, scale="paper"), "paper")
-    (row,) = [row for row in rows if row["statistic"].startswith("test accuracy")]
-    assert (row["n"], row["base"]) == (4, 98.0)
-    assert row["share"] == pytest.approx(80, abs=0.5)
-    masked, smaller = (np.array([change + step * by for step in STEADY[:4]])
-                       for change, by in ((1.0, 1), (0.8, 0.5)))  # fmt: skip
-    below, above = (paired(smaller - row[f"share_{end}"] / 100 * masked) for end in ("low", "high"))
-    assert (below.low, above.high) == pytest.approx((0, 0), abs=1e-5)
-    assert not any("epochs to" in row["statistic"] for row in rows)  # nobody comes that far
-    assert np.isnan(ratio(masked, masked - 1)).all()  # a change that may be none has no share
-    assert np.isnan(ratio(masked, np.full(4, -9.0))).all()  # nor one without spread
