@@ -78,11 +78,14 @@ def _split(row: Row) -> tuple[str, str]:
 
 
 def _draw(axes: Axes, name: str, group: Group, statistics: Sequence[str]) -> None:
-    """An optimizer a row, its pairs in it, of the first of the statistics that it has."""
+    """An optimizer a row, its pairs in it, of the first of the statistics that all of them have."""
+    known = [name for name in statistics if all(name in rows for rows in group.values())]
+    if not known:
+        axes.set_axis_off()
+        return
     labels = []
     for place, ((optimizer, p), by_statistic) in enumerate(group.items()):
-        statistic = next(known for known in statistics if known in by_statistic)
-        row = by_statistic[statistic]
+        row = by_statistic[known[0]]
         for (pair, style), apart in zip(_PAIRS.items(), (-_APART, 0, _APART), strict=True):
             for ends, width in (("low", "high"), 0.9), (("student_low", "student_high"), 2.4):
                 values = [row[f"{pair}_{end}"] for end in ends]
@@ -95,4 +98,4 @@ def _draw(axes: Axes, name: str, group: Group, statistics: Sequence[str]) -> Non
     axes.axvline(0, color="0.25", linewidth=0.8, zorder=1)
     axes.margins(x=0.08)
     axes.tick_params(axis="y", length=0)
-    axes.set_title(f"{name}:\n{statistic.removesuffix(' (%)')}", loc="left")
+    axes.set_title(f"{name}:\n{known[0].removesuffix(' (%)')}", loc="left")

@@ -22,18 +22,8 @@ from scripts.verdicts.intervals import paired, ratio
 from scripts.verdicts.text import interval
 
 GOAL = 99.9  # percent of training accuracy, whose first epoch is counted
-_HEADER = [
-    "Data",
-    "Of",
-    "Optimizer",
-    "p",
-    "n",
-    "Base",
-    "LRD − base",
-    "Smaller step − base",
-    "Share",
-]
-_HEADER += ["LRD − smaller step"]
+_HEADER = ["Data", "Of", "Optimizer", "p", "n", "Base"]
+_HEADER += ["LRD − base", "Smaller step − base", "Share", "LRD − smaller step"]
 
 
 def _reached(curve: np.ndarray) -> float:

@@ -63,6 +63,8 @@ def test_the_figure_has_the_pairs_of_every_optimizer_with_the_seeds_for_a_verdic
     assert means == pytest.approx([-1, 0.5, -1.5, 1, 0.8, 0.2], abs=0.01)
     assert training.get_title("left").endswith("training accuracy over all epochs")
     assert share_figure([row for row in rows if row["n"] < 4], "paper") is None
+    alone = share_figure([row for row in rows if row["statistic"].startswith("training")], "paper")
+    assert [axes.axison for axes in alone.axes] == [True, False]
     named = {(line[2], line[3]) for line in share.table(rows, "paper")[0].rows}
     assert named == {("adam", "0.5"), ("sgdm", "0.3"), ("rmsprop", "0.5")}
 
