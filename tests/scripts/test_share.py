@@ -75,6 +75,8 @@ def test_the_report_shows_the_figure_where_there_is_one(runs, tmp_path, seeds, d
         for seed in range(seeds):
             make_run(runs, arm, seed, [50.0, 90.0 + seed])
     report_command.main(["--results", str(tmp_path)])
-    assert ("](figures/paper/share.png)" in (tmp_path / "REPORT.md").read_text()) == drawn
+    text = (tmp_path / "REPORT.md").read_text()
+    assert ("](figures/paper/share.png)" in text) == drawn
+    assert "pair by pair, scale paper: could not be drawn" not in text
     assert (tmp_path / "figures/paper/share.png").exists() == drawn
     assert (tmp_path / "tables/paper/share.md").exists()
