@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 from pyarrow import ArrowException
-from scipy.io.matlab import MatReadError
 
 from data.batches import DataError
 
@@ -26,7 +25,7 @@ _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # others start programs, or ar
 _BROKEN = (  # what decoders raise for damaged files
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError,
     OverflowError, NotImplementedError, struct.error, zlib.error, Image.DecompressionBombError,
-    ArrowException, MatReadError,
+    ArrowException,
 )  # fmt: skip
 _CANNOT_LOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 

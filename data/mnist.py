@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.datasets import MNIST
 
 from data.batches import DataError, Dataset, take
 from data.files import data_root, decoding, download_missing, genuine_bytes, read_bytes
@@ -52,7 +51,7 @@ def mnist(
         folder,
         [raw / name for name in _MD5],
         f"MNIST in {raw} (expected {', '.join(_MD5)})",
-        lambda: MNIST(str(folder), download=True),
+        lambda: _download(folder),
     )
     train, train_labels, test, test_labels = (
         _decode(genuine_bytes(raw / name, "MNIST", md5), raw / name) for name, md5 in _MD5.items()
@@ -72,6 +71,12 @@ def mnist(
         {"name": name, "format": "idx", "md5": _MD5["train-images-idx3-ubyte"]},
     )
     return take(dataset, subset, test_subset)
+
+
+def _download(folder: Path) -> None:
+    from torchvision.datasets import MNIST  # slow to load, and most have the files
+
+    MNIST(str(folder), download=True)
 
 
 def read_idx(path: str | Path) -> Tensor:

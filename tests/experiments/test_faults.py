@@ -37,7 +37,7 @@ def undisturbed(tmp_path_factory):
     return result(runs)
 
 
-@pytest.mark.parametrize(("number", "times"), [(signal.SIGKILL, 12), (signal.SIGTERM, 5)])
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGKILL, 6), (signal.SIGTERM, 3)])
 def test_a_run_killed_again_and_again_ends_as_if_undisturbed(tmp_path, undisturbed, number, times):
     dice = random.Random(0)
     kills, ended, seen = 0, False, set()
@@ -87,7 +87,7 @@ def test_a_killed_and_repeated_sweep_makes_the_same_table(tmp_path):
     whole, cut = place("whole"), place("cut")
     subprocess.run(make(whole), cwd=whole, check=True, capture_output=True, timeout=300)
     dice = random.Random(1)
-    for _ in range(5):
+    for _ in range(3):
         process = subprocess.Popen(
             make(cut), cwd=cut, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
