@@ -25,6 +25,8 @@ class DataError(RuntimeError):
 
 
 _REQUIRED = {"name": str, "format": str, "train": int, "test": int}
+_SIZES = {str: lambda text: 0 < len(text) <= 1000, int: lambda count: count >= 1}
+_MEANINGS = {str: "a string of at most 1000 letters", int: "a number of samples, at least 1"}
 
 
 def check_provenance(provenance: Any) -> None:
@@ -38,10 +40,9 @@ def check_provenance(provenance: Any) -> None:
         raise DataError(f"{where} must be a dict, got {provenance!r}")
     for key, kind in _REQUIRED.items():
         value = provenance.get(key)
-        if type(value) is not kind or not value or (kind is int and value < 1):
-            meaning = "a string" if kind is str else "a number of samples, at least 1"
+        if type(value) is not kind or not _SIZES[kind](value):
             got = repr(value) if key in provenance else "nothing"
-            raise DataError(f"{where} must have {key!r}: {meaning}; got {got}")
+            raise DataError(f"{where} must have {key!r}: {_MEANINGS[kind]}; got {got}")
     for key, value in provenance.items():
         try:
             kept = json.loads(json.dumps({key: value}, allow_nan=False)) == {key: value}

@@ -64,17 +64,17 @@ def _drawn(
     return replace(data, provenance={**data.provenance, "name": "drawn shapes"})
 
 
-def write_devkit(root: Path, images: int, test_images: int, side: int = 96) -> None:
+def write_devkit(root: Path, images: int, test_images: int) -> None:
     """Write <root>/VOCdevkit/VOC2012 and VOC2007, for both tasks, with `images` to train on.
 
     Half of the training images have no mask in SegmentationClass, as the augmented set's have
-    not. Sides are at most `side` pixels and differ, as VOC's do.
+    not. Sides are 72 and 96 pixels, as VOC's differ.
     """
     half = max(1, images // 2)
     train = [f"2012_{number:06d}" for number in range(images)]
     val = [f"2012_{number:06d}" for number in range(images, images + test_images)]
     folder = root / "VOCdevkit" / "VOC2012"
-    _write_images(folder, train + val, side)
+    _write_images(folder, train + val)
     for name in train[half:]:
         (folder / "SegmentationClass" / f"{name}.png").unlink()
     _write_lists(folder / "ImageSets/Segmentation", train=train[:half], val=val, trainaug=train)
@@ -82,16 +82,16 @@ def write_devkit(root: Path, images: int, test_images: int, side: int = 96) -> N
     train = [f"{number:06d}" for number in range(half)]
     test = [f"{number:06d}" for number in range(half, half + test_images)]
     folder = root / "VOCdevkit" / "VOC2007"
-    _write_images(folder, train + test, side)
+    _write_images(folder, train + test)
     _write_lists(folder / "ImageSets/Main", trainval=train, test=test)
 
 
-def _write_images(folder: Path, names: Sequence[str], side: int) -> None:
+def _write_images(folder: Path, names: Sequence[str]) -> None:
     for kind in ("JPEGImages", "Annotations", "SegmentationClass", "SegmentationClassAug"):
         (folder / kind).mkdir(parents=True)
     for name in names:
         random = np.random.default_rng([ord(letter) for letter in name])
-        size = (side, side * 3 // 4) if random.random() < 0.5 else (side * 3 // 4, side)
+        size = (96, 72) if random.random() < 0.5 else (72, 96)
         shapes = [_random_shape(random, size) for _ in range(random.integers(1, 3))]
         image, mask = draw(size, shapes, random)
         image.save(folder / "JPEGImages" / f"{name}.jpg", quality=95)

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from pyarrow import ArrowException
 
 from data.batches import DataError
 
@@ -25,7 +24,6 @@ _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP")  # others start programs, or ar
 _BROKEN = (  # what decoders raise for damaged files
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError,
     OverflowError, NotImplementedError, struct.error, zlib.error, Image.DecompressionBombError,
-    ArrowException,
 )  # fmt: skip
 _CANNOT_LOCK = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
@@ -131,11 +129,19 @@ def checked(path: Path) -> tuple[CheckedFile, bytes]:
 
 
 @contextmanager
-def decoding(place: str | Path, kind: str, remedy: str = "restore it") -> Iterator[None]:
-    """Turns what decoders raise for a damaged file into a DataError that names the `place`."""
+def decoding(
+    place: str | Path,
+    kind: str,
+    remedy: str = "restore it",
+    also: tuple[type[Exception], ...] = (),
+) -> Iterator[None]:
+    """Turns what decoders raise for a damaged file into a DataError that names the `place`.
+
+    `also`: a decoder's own errors.
+    """
     try:
         yield
-    except _BROKEN as error:
+    except (*_BROKEN, *also) as error:
         reason = _reason(error)
         raise DataError(f"{place} cannot be read as {kind} ({reason}): {remedy}") from error
 

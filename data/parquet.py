@@ -86,7 +86,7 @@ def read_split(
 def _rows(content: bytes, path: Path, label: str) -> Iterator[tuple[bytes | None, int | None]]:
     """The encoded image and the label of each row; None where it has none."""
     expected = f"parquet with the columns img (a struct with bytes) and {label} (integers)"
-    with decoding(path, expected):
+    with decoding(path, expected, also=(pa.ArrowException,)):
         table = pq.ParquetFile(pa.BufferReader(content))
         groups = [table.metadata.row_group(index) for index in range(table.num_row_groups)]
         rows, size = table.metadata.num_rows, sum(group.total_byte_size for group in groups)

@@ -7,11 +7,11 @@ training; of the rest the first half is to choose on (validation), the second to
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.datasets.utils import download_url
 
 from data.batches import DataError, Part
 from data.files import data_root, download_missing, genuine_bytes
@@ -92,6 +92,12 @@ class Tiles:
                 yield name, *pair
 
 
+def _download(path: Path) -> None:
+    from torchvision.datasets.utils import download_url  # slow to load, and most have the file
+
+    download_url(_URL, str(path.parent), path.name, _MD5)
+
+
 def shakespeare(root: str, context: int, steps: int, subset: int | None = None) -> Text:
     """The characters by number, in their order; `subset`: of each part no more than so many.
 
@@ -104,7 +110,7 @@ def shakespeare(root: str, context: int, steps: int, subset: int | None = None) 
         folder,
         [path],
         f"Tiny Shakespeare in {path}",
-        lambda: download_url(_URL, str(path.parent), path.name, _MD5),
+        lambda: _download(path),
     )
     content = torch.frombuffer(
         bytearray(genuine_bytes(path, "Tiny Shakespeare", _MD5)), dtype=torch.uint8

@@ -82,18 +82,15 @@ def _devkit_file(folder: Path, kind: str, name: str, ending: str) -> Path:
     return capital if capital.is_file() and not path.is_file() else path
 
 
-def _decode_mat(content: bytes) -> np.ndarray:
-    try:
-        objects = loadmat(BytesIO(content), variable_names="GTcls")["GTcls"]
-    except MatReadError as error:
-        raise ValueError(str(error)) from error
-    return np.asarray(objects["Segmentation"][0, 0])
-
-
 def decode_mask(content: bytes, path: Path) -> tv_tensors.Mask:
     """A mask (H, W) uint8 of class numbers and IGNORE. DataError for anything else."""
-    with decoding(path, f"a mask of classes 0 … {len(CLASSES)} and {IGNORE} (ignored)"):
-        classes = _decode_mat(content) if path.suffix == ".mat" else decode_image(content, path)
+    expected = f"a mask of classes 0 … {len(CLASSES)} and {IGNORE} (ignored)"
+    with decoding(path, expected, also=(MatReadError,)):
+        if path.suffix == ".mat":
+            objects = loadmat(BytesIO(content), variable_names="GTcls")["GTcls"]
+            classes = np.asarray(objects["Segmentation"][0, 0])
+        else:
+            classes = decode_image(content, path)
         if classes.ndim != 2 or classes.dtype.kind not in "biu":
             raise ValueError(f"{classes.dtype} of shape {classes.shape}, not grey or a palette's")
         unknown = np.setdiff1d(classes, [*range(len(CLASSES) + 1), IGNORE])

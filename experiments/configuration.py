@@ -13,6 +13,11 @@ class ConfigError(ValueError):
     """A configuration that makes no sense; the message names key, value and what to do."""
 
 
+def choices(group: str) -> list[str]:
+    """The files of a group of conf/, without their ending."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
 def flatten(config: Config, prefix: str = "") -> Config:
     """Nested keys as dotted ones: {"lrd": {"p": 0.5}} to {"lrd.p": 0.5}."""
     flat: Config = {}

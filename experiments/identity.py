@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
-from experiments.configuration import CONF, Config, ConfigError, flatten
+from experiments.configuration import CONF, Config, ConfigError, choices, flatten
 from experiments.methods import declared, masked
 
 # The keys that change no number: paths, names, the machine, and how data is held in memory. The
@@ -90,7 +90,7 @@ def reference(config: Config) -> Config:
 def _reference(experiment: str, scale: str, optimizer: str) -> Config:
     for group, name in (("experiment", experiment), ("scale", scale), ("optimizer", optimizer)):
         if not (CONF / group / f"{name}.yaml").is_file():
-            known = ", ".join(sorted(path.stem for path in (CONF / group).glob("*.yaml")))
+            known = ", ".join(choices(group))
             raise ConfigError(
                 f"{group} {name!r} has no file conf/{group}/{name}.yaml; there are: {known}"
             )

@@ -12,18 +12,18 @@ class MeanStep:
     """|applied update| / |base update| of an optimizer's last step, summed over all parameters.
 
     The base update is what the optimizer inside did, where there is one (`lrd.MaskedUpdate`); of a
-    plain optimizer the ratio is 1. Cost: a copy of the parameters and some passes over them.
+    plain optimizer the ratio is 1. Cost with one inside: a copy of the parameters and some passes
+    over them.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self._base = self._applied = torch.zeros(())
-        optimizer.register_step_pre_hook(self._keep)
+        self._base = self._applied = torch.ones((), device=self._parameters[0].device)
         inner = getattr(optimizer, "optimizer", None)
         if inner is not None:
+            optimizer.register_step_pre_hook(self._keep)
             inner.register_step_post_hook(self._inner_done)
-        self._plain = inner is None
-        optimizer.register_step_post_hook(self._done)
+            optimizer.register_step_post_hook(self._done)
 
     def _keep(self, *_: Any) -> None:
         self._before = [parameter.detach().clone() for parameter in self._parameters]
@@ -40,4 +40,4 @@ class MeanStep:
 
     def ratio(self) -> Tensor:
         """Of the last step, a scalar on the device; NaN where the base has not moved."""
-        return torch.ones_like(self._applied) if self._plain else self._applied / self._base
+        return self._applied / self._base

@@ -219,7 +219,9 @@ def _not_rmsprop(config: Config) -> str:
 
 def _not_classification(config: Config) -> str:
     task = config["task"]
-    return "" if task == "classification" else f"it is for the task classification, not {task}"
+    if task != "classification":
+        return f"it is for the task classification, not {task}"
+    return "" if "num_classes" in config["model"] else "it needs model.num_classes"
 
 
 # In the order in which they stand in an arm's name

@@ -37,10 +37,10 @@ class Setting(NamedTuple):
         return {"model": self.model, "optimizer": self.optimizer, "schedule": self.schedule}
 
 
-def build(node: Config, *arguments: Any, **more: Any) -> Any:
+def build(node: Config, *arguments: Any) -> Any:
     """Call the function or class that `_target_` names with the node's other keys but `name`."""
     keywords = {key: value for key, value in node.items() if key not in ("_target_", "name")}
-    return get_method(node["_target_"])(*arguments, **keywords, **more)
+    return get_method(node["_target_"])(*arguments, **keywords)
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def _named(group: str, node: Config) -> Iterator[None]:
         yield
     except ConfigError:
         raise
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, LookupError) as error:
         given = ", ".join(f"{key}={value}" for key, value in node.items() if key != "_target_")
         raise ConfigError(
             f"{group}: {node['_target_']} does not take {given}: {error} (HYDRA_FULL_ERROR=1 shows "

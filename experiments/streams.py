@@ -1,7 +1,8 @@
 """Random streams: each a pure function of the run's seed, its name, and an epoch or step.
 
-Streams: init, order, augmentation, labels, gradient_noise, dropout, mask. Turning one on or off
-changes no other, so that runs with and without learning rate dropout are paired at one seed.
+Streams: init, order, augmentation, labels, gradient_noise, gradient_dropout, dropout, mask. Turning
+one on or off changes no other, so that runs with and without learning rate dropout are paired at
+one seed.
 """
 
 from __future__ import annotations

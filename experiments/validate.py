@@ -6,6 +6,7 @@ from inspect import Parameter, signature
 from typing import Any
 
 import torch
+import yaml
 from hydra.utils import get_method
 
 import lrd
@@ -14,6 +15,7 @@ from experiments.configuration import CONF, Config, ConfigError, flatten
 from experiments.identity import reference, run_folder
 from experiments.methods import active, declared, masked
 from experiments.processes import device_name, together
+from experiments.record.files import LONGEST
 from experiments.record.schema import CONFIG, POSITIVE, SWITCH, Field, count
 from experiments.schedule import factor_function
 from experiments.tasks import task_module
@@ -25,6 +27,7 @@ _AS_RECORDED = (
 )  # fmt: skip
 
 
+@together
 def resolve(config: Config) -> Config:
     """The configuration with what `auto` and a chosen rate mean here, to be only read from now on.
 
@@ -66,6 +69,11 @@ def check(config: Config) -> None:
         raise ConfigError(f"task={config['task']}: {error}") from error
     _check_scale(config)
     run_folder(config)
+    if (length := len(yaml.safe_dump(config))) > LONGEST:
+        raise ConfigError(
+            f"a configuration is recorded in at most {LONGEST:,} letters, this one has {length:,}: "
+            "name what it lists by a file or a folder"
+        )
 
 
 def _check_keys(config: Config, plain: Config) -> None:
@@ -89,18 +97,16 @@ def _check_keys(config: Config, plain: Config) -> None:
 
 def _check_methods(config: Config, plain: Config) -> None:
     """The methods' values, whether the experiment can have them, and which go together."""
+    given, usual = flatten(config), flatten(plain)
     for method in declared(config):
-        node: Any = config
-        for name in method.key.split("."):
-            node = node.get(name, method.neutral)
-        _require(method.valid(node), method.key, node, method.expected)
-        if method.key.startswith("lrd.") and not masked(config):
-            idle = plain["lrd"][method.key.removeprefix("lrd.")]
-            if node not in (idle, method.neutral):
-                raise ConfigError(
-                    f"{method.key}={node} does nothing without lrd.enabled=true and lrd.p below "
-                    "1: set both, or leave it out (a sweep over p has its base at lrd.p=1)"
-                )
+        value = given.get(method.key, method.neutral)
+        _require(method.valid(value), method.key, value, method.expected)
+        idle = value in (usual.get(method.key), method.neutral)
+        if method.key.startswith("lrd.") and not masked(config) and not idle:
+            raise ConfigError(
+                f"{method.key}={value} does nothing without lrd.enabled=true and lrd.p below "
+                "1: set both, or leave it out (a sweep over p has its base at lrd.p=1)"
+            )
     turned_on = active(config)
     for method, value in turned_on:
         if reason := method.obstacle(config):

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from experiments import processes
 from experiments.choice import FRESH, NoChoice, with_chosen_rate
+from experiments.configuration import choices
 from experiments.identity import arm_name
 from experiments.record.machine import environment
 from experiments.record.reader import Run, read_runs
@@ -78,9 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
                 return
             able = [batch for batch in batches_of(left) if not waits_for(batch, options)]
             batches = {batch: next_seed(batch, made) for batch in able}
-            batches = {
-                batch: seed for batch, seed in batches.items() if seed < batch.end(options.most)
-            }
+            batches = {of: seed for of, seed in batches.items() if seed < of.end(options.most)}
             texts = "; ".join(verdict.claim.text for verdict in left)
             if not able:
                 print(f"nothing can be run, not decided: {texts}")
@@ -105,7 +104,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     which.add_argument("--claim", help="the text of one claim of conf/claims.yaml")
     which.add_argument("--claims", help="all of an experiment or a family: mnist, toy, …")
     parser.add_argument("--hours", type=float, default=1.0, help="of this command (default 1)")
-    parser.add_argument("--scale", default="paper", help="paper (default), mid, lite or smoke")
+    parser.add_argument("--scale", default="paper", choices=choices("scale"))
     parser.add_argument("--most", type=int, default=60, help="seeds at the most (default 60)")
     parser.add_argument("--launcher", default="basic", help="of Hydra: joblib, ray, …")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, but with basic")
@@ -114,7 +113,9 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if not 0 < options.hours < float("inf"):
         parser.error(f"--hours must be a positive number, got {options.hours:g}")
-    options.jobs_at_once = 1 if options.launcher == "basic" else max(1, options.jobs)
+    if options.jobs < 1:
+        parser.error(f"--jobs must be at least 1, got {options.jobs}")
+    options.jobs_at_once = 1 if options.launcher == "basic" else options.jobs
     return options
 
 
@@ -229,15 +230,16 @@ def _hours(batches: dict[Batch, int], runs: list[Run], options: argparse.Namespa
     ended = {(run.experiment, run.arm, run.seed) for run in runs if run.status in FINISHED}
     hours = 0.0
     for batch, seed in batches.items():
-        lacking = {(batch.experiment, arm, seed) for arm in batch.arms} - ended
-        ended |= lacking
+        lacking = {arm for arm in batch.arms if (batch.experiment, arm, seed) not in ended}
+        ended |= {(batch.experiment, arm, seed) for arm in lacking}
         done = [run for run in runs if run.experiment == batch.experiment and run.status == "done"]
         if done:
             hours += len(lacking) * fmean(run.info["seconds"] for run in done) / 3600
             continue
         for command in batch.commands:
-            planned = runs_of(batch.sweep, options.scale, str(batch.first_seed), [*command])
-            hours += sum(run.hours or 0.0 for run in planned)
+            words = [*command, f"runs_dir={options.runs_dir}"]
+            planned = runs_of(batch.sweep, options.scale, str(max(seed, batch.first_seed)), words)
+            hours += sum(run.hours or 0.0 for run in planned if run.name.split("/")[1] in lacking)
     return hours
 
 

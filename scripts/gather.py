@@ -128,7 +128,7 @@ def of_one_seed(arms: dict[str, Arm]) -> dict[str, Run]:
     return {name: runs[min(common)] for name, runs in by_seed.items()} if common else {}
 
 
-def require_runs(experiments: list[Experiment], runs_dir: Path, scale: str, sweep: str) -> None:
+def require_runs(experiments: list[Experiment], runs_dir: Path, scale: str, item: Item) -> None:
     """Raise ResultError, with the command to start with, if there is no finished run at all."""
     if any(experiment.runs for experiment in experiments):
         return
@@ -139,8 +139,8 @@ def require_runs(experiments: list[Experiment], runs_dir: Path, scale: str, swee
         f"no finished run of {names} at scale {scale} in {runs_dir}"
         + (f" (unfinished: {', '.join(begun)})" if begun else "")
         + (f" (left out, as `python -m scripts.verify` says: {', '.join(odd)})" if odd else "")
-        + f". Make some with: python -m experiments.run +sweep={sweep} "
-        f"experiment={experiments[0].name} scale={scale} seed=0"
+        + f". Make some with: python -m experiments.run +sweep={item.sweep} "
+        f"experiment={experiments[0].name} scale={scale} seed={item.own_seeds or 0}"
     )
 
 
@@ -171,6 +171,14 @@ def conditions(experiment: Experiment) -> str:
         f"net: {of(_net)}; {of(lambda run: run.config['epochs'])} epochs, batch size "
         f"{of(lambda run: run.config['batch_size'])}, {of(lambda run: run.config['precision'])}; "
         f"seeds: {', '.join(map(str, seeds))}; data: {of(_data)}; "
+        f"{machines(experiment.runs)}"
+    )
+
+
+def machines(runs: list[Run]) -> str:
+    """Device, threads and torch's version of runs."""
+    of = partial(among, runs)
+    return (
         f"device: {of(_device)}, threads: {of(lambda run: run.info['threads'])}, "
         f"torch {of(lambda run: run.info['versions']['torch'])}"
     )

@@ -2,8 +2,7 @@
 
 Lists the sweep's runs, which of them are done, and the time and memory that the others would take
 on this machine: from a few training steps on a batch of their own data, for each kind of net and
-optimizer, on the GPU if it has one. No run is started and nothing is downloaded. With
-`--limit HOURS`, the exit status is 1 if more remains.
+optimizer, on the GPU if it has one. No run is started and nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -256,7 +255,6 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--scale", default="paper", help="paper (default), mid, lite or smoke")
     parser.add_argument("--seeds", default="0,1,2", help="separated by commas")
     parser.add_argument("--experiment", help="this one alone")
-    parser.add_argument("--limit", type=float, help="hours; exit status 1 if more remain")
     parser.add_argument("--calibrate", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("overrides", nargs="*", help="as of experiments.run: optimizer=adam")
     options = parser.parse_intermixed_args(arguments)
@@ -267,16 +265,15 @@ def main(arguments: list[str] | None = None) -> None:
             print(json.dumps(str(error).splitlines()[0]))
         return
     try:
-        runs = [
-            run
+        by_name = {  # several sweeps may share a run
+            run.name: run
             for sweep, seeds, words in _sweeps(options.sweep, options.seeds, options.experiment)
             for run in runs_of(sweep, options.scale, seeds, [*words, *options.overrides])
-        ]
+        }
     except (PlanError, ResultError) as error:
         sys.exit(f"error: {error}")
+    runs = [*by_name.values()]
     print(*runs, summary(runs), sep="\n")
-    if options.limit is not None and sum(run.hours or 0.0 for run in runs) > options.limit:
-        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 
-from experiments.configuration import CONF
+from experiments.configuration import choices
 from scripts.catalogue import FIGURES, ITEMS, Item
 from scripts.item import ResultError
 from scripts.items import items_of, narrowed
@@ -51,14 +51,14 @@ def main(arguments: list[str] | None = None) -> None:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     """The command line, refused with a word before anything is made."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = dict.fromkeys([*ITEMS, *FIGURES, *(item.target for item in ITEMS.values()), "all"])
-    names = [name for name in names if "-" not in name]
-    parser.add_argument("item", choices=names, metavar="item", help=", ".join(names))
-    parser.add_argument("--scale", default="paper", choices=_names("scale"))
+    known = dict.fromkeys([*ITEMS, *FIGURES, *(item.target for item in ITEMS.values()), "all"])
+    items = [name for name in known if "-" not in name]
+    parser.add_argument("item", choices=items, metavar="item", help=", ".join(items))
+    parser.add_argument("--scale", default="paper", choices=choices("scale"))
     parser.add_argument("--seeds", default="0,1,2", help="separated by commas")
     parser.add_argument("--launcher", default="basic", help="of Hydra: joblib, submitit_slurm, …")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time, but with basic")
-    parser.add_argument("--experiment", choices=_names("experiment"), help="this one alone")
+    parser.add_argument("--experiment", choices=choices("experiment"), help="this one alone")
     parser.add_argument("--yes", action="store_true", help="begin more than a day's work")
     options = parser.parse_args(arguments)
     if not re.fullmatch(r"\d+(,\d+)*", options.seeds):
@@ -68,10 +68,6 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     if options.jobs < 1:
         parser.error(f"--jobs must be at least 1, got {options.jobs}")
     return options
-
-
-def _names(group: str) -> list[str]:
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 def _scale(item: Item, options: argparse.Namespace) -> str:

@@ -36,4 +36,4 @@ def write_aside(path: Path, *parts: bytes | memoryview, mark: str = "") -> Path:
 
 def write(path: Path, *parts: bytes | memoryview) -> None:
     """Write a file that is never seen half-written. Raises WriteError."""
-    os.replace(write_aside(path, *parts), path)
+    os.replace(write_aside(path, *parts, mark=f"{os.getpid()}-"), path)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import yaml
 
 from experiments.configuration import Config
@@ -23,7 +22,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # tables read thousands
 _SEED = re.compile("^seed: (0|[1-9][0-9]{0,17})$", re.MULTILINE)
 _ANY_SEED = 271828182845904523  # stands for the seed in what an arm's files have in common
 _NUMBERS = re.compile(r"[-+.,\n0-9einaf]*")
-_LONGEST = 10_000  # letters of config.yaml; the loader's own recursion ends the process at 50,000
+LONGEST = 10_000  # letters of config.yaml; the loader's own recursion ends the process at 50,000
 
 
 class RecordError(RuntimeError):
@@ -42,8 +41,8 @@ def read_info(folder: Path) -> dict[str, Any]:
 def read_config(folder: Path) -> Config:
     try:
         text = (folder / "config.yaml").read_text()
-        if len(text) > _LONGEST:
-            raise ValueError(f"it must have at most {_LONGEST} letters, it has {len(text)}")
+        if len(text) > LONGEST:
+            raise ValueError(f"it must have at most {LONGEST} letters, it has {len(text)}")
         if len(seeds := _SEED.findall(text)) == 1:
             config = _parsed(_SEED.sub(f"seed: {_ANY_SEED}", text))
             if config["seed"] == _ANY_SEED:
@@ -77,6 +76,8 @@ def read_table(path: Path) -> Columns:
                 cells = [cell or "nan" for row in rows for cell in row.split(",")]
                 numbers = np.array(list(map(float, cells)))
                 return dict(zip(names, numbers.reshape(len(rows), -1).T, strict=True))
+        import pandas as pd  # slow to load, and few files need it
+
         table = pd.read_csv(path)  # of anything else, in ten times as long
         return {str(name): table[name].to_numpy() for name in table}
     except FileNotFoundError:

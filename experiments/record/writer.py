@@ -32,7 +32,7 @@ from experiments.record.checkpoint import CURRENT, PREVIOUS
 from experiments.record.faults import NUMBERS, faults, record_digest
 from experiments.record.lock import Lock
 from experiments.record.machine import environment
-from experiments.record.reader import RecordError, read_config, read_info, read_run
+from experiments.record.reader import RecordError, read_info, read_run
 from experiments.record.schema import FINISHED
 from experiments.signals import Interrupted
 
@@ -206,9 +206,9 @@ def is_finished(config: Config) -> bool:
     finished = info["status"] in FINISHED
     if not finished and CURRENT not in names and PREVIOUS not in names:
         return False
-    old = read_config(folder)
-    wrong = faults(read_run(folder))
-    lines = "\n  ".join(differences(old, config))
+    run = read_run(folder)
+    wrong = faults(run)
+    lines = "\n  ".join(differences(run.config, config))
     if not wrong and not lines and info["hash"] != config_hash(config):
         wrong = ["config.yaml is not the one that run.json was written with (hash)"]
     if wrong:

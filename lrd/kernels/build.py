@@ -42,7 +42,11 @@ class CompilationError(RuntimeError):
     """The kernel of an optimizer's step could not be built, most often for want of a compiler."""
 
     def __init__(self, cause: str, advice: str = _ADVICE) -> None:
-        super().__init__(
+        super().__init__(cause, advice)  # as it is pickled
+
+    def __str__(self) -> str:
+        cause, advice = self.args
+        return (
             f"lrd's kernel cannot be built: {cause}. {advice}, or pass compile=False for the eager "
             "step"
         )

@@ -28,7 +28,7 @@ class Table:
     `place` is the number of the tensors' GPU, -1 on a CPU.
     """
 
-    def __init__(self, place: int = -1) -> None:
+    def __init__(self, place: int) -> None:
         self.place = place
         self.rows, self.scalars, self.layouts = array("q"), array("d"), array("q")
         self.counters: list[Tensor] = []  # which are on the CPU, where a GPU's kernel cannot count

@@ -53,7 +53,7 @@ def make_runs(origins: Path, runs_dir: Path, count: int) -> None:
 
     They are copies of its arms, seed by seed, with numbers up to a hundredth smaller.
     """
-    arms = [next(path for path in sorted(arm.iterdir())) for arm in sorted(origins.iterdir())]
+    arms = [min(arm.iterdir()) for arm in sorted(origins.iterdir())]
     for number in range(count):
         seed, place = divmod(number, len(arms))
         origin = arms[place]

@@ -110,13 +110,14 @@ def make_figures(
         item = item.of_experiment(experiment) if experiment else item
         shown = dict.fromkeys(item.figures.values())
         experiments = [gather(runs, of, shown_arms(item)) for of in shown]
-        require_runs(experiments, runs_dir, scale, item.sweep)
+        require_runs(experiments, runs_dir, scale, item)
     return write_figures_of(item, runs, out, scale)
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("figure", choices=list(dict.fromkeys([*FIGURES, *ITEMS, "own"])))
+    names = dict.fromkeys([*FIGURES, *(name for name, item in ITEMS.items() if item.figures)])
+    parser.add_argument("figure", choices=[*names, "own"])
     parser.add_argument("--scale", default="paper", help="paper (default), mid, lite or smoke")
     parser.add_argument("--experiment", help="another one's curves instead")
     parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from scripts.catalogue import Item
 from scripts.figures.style import caption, legend, line, panels
@@ -76,7 +76,7 @@ def _scale(axes: Axes, rates: Sequence[float], best: float, loss: Loss) -> None:
     low = axes.get_xlim()[0]
     ticks = [rates[0] / 4, rates[0] / 2, *rates][::2]  # labels of all would touch
     axes.set_xticks([tick for tick in ticks if tick >= low], minor=False)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    axes.xaxis.set_major_formatter("{x:.4g}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(color="0.9", linewidth=0.5)
     if np.isfinite(best):

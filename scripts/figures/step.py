@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter, NullLocator
+from matplotlib.ticker import NullLocator
 
 from experiments.tasks import Column
 from scripts.catalogue import Item
@@ -90,6 +90,6 @@ def _scale(axes: Axes) -> None:
     axes.set_xscale("log", base=2)
     axes.set_xlim(STEP_RATES[0] * _KEEP_PROB / 1.2, STEP_RATES[-1] * _KEEP_PROB * 1.2)
     axes.set_xticks([rate * _KEEP_PROB for rate in STEP_RATES])
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
     axes.grid(color="0.9", linewidth=0.5)

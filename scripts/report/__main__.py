@@ -28,19 +28,22 @@ from scripts.tables.__main__ import write_table_of
 from scripts.verdicts.__main__ import write_verdicts
 from scripts.verdicts.claims import ClaimError
 
+_PICTURE = re.compile(r"!\[((?:\\.|[^]\\])*)\]\((figures/[^)]*)\)")  # its words and its path
+
 
 def make(results: Results, out: Path) -> None:
     """Make the tables, figures and verdicts for which there are runs, and the report."""
     for scale, runs in results.runs.items():
+        finished = results.finished(scale)
         for item in results.items:
-            run = {run.experiment for run in results.finished(scale) if run.arm in item.arms()}
+            arms = {*item.arms()}
+            run = {run.experiment for run in finished if run.arm in arms}
             if item.caption and run & {*item.experiments}:
                 write_table_of(item, runs, out / "tables", scale)
             if item.experiments or scale == next(iter(results.runs)):  # drawings are of no scale
                 _write_figures(item, runs, out / "figures", scale)
-        verdicts = results.verdicts.get(scale, [])
-        write_verdicts(verdicts, scale, results.claims, results.shares[scale], out)
-    text = re.sub(r"!\[([^]]*)\]\((figures/[^)]*)\)", partial(_if_made, out), report(results))
+        write_verdicts(results.verdicts[scale], scale, results.claims, results.shares[scale], out)
+    text = _PICTURE.sub(partial(_if_made, out), report(results))
     (out / "REPORT.md").write_text(text, encoding="utf-8")
     (out / "report.html").write_text(page(text, out, results.folder), encoding="utf-8")
 

@@ -79,8 +79,6 @@ def read_results(folder: Path) -> Results:
         raise ResultError(
             f"no finished run in {folder / 'runs'}. Make some with: make reproduce-table1"
         )
-    judged = {
-        scale: judge(claims, of_scale, scale) for scale, of_scale in runs.items() if of_scale.runs
-    }
+    judged = {scale: judge(claims, of_scale, scale) for scale, of_scale in runs.items()}
     shares = {scale: rows_of(of_scale, scale) for scale, of_scale in runs.items()}
     return Results(folder, runs, items, claims, judged, shares, left)

@@ -10,7 +10,7 @@ from itertools import product
 from scripts.report.markup import literal, picture
 from scripts.report.missing import command_of
 from scripts.report.results import SCALES, Results
-from scripts.tables.formats import MISSING, pipes
+from scripts.tables.formats import MISSING, pipes, plain
 from scripts.titles import anchor
 from scripts.verdicts.claim import Cost
 from scripts.verdicts.cost import Ratio, judge_cost
@@ -63,9 +63,9 @@ def plain_lines(results: Results) -> str:
     for (name, scale), members in families.items():
         told = _told(members)
         if any(verdict.verdict in DECIDED for verdict in members):
-            lines.append(f"**{_capital(name)}**, scale {scale}{_better(members)}: {told}.")
+            lines.append(f"**{plain(_capital(name))}**, scale {scale}{_better(members)}: {told}.")
         else:
-            undecided.append(f"{name}, scale {scale} ({told})")
+            undecided.append(f"{plain(name)}, scale {scale} ({told})")
     if undecided:
         lines.append(f"**Nothing is decided** of {'; of '.join(undecided)}.")
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
@@ -115,7 +115,7 @@ def _listed(counts: Counter[str]) -> str:
 def _told(members: list[Verdict]) -> str:
     """A family's decided claims with their numbers, and how many others there are."""
     told = [
-        f"*{word(verdict)}*: {verdict.claim.text} ({evidence(verdict)})"
+        f"*{word(verdict)}*: {plain(verdict.claim.text)} ({evidence(verdict)})"
         for verdict in members
         if verdict.verdict in DECIDED
     ]
@@ -167,7 +167,7 @@ def _elsewhere(results: Results, number: int, shown_at: str | None) -> Shown:
 def _row(scale: str | None, verdict: Verdict) -> list[str]:
     if scale is None:
         claim = verdict.claim
-        cells = [claim.text, claim.source, NOT_RUN, *[MISSING] * (len(HEADER) - 3)]
+        cells = [plain(claim.text), plain(claim.source), NOT_RUN, *[MISSING] * (len(HEADER) - 3)]
         cells[_DIFFERENCE] = f"`{command_of(claim, SCALES[0])}`"
     else:
         cells = row(verdict)
@@ -201,4 +201,4 @@ def _cost_row(results: Results, cost: Cost) -> list[str]:
         rounds = f"{result.n} rounds"
         ends = "" if math.isnan(result.low) else f" [{result.low:.3f}, {result.high:.3f}]"
         ratio = f"median ratio {result.median:.3f}{ends}"
-    return [cost.text, cost.source, verdict, MISSING, rounds, ratio, *[MISSING] * 3]
+    return [plain(cost.text), plain(cost.source), verdict, MISSING, rounds, ratio, *[MISSING] * 3]

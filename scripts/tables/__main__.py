@@ -29,8 +29,9 @@ def table_of(item: Item, runs: Runs, scale: str) -> Table:
 
 def write_table_of(item: Item, runs: Runs, out: Path, scale: str) -> None:
     """Write <out>/<scale>/<item>.{csv,md,tex} from the runs of a scale."""
-    frame = LAYOUTS[item.layout].frame(item, experiments_of(item, runs), scale)
-    write_table(table_of(item, runs, scale), frame, out / scale)
+    layout, experiments = LAYOUTS[item.layout], experiments_of(item, runs)
+    table = layout.summary(item, experiments, scale)
+    write_table(table, layout.frame(item, experiments, scale), out / scale)
 
 
 def experiments_of(item: Item, runs: Runs) -> list[Experiment]:
@@ -46,7 +47,7 @@ def make_table(name: str, runs_dir: Path, out: Path, scale: str, experiment: str
     """
     item, runs = read_item(name, runs_dir, scale, experiment)
     asked = item.of_experiment(experiment) if experiment else item
-    require_runs(experiments_of(asked, runs), runs_dir, scale, item.sweep)
+    require_runs(experiments_of(asked, runs), runs_dir, scale, item)
     write_table_of(item, runs, out, scale)
     return markdown(table_of(asked, runs, scale))
 

@@ -12,7 +12,7 @@ from scripts.catalogue import Item
 from scripts.gather import Experiment, conditions
 from scripts.item import OPTIMIZERS
 from scripts.rates import chosen, curve, loss_of, widths
-from scripts.tables.cells import mean_std, notes_on_runs, spread
+from scripts.tables.cells import SEEDS, mean_std, notes_on_runs, spread
 from scripts.tables.formats import MISSING, Table
 
 _BY = {"rate": "Octaves of rate", "step": "Octaves of mean step"}
@@ -81,8 +81,7 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
         notes.append(f"The best rate is at the edge of the grid: {', '.join(edges)}.")
     return Table(
         item.name,
-        f"{item.caption}, scale {scale}: mean ± sample standard deviation over seeds (number of "
-        "seeds).",
+        f"{item.caption}, scale {scale}: {SEEDS}.",
         ["Base", "Arm", "Rates", "Best rate", "Mean step", loss.label.capitalize(), *_BY.values()],
         rows,
         [*notes, *notes_on_runs(item, experiments, scale)],

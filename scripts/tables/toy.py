@@ -8,7 +8,7 @@ import pandas as pd
 from experiments.record.reader import Run
 from models.toy import BASINS
 from scripts.catalogue import KEEP_PROBS, TOY_RATES, Item, toy_arm
-from scripts.gather import Arm, Experiment, among
+from scripts.gather import Arm, Experiment, among, machines
 from scripts.tables.cells import mean_std, notes_on_runs, spread
 from scripts.tables.formats import MISSING, Table
 from scripts.verdicts.claim import Pair
@@ -36,10 +36,13 @@ def values(arm: Arm, outcome: str) -> list[float]:
     return [shares(run)[outcome] for run in arm.done]
 
 
-def differences(arm: Arm, base: Arm) -> list[float]:
-    """The global minimum's share less that of `base` at the same seed, and so the same starts."""
-    of_base = {run.seed: shares(run)["global"] for run in base.done}
-    return [shares(run)["global"] - of_base[run.seed] for run in arm.done if run.seed in of_base]
+def differences(experiment: Experiment, arm: str, base: str) -> list[float]:
+    """The global minimum's share less that of `base` at the same seed, and so the same starts.
+
+    In points, of the seeds that both have from one type of processor.
+    """
+    pair = Pair(experiment.name, "last:global_share", experiment.result, 1, (arm,), (base,))
+    return [100 * difference for difference in measure(pair, experiment).differences]
 
 
 def frame(item: Item, experiments: list[Experiment], scale: str) -> pd.DataFrame:
@@ -54,8 +57,8 @@ def frame(item: Item, experiments: list[Experiment], scale: str) -> pd.DataFrame
             row |= {"seeds": " ".join(str(run.seed) for run in arm.done)}
             for outcome in OUTCOMES:
                 row |= mean_std(values(arm, outcome), outcome)
-            base = experiment[toy_arm(rate, 1)]
-            rows.append(row | mean_std(differences(arm, base), "difference"))
+            of_seeds = differences(experiment, name, toy_arm(rate, 1))
+            rows.append(row | mean_std(of_seeds, "difference"))
     return pd.DataFrame(rows)
 
 
@@ -64,12 +67,12 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
     (experiment,) = experiments
     rows = []
     for rate in TOY_RATES:
-        base = experiment[toy_arm(rate, 1)]
         for keep_prob in KEEP_PROBS:
             arm = experiment[toy_arm(rate, keep_prob)]
+            of_seeds = differences(experiment, toy_arm(rate, keep_prob), toy_arm(rate, 1))
             group = "" if keep_prob != KEEP_PROBS[0] else f"learning rate {rate:g}"
             name = "1 (Adam alone)" if keep_prob == 1 else f"{keep_prob:g}"
-            difference = MISSING if keep_prob == 1 else spread(differences(arm, base), 1, "+")
+            difference = MISSING if keep_prob == 1 else spread(of_seeds, 1, "+")
             cells = [spread(values(arm, outcome), 1) for outcome in OUTCOMES]
             rows.append([group, name, str(len(arm.done)), *cells, difference])
     return Table(
@@ -80,8 +83,8 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
         rows,
         [
             f"{setting(experiment)}. The paper gives no learning rate, number of steps or share.",
-            "global, less base's: paired, over the seeds that both have; a seed's starts are the "
-            "same in all arms.",
+            "global, less base's: paired, over the seeds that both have from one type of "
+            "processor; a seed's starts are the same in all arms.",
             "none yet: f is above its value at the saddle between the minima.",
             *_mean_steps(experiment),
             *notes_on_runs(item, experiments, scale),
@@ -128,14 +131,9 @@ def setting(experiment: Experiment) -> str:
     steps = among(runs, lambda run: f"{steps_of(run):,}")
     counts = sorted(len(arm.done) + len(arm.diverged) for arm in experiment.arms.values())
     seeds = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
-    machines = {
-        f"{run.info['device']} ({run.info['cpu']}), threads: {run.info['threads']}, "
-        f"torch {run.info['versions']['torch']}"
-        for run in runs
-    }
     return (
         f"{starts} starts, one in each cell of a grid over the box, drawn anew for each seed; "
-        f"{steps} steps; seeds of an arm: {seeds}; device: {' or '.join(sorted(machines))}"
+        f"{steps} steps; seeds of an arm: {seeds}; {machines(runs)}"
     )
 
 

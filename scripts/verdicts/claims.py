@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from experiments.configuration import CONF
+from experiments.configuration import CONF, choices
 from experiments.tasks import Column, task_module
 from scripts.catalogue import ITEMS
 from scripts.titles import task_of
@@ -30,7 +30,6 @@ CLAIMS = CONF / "claims.yaml"
 STATISTICS = ("last", "last10", "mean", "reach")
 _OCTAVES = Column("octaves", digits=1, unit=" octaves")
 _OCTAVES_BY = ("rate", "mean_step")
-_SCALES = ("paper", "mid", "lite", "smoke")
 _SIDES = {"above", "below"}
 _NEEDED = {"experiment", "source", "statistic", "stated"}
 _FAMILY = _NEEDED | _SIDES | {"sweep", "claims", "margin", "exploratory", "omnibus", "judged_at"}
@@ -96,18 +95,20 @@ def _claim(text: str, family: str, node: dict[str, Any]) -> Claim:
         raise ClaimError(f"{text!r} must say either above or below")
     if len(node.keys() & {"pairs", "trend"}) != 1:
         raise ClaimError(f"{text!r} must have either pairs or a trend")
+    listed = node["pairs"] if "pairs" in node else node["trend"]
+    if not (isinstance(listed, list) and listed and all(isinstance(of, list) for of in listed)):
+        raise ClaimError(f"{text!r}: pairs and a trend are lists of lists of arms, got {listed!r}")
     column = _column(text, node["experiment"], str(node["statistic"]))
     one = _trend if "trend" in node else _pair
-    comparisons = tuple(
-        one(text, pair, node, column) for pair in node.get("pairs") or node["trend"]
-    )
+    comparisons = tuple(one(text, of, node, column) for of in listed)
     at_least = node.get("at_least", len(comparisons))
     if at_least not in range(1, len(comparisons) + 1):
         raise ClaimError(f"{text!r}: at_least must be in 1 … {len(comparisons)}, got {at_least}")
     judged_at = node.get("judged_at", JUDGED_SCALES)
-    if not isinstance(judged_at, list | tuple) or not {*judged_at} <= {*_SCALES}:
+    scales = choices("scale")
+    if not isinstance(judged_at, list | tuple) or not {*judged_at} <= {*scales}:
         raise ClaimError(
-            f"{text!r}: judged_at must be a list of {', '.join(_SCALES)}, got {judged_at!r}"
+            f"{text!r}: judged_at must be a list of {', '.join(scales)}, got {judged_at!r}"
         )
     claim = Claim(
         text, family, node["source"], _time(text, node["stated"]), node.get("sweep"),
@@ -161,8 +162,8 @@ def _number(text: str, key: str, value: Any, least: float = -math.inf) -> float:
 
 def _column(text: str, experiment: str, statistic: str) -> Column:
     """The column that a statistic is of, as the experiment's task declares it."""
-    known = sorted(path.stem for path in (CONF / "experiment").glob("*.yaml"))
-    _one_of(text, "experiment", experiment, known, "add a file to conf/experiment, or correct it")
+    advice = "add a file to conf/experiment, or correct it"
+    _one_of(text, "experiment", experiment, choices("experiment"), advice)
     try:
         columns = task_module(task_of(experiment)).COLUMNS
     except (ImportError, AttributeError) as error:
@@ -214,7 +215,7 @@ def _trend(text: str, arms: list[str], node: dict[str, Any], column: Column) -> 
 def _check_arms(claim: Claim) -> None:
     """Refuse arms that no run can have: of an unknown optimizer, or not of the claim's sweep."""
     text = claim.text
-    optimizers = sorted(path.stem for path in (CONF / "optimizer").glob("*.yaml"))
+    optimizers = choices("optimizer")
     for arm in claim.arms:
         name = str(arm).partition("+")[0]
         advice = "add a file to conf/optimizer, or correct the arm's name"

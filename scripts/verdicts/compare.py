@@ -12,13 +12,13 @@ import numpy as np
 from experiments.choice import FRESH, criterion, last, mean_step, stem
 from experiments.record.reader import Run
 from experiments.tasks import task_module
+from scripts.catalogue import ITEMS
 from scripts.gather import Arm, Experiment, published
 from scripts.item import RATES, at_rate
 from scripts.rates import octaves
 from scripts.tables.cells import STATISTICS
 from scripts.verdicts.claim import Pair, Trend, of_octaves
 
-PUBLISHED = ("table1", "table2", "table3", "table4", "figure8")  # in results/paper
 MAIN_METRICS = ("test_accuracy", "mean_iou")
 _DRAWS = 1000  # of the bootstrap over images
 
@@ -30,14 +30,11 @@ class Measured(NamedTuple):
     first: float  # the statistic's mean over the seeds; NaN without any
     second: float
     values: np.ndarray  # by seed: the two sides of a pair, or all arms of a trend
+    differences: list[float]  # by seed: first side less second, or a trend's last arm less first
     diverged: dict[str, list[int]]  # by arm, at seeds at which all of them ended
     mixed: list[int]  # seeds left out: their runs were made on different processors
     silent: list[int]  # seeds left out: both sides are alike by construction, or a range is cut
     runs: list[list[Run]]  # by seed, of all arms
-
-    @property
-    def differences(self) -> list[float]:
-        return (self.values[:, 0] - self.values[:, 1]).tolist()
 
 
 def measure(comparison: Pair | Trend, experiment: Experiment) -> Measured:
@@ -70,8 +67,10 @@ def measure(comparison: Pair | Trend, experiment: Experiment) -> Measured:
             runs.append(flat)
             rows.append(row)
     values = np.array(rows, dtype=float).reshape(len(rows), -1 if rows else 2)
-    first, second = values[:, [0, -1]].mean(0) if rows else (math.nan, math.nan)
-    return Measured(seeds, float(first), float(second), values, lost, mixed, silent, runs)
+    first, second = values[:, [0, -1]].mean(0).tolist() if rows else (math.nan, math.nan)
+    left, right = (-1, 0) if isinstance(comparison, Trend) else (0, -1)
+    differences = (values[:, left] - values[:, right]).tolist()
+    return Measured(seeds, first, second, values, differences, lost, mixed, silent, runs)
 
 
 def _grid(experiment: Experiment, arm: str) -> dict[int, list[Run]]:
@@ -148,7 +147,8 @@ def collapsed(arm: Arm) -> bool:
 @functools.cache
 def published_values() -> dict[tuple[str, str], float]:
     """The paper's result of each experiment and arm."""
-    rows = [row for item in PUBLISHED for row in published(item).itertuples()]
+    files = dict.fromkeys(item.published for item in ITEMS.values() if item.published)
+    rows = [row for name in files for row in published(name).itertuples()]
     return {(row.experiment, row.arm): row.value for row in rows if row.metric in MAIN_METRICS}
 
 

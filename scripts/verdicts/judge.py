@@ -118,7 +118,7 @@ def _test(
     if isinstance(pair, Trend):
         enough = len(measured.seeds) >= pair.seeds
         rises, falls = page(measured.values[: pair.seeds], pair.sign) if enough else (1.0, 1.0)
-        ends = paired((measured.values[:, -1] - measured.values[:, 0]).tolist())
+        ends = paired(measured.differences)
         why = lost or reason(pair, claim, None, unlike)
         return Tested(pair, measured, ends, rises, falls, 1.0, 1.0, None, why)
     result, gain = paired(measured.differences), _gain(pair, measured, scale)

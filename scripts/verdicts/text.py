@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scripts.tables.formats import MISSING, pipes
+from scripts.tables.formats import MISSING, pipes, plain
 from scripts.verdicts.claim import Claims, Pair
 from scripts.verdicts.compare import image_interval
 from scripts.verdicts.intervals import LEVEL, Paired
@@ -159,8 +159,8 @@ def row(verdict: Verdict) -> list[str]:
     student = interval(result.mean, result.student_low, result.student_high, claim.digits)
     margin = test.pair.margin
     return [
-        claim.text + (f" {LATE}" if verdict.late else ""),
-        claim.source + (f" {EXPLORATORY}" if claim.exploratory else ""),
+        plain(claim.text) + (f" {LATE}" if verdict.late else ""),
+        plain(claim.source) + (f" {EXPLORATORY}" if claim.exploratory else ""),
         word(verdict),
         MISSING if verdict.verdict == NOT_RUN else seeds_of(verdict),
         evidence(verdict),

@@ -29,9 +29,10 @@ def test_a_missing_key_is_named(key):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"name": 3}, "'name': a string; got 3"),
-        ({"name": ""}, "'name': a string; got ''"),
-        ({"format": None}, "'format': a string; got None"),
+        ({"name": 3}, "'name': a string of at most 1000 letters; got 3"),
+        ({"name": ""}, "'name': a string of .*; got ''"),
+        ({"name": "x" * 1001}, "'name': a string of at most 1000 letters; got 'xxx"),
+        ({"format": None}, "'format': a string of .*; got None"),
         ({"train": "60000"}, "'train': a number of .*got '60000'"),
         ({"train": 3.0}, "'train': .*got 3.0"),
         ({"train": True}, "'train': .*got True"),

@@ -97,14 +97,14 @@ def test_another_file_is_refused_and_a_missing_one_downloaded(root, tmp_path, mo
         assert md5 == module._MD5
         Path(folder, name).write_text(TEXT)
 
-    monkeypatch.setattr(module, "download_url", download)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", download)
     assert len(shakespeare(root, 4, 3).train) == 180
     path.unlink()
 
     def fail(*_):
         raise OSError("no network")
 
-    monkeypatch.setattr(module, "download_url", fail)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", fail)
     with pytest.raises(DataError, match=r"no Tiny Shakespeare in .*no network.*LRD_DATA"):
         shakespeare(root, 4, 3)
 

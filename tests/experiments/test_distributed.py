@@ -169,6 +169,16 @@ def test_losing_a_process_or_being_interrupted_ends_all_and_the_command_goes_on(
     assert (info["status"], info["processes_so_far"]) == ("done", [2, 1])
 
 
+@pytest.mark.distributed
+def test_what_cannot_be_run_is_told_once_and_the_sweep_goes_on(tmp_path):
+    words = ["-m", "scale=smoke", "precision=tf32,fp32", f"runs_dir={tmp_path}"]
+    process = torchrun(2, "-m", "experiments.run", *words)
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 1
+    assert output.count("precision=tf32 is an arithmetic of GPUs") == 1, output
+    assert output.count("1 failed, 1 done") == 1
+
+
 def kill_the_second(process):
     found = subprocess.run(
         ["pgrep", "-P", str(process.pid), "-f", "replicas.py"], capture_output=True, text=True

@@ -243,6 +243,16 @@ def test_the_recorded_rate_is_the_schedules(make):
     assert rates == pytest.approx([1e-3, 1e-3, 1e-4, 1e-5])
 
 
+def test_a_method_of_ones_own_may_belong_to_the_mask(make, monkeypatch):
+    """Its base arm, which has no mask, is run without it."""
+    warm = methods.Method("lrd.warm", "warm", 0, methods.is_number, "a number")
+    monkeypatch.setitem(sys.modules, "own_methods", types.SimpleNamespace(METHODS=[warm]))
+    status, folder = make("methods=[own_methods]")
+    assert (status, folder.parent.name) == ("done", "adam")
+    _, masked = make("methods=[own_methods]", "lrd.enabled=true", "+lrd.warm=3")
+    assert masked.parent.name == "adam+lrd0.5+warm3"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", ["cifar10", "cifar100"])
 def test_two_full_size_steps_at_paper_scale(experiment):

@@ -220,6 +220,15 @@ def test_files_appear_whole(tmp_path, make, monkeypatch):
     assert (folder / "run.json").read_bytes() == before
 
 
+def test_a_file_that_two_processes_write_at_once_is_one_of_theirs(tmp_path):
+    path = tmp_path / "table.md"
+    others = atomic.write_aside(path, b"another's", mark="1-")  # which is not yet in its place
+    atomic.write(path, b"mine")
+    assert path.read_bytes() == b"mine"
+    assert others.read_bytes() == b"another's"
+    assert {each.name for each in tmp_path.iterdir()} == {"table.md", others.name}
+
+
 def test_read_runs_gives_scale_experiment_arm_and_seed(make, tmp_path):
     make("seed=1")
     make("lrd.enabled=true")

@@ -171,6 +171,8 @@ def test_a_forked_stream_leaves_the_global_generator_alone():
         ("device=meta", "device must be auto, cpu, cuda or cuda:1, got 'meta'"),
         ("experiment=pspnet data.max_side=abc", "data: data.devkit.drawn_segmentation does not"),
         ("lrd.p=0.3", "lrd.p=0.3 does nothing without lrd.enabled=true"),
+        ("wandb.dir=" + "x" * 10_000, "recorded in at most 10,000 letters, this one has 1"),
+        ("experiment=pspnet model.encoder=resnet999", "models.pspnet.pspnet does not take"),
         ("+lrd.warmup=100", "unknown key lrd.warmup: lrd has"),
         ("+label_smoothing=0.1", "unknown key label_smoothing: the configuration has"),
         ("+wandb.entity=me", "unknown key wandb.entity: wandb has"),

@@ -89,6 +89,8 @@ def check_losses():
                 torch.testing.assert_close(parameter.grad, gradient, rtol=1e-9, atol=1e-12)
             for name, total in columns.items():
                 torch.testing.assert_close(total, sums[name].double())
+            own = {"mse": loss.detach()}  # of a task without the column train_loss
+            assert processes.share(loss, own, 1, count)[1].keys() == own.keys()
     for target in batch[1]:
         target["difficult"] = torch.zeros_like(target["labels"])
     assert "map50" in processes.on_first(task.evaluate)(net, [batch])

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -93,8 +94,9 @@ def test_without_a_compiler_compile_true_is_an_error_before_anything_moves(monke
     W = nn.Parameter(torch.ones(50))
     optimizer = lrd.RMSprop([W], compile=True)
     W.grad = torch.ones(50)
-    with pytest.raises(lrd.CompilationError, match="no-such-compiler does not start"):
+    with pytest.raises(lrd.CompilationError, match="no-such-compiler does not start") as error:
         optimizer.step()
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
     assert (W == 1).all()
     assert optimizer.state[W]["step"] == 0
 

@@ -15,7 +15,7 @@ from experiments.record.machine import environment
 from experiments.record.reader import Runs, read_runs
 from helpers.claims import HEAD, family
 from helpers.synthetic import ROOT, make_run
-from scripts import decide
+from scripts import decide, plan
 from scripts.plan import jobs
 from scripts.verdicts.claims import read_claims
 from scripts.verdicts.judge import judge
@@ -142,6 +142,28 @@ def test_arms_that_batches_share_cost_once_and_finished_ones_nothing(tmp_path):
     other = decide.Batch("controls", "mnist", False, ("adam+lrd0.5", "adam+lr0.5"), ())
     assert decide._hours({one: 0, other: 0}, runs, None) == pytest.approx(2 / 60)
     assert decide._hours({one: 0, other: 1}, runs, None) == pytest.approx(3 / 60)
+
+
+def test_the_hours_of_a_first_seed_are_those_of_its_arms_and_of_the_runs_folder(
+    tmp_path, monkeypatch
+):
+    """Without a finished run to go by; an arm that batches share is counted once."""
+    hour = plan.Cost({"adam": 3600.0, "adam+lrd": 3600.0}, 0)  # an epoch, of a hundred
+    monkeypatch.setattr(plan, "measure", lambda *_: hour)
+    words = ("experiment=mnist", "optimizer=adam", "lrd.enabled=false,true")
+    one = decide.Batch("table1", "mnist", False, ("adam", "adam+lrd0.5"), (words,))
+    other = decide.Batch(None, "mnist", False, ("adam",), (words[:2],))
+    options = decide._options(["--claims", "mnist", "--runs-dir", str(tmp_path)])
+    assert decide._hours({one: 0}, [], options) == pytest.approx(200)
+    assert decide._hours({one: 0, other: 0}, [], options) == pytest.approx(200)
+
+
+@pytest.mark.parametrize("words", [["--scale", "papr"], ["--jobs", "0"], ["--hours", "nan"]])
+def test_words_that_mean_nothing_are_refused_before_a_run(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        decide.main(["--claims", "mnist", *words])
+    assert stop.value.code == 2
+    assert words[1] in capsys.readouterr().err
 
 
 def test_more_seeds_are_not_asked_for_where_they_would_decide_nothing(runs, verdicts_of):

@@ -27,7 +27,7 @@ def fetched(monkeypatch, capsys):
 
     for name in ("mnist", "cifar", "voc", "sbd"):
         monkeypatch.setattr(f"torchvision.datasets.{name}.download_and_extract_archive", fail)
-    monkeypatch.setattr("data.shakespeare.download_url", fail)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", fail)
 
     def run(root):
         monkeypatch.setenv("LRD_DATA", str(root))

@@ -14,6 +14,7 @@ from experiments.validate import check, resolve
 from helpers.claims import ONE, STEADY, family, make_pairs
 from helpers.synthetic import make_run, read_experiment
 from scripts.catalogue import ITEMS
+from scripts.figures import __main__ as figures
 from scripts.figures.__main__ import make_figures
 from scripts.figures.style import STYLE
 from scripts.figures.toy import draw_basins
@@ -177,3 +178,34 @@ def test_a_picture_that_is_not_made_now_is_not_shown_though_an_old_one_is_there(
     assert "figure5.png" not in text
     assert "*Figure 5, MNIST, FCNet, scale paper: could not be drawn*" in text
     assert "](figures/paper/forest/accuracy-on-mnist.png)" in text
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_words_of_the_users_own_claims_are_shown_as_they_are(
+    runs, claims, tmp_path, monkeypatch, drawn
+):
+    """Of a claim and its family, in the table, in the first lines and below the picture."""
+    text = "LRD raises |x| [ours]"
+    claim = f"""
+      "{text}": {{pairs: [[adam+lrd0.5, adam]]}}"""
+    read = claims(family(claim, name="'of <all> [ours]'"))
+    monkeypatch.setattr("scripts.report.results.read_claims", lambda: read)
+    if not drawn:
+        monkeypatch.setattr("scripts.verdicts.forest.write", lambda *_: None)
+    make_pairs(runs, [1 + step for step in STEADY])
+    report_command.main(["--results", str(tmp_path)])
+    page = (tmp_path / "report.html").read_text()
+    assert f"<td>{text}</td>" in page
+    assert f"<em>supported</em>: {text} (+1.00" in page
+    caption = "Of &lt;all&gt; [ours], scale paper: the intervals of the differences"
+    assert (f"<figcaption>{caption}</figcaption>" in page) == drawn
+    assert (f"<em>{caption}: could not be drawn</em>" in page) != drawn
+
+
+def test_the_command_that_is_advised_is_one_that_the_runner_takes(tmp_path, capsys):
+    with pytest.raises(SystemExit, match=r"\+sweep=choice_best .* seed=10,11,"):
+        tables.main(["choice_best", "--runs-dir", str(tmp_path)])
+    with pytest.raises(SystemExit) as stop:
+        figures.main(["choice_best", "--runs-dir", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "invalid choice: 'choice_best'" in capsys.readouterr().err  # it has no figure

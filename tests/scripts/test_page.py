@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from helpers.synthetic import ROOT
+from scripts.report.markup import picture
 from scripts.report.page import page
 
 RESULTS = ROOT / "results"
@@ -35,6 +36,14 @@ def test_every_link_of_the_contents_leads_to_a_heading():
     assert len(html) < 2_000_000
     pictures = re.findall(r"!\[[^]]*\]\(([^)]*)\)", (RESULTS / "REPORT.md").read_text())
     assert len(pictures) == len(set(pictures)) == html.count("<figure")
+
+
+def test_a_pictures_words_are_shown_as_they_are(tmp_path):
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "a.png")
+    html = page("# Title\n\n" + picture("a.png", "Speed [ours] of a|b & *c*"), tmp_path)
+    words = "Speed [ours] of a|b &amp; *c*"
+    assert f"<figcaption>{words}</figcaption>" in html
+    assert f'alt="{words}"' in html
 
 
 @pytest.mark.parametrize(

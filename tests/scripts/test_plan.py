@@ -87,15 +87,21 @@ def test_hours_are_plain_numbers(hours, text):
 DIGITS = ["table1", "--scale", "smoke", "--seeds", "0", "experiment=digits", "optimizer=adam"]
 
 
-def test_more_than_the_limit_is_an_exit_status(monkeypatch, tmp_path, capsys):
+def test_the_total_is_the_runs_epochs_by_their_cost(monkeypatch, tmp_path, capsys):
     cost = plan.Cost({"adam": 3600.0 * 80}, 0)  # an epoch, of two
     monkeypatch.setattr(plan, "measure", lambda configs, download: cost)
-    words = [*DIGITS, "lrd.enabled=false", f"runs_dir={tmp_path}"]
-    with pytest.raises(SystemExit) as stop:
-        plan.main([*words, "--limit", "100"])
-    assert stop.value.code == 1
-    assert "about 160 hours on this machine" in capsys.readouterr().out
-    plan.main([*words, "--limit", "1000"])
+    plan.main([*DIGITS, "lrd.enabled=false", f"runs_dir={tmp_path}"])
+    assert "1 runs, 0 done. What remains takes about 160 hours" in capsys.readouterr().out
+
+
+def test_a_run_that_two_sweeps_share_is_planned_once(monkeypatch, capsys):
+    unknown = "time unknown, as no data are read here"
+    monkeypatch.setattr(plan, "measure", lambda configs, download: unknown)
+    plan.main(["family", "--scale", "lite", "runs_dir=nowhere"])
+    *lines, total = capsys.readouterr().out.splitlines()
+    names = [line.partition(":")[0] for line in lines]
+    assert "language/adamw/seed0" in names  # of family_rates and of family_decay
+    assert len(names) == len(set(names)) == int(total.split()[0])
 
 
 def test_without_its_data_a_runs_time_is_unknown_and_nothing_is_downloaded(tmp_path, capsys):

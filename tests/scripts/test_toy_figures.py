@@ -100,15 +100,22 @@ def test_the_same_runs_give_the_same_bytes(sweep, tmp_path):
 
 
 def test_differences_are_paired_by_seed(sweep):
-    base, masked = read(sweep)["adam+lr=0.1"], read(sweep)["adam+lrd0.5+lr=0.1"]
+    experiment, names = read(sweep), ("adam+lrd0.5+lr=0.1", "adam+lr=0.1")
+    masked, base = (experiment[name] for name in names)
     by_hand = [
         toy_shares.shares(m)["global"] - toy_shares.shares(b)["global"]
         for m, b in zip(masked.done, base.done, strict=True)
     ]
-    assert toy_shares.differences(masked, base) == by_hand
-    swapped = type(base)(base.done[::-1])
-    assert toy_shares.differences(masked, swapped) == by_hand
-    assert toy_shares.differences(masked, type(base)(base.done[1:])) == by_hand[1:]
+    first = base.done[0]
+    elsewhere = replace(first, info=first.info | {"cpu": "another processor"})
+    for done, left in (
+        (base.done, by_hand),
+        (base.done[::-1], by_hand),
+        (base.done[1:], by_hand[1:]),
+        ([elsewhere, *base.done[1:]], by_hand[1:]),
+    ):
+        experiment.arms[names[1]] = type(base)(done)
+        assert toy_shares.differences(experiment, *names) == pytest.approx(left)
 
 
 def test_smaller_rates_that_have_the_same_mean_step_are_found():

@@ -152,6 +152,10 @@ def test_an_order_is_one_test_at_the_stated_number_of_seeds(runs, verdicts_of, s
         for number, arm in enumerate(("adam", "adam+lrd0.5", "adam+lrd0.9")):
             make_run(runs, arm, seed, [50.0, PUBLISHED + 0.1 * number + STEADY[seed]])
     rises, falls, backwards = verdicts_of(text)
+    for judged, difference in ((rises, 0.2), (falls, -0.2)):  # last arm less first
+        (test,) = judged.tested
+        assert test.measured.differences == pytest.approx([difference] * seeds)
+        assert test.result.mean == pytest.approx(difference)
     assert rises.verdict == backwards.verdict == verdict
     assert falls.verdict == ("contradicted" if verdict == "supported" else "undecided")
 
