@@ -193,9 +193,11 @@ def _pair(text: str, pair: list[Any], node: dict[str, Any], column: Column) -> P
     side, sign = ("above", 1) if "above" in node else ("below", -1)
     bound = _number(text, side, node[side])
     published = _number(text, "published", pair[2]) if len(pair) == 3 else None
-    margin = node.get("margin", abs(published) / 2 if published else None)
+    margin = node.get("margin", abs(published) / 2 if published and not bound else None)
     if margin is not None:
         margin = _number(text, "margin", margin, 0.0)
+    if margin is not None and bound:
+        raise ClaimError(f"{text!r}: a margin lies around 0, {side}: {bound:g} takes margin: null")
     names = node["experiment"], node["statistic"], column, sign
     return Pair(*names, arms, than, number, bound, published, margin)
 

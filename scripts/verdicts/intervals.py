@@ -142,8 +142,12 @@ def partial_conjunction(p_values: Sequence[float], least: int) -> float:
 
 
 def page(values: np.ndarray, sign: int) -> tuple[float, float]:
-    """Page's p values of a trend (seeds, arms) that rises along the arms, and of one that falls."""
+    """Page's p values of a trend (seeds, arms) that rises along the arms, and of one that falls.
+
+    Each is doubled, since both are asked.
+    """
     rises, falls = (
-        float(stats.page_trend_test(values[:, ::step]).pvalue) for step in (sign, -sign)
+        min(1.0, 2 * float(stats.page_trend_test(values[:, ::step]).pvalue))
+        for step in (sign, -sign)
     )
     return rises, falls

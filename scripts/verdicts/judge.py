@@ -256,4 +256,4 @@ def _direction(claim: Claim, tested: list[Tested]) -> str:
         sides.append(int((steps > 0).all()) - int((steps < 0).all()) if steps.size else 0)
     if sides.count(1) >= claim.at_least:
         return FOR
-    return AGAINST if sides.count(-1) > len(claim.comparisons) - claim.at_least else MIXED
+    return AGAINST if sides.count(-1) >= claim.at_least else MIXED

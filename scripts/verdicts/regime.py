@@ -68,7 +68,7 @@ def table(runs: Runs) -> Table | None:
         "regime",
         "Has the base converged, and does it fit its training images better than others, as the "
         f"paper's do? Scale {SCALE}: mean ± sample standard deviation over n seeds, last epoch.",
-        ["Data", "Optimizer", "n", *heads, "Both"],
+        ["Data", "Optimizer", "n", *heads, "All"],
         rows,
         ["Clean training accuracy: of training images without augmentation, in evaluation mode. "
          "Claims about a base that misses a bound are not comparable."],

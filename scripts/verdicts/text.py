@@ -135,8 +135,10 @@ def evidence(verdict: Verdict) -> str:
     if not means:
         return MISSING
     toward = sum((of.result.mean - of.pair.bound) * of.pair.sign > 0 for of in tested)
+    unlike = sum(bool(test.unlike) for test in verdict.tested)
+    others = f" ({unlike} not comparable)" * bool(unlike)
     return (
-        f"{toward} of {len(means)} as claimed; means {min(means):+.{digits}f} to "
+        f"{toward} of {len(means)} as claimed{others}; means {min(means):+.{digits}f} to "
         f"{max(means):+.{digits}f}{unit}"
     )
 
@@ -208,9 +210,12 @@ def notes(claims: Claims) -> list[str]:
         "and the margin, by the rules at the head of conf/claims.yaml; with fewer than 4 seeds, or "
         "while one of its comparisons has none, nothing is decided. Supported and contradicted "
         f"are corrected for the other claims of the family (Holm) or, {EXPLORATORY}, "
-        "for all questions of our own (Benjamini and Hochberg, "
-        f"{claims.false_findings:g}), which are exploratory; `alone`: what would follow without. "
-        "The others are not corrected.",
+        "for all questions of our own at the scale (Benjamini and Hochberg: of those supported or "
+        f"contradicted {claims.false_findings:.0%} may be false), which are exploratory; `alone`: "
+        "what would follow without. The others are not corrected.",
+        "Of an order of arms, Page's test at the stated seeds: whether they tend to rise, and "
+        "not whether each differs from the next. Its mean difference is the last arm less the "
+        "first.",
         "Published: the paper's difference. At other scales than the paper's the verdict is about "
         "its share of the error, `here`: what it takes off the paper's base's error, off ours.",
         f"{LATE}: the claim, or the margin that its verdict rests on, was written after the first "

@@ -58,6 +58,7 @@ def test_a_claim_that_stands_twice_is_refused(tmp_path):
         ("pairs:", 'at_least: "2", pairs:', "at_least must be in 1 … 1, got 2"),
         ("above: 0", "above: 0.5x", "above must be a number, got '0.5x'"),
         ("margin: 0.1", 'margin: "0,1"', "margin must be a number of at least 0, got '0,1'"),
+        ("above: 0", "above: 0.5", "a margin lies around 0, above: 0.5 takes margin: null"),
         ("margin: 0.1", "margin: -0.1", "margin must be a number of at least 0, got -0.1"),
         ("0.27]]", "true]]", "published must be a number, got True"),
         ("adam, 0.27]]", "true]]", "what is compared with must be a number, got True"),
@@ -96,7 +97,7 @@ def test_a_number_of_the_whole_file_that_is_none_is_refused(tmp_path, old):
         "{pairs: [[adam, 97]]}",
         "{trend: [[adam, adam+lrd0.5, sgdm]], seeds: 8}",
         "{statistic: mean:test_accuracy, pairs: [[sgdm+lrd0.5, sgdm]]}",
-        "{above: 1, pairs: [[sgdm+lrd0.5, sgdm]]}",
+        "{above: 1, margin: null, pairs: [[sgdm+lrd0.5, sgdm]]}",
     ],
 )
 def test_a_mean_over_claims_is_of_pairs_that_are_alike(tmp_path, claim):

@@ -121,6 +121,17 @@ def test_a_mean_over_optimizers_is_of_several(runs, verdicts_of):
     assert (mean.verdict, mean.alone) == ("not comparable", "")
 
 
+def test_what_is_not_comparable_is_counted_beside_what_holds(runs, verdicts_of):
+    make_pairs(runs, [0.3 + step for step in STEADY])
+    make_pairs(runs, [0.3 + step for step in STEADY], 90.0, ("sgdm", "sgdm+lrd0.5"))
+    (judged,) = verdicts_of(
+        family("""
+      Any: {at_least: 1, pairs: [[adam+lrd0.5, adam, 0.27], [sgdm+lrd0.5, sgdm, 0.39]]}""")
+    )
+    assert judged.verdict == "supported"
+    assert verdicts.evidence(judged).startswith("1 of 1 as claimed (1 not comparable); means +0.30")
+
+
 def test_seeds_that_are_all_mixed_are_no_missing_runs(runs, verdicts_of):
     make_pairs(runs, [0.3 + step for step in STEADY])
     for record in runs.glob("paper/mnist/adam/*/run.json"):

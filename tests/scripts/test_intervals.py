@@ -14,6 +14,7 @@ from scripts.verdicts.intervals import (
     holm,
     log_bayes_factor,
     p_value,
+    page,
     paired,
     partial_conjunction,
 )
@@ -132,3 +133,12 @@ def test_too_few_seeds_or_no_spread_have_no_interval(differences):
     assert result.n == len(differences)
     assert math.isnan(result.low)
     assert math.isnan(p_value(result, 0.0)) or len(differences) > 1
+
+
+def test_an_order_is_asked_for_both_ways():
+    """Of noise, at most one in twenty rises or falls; of one-sided tests it would be one in ten."""
+    noise = np.random.default_rng(0)
+    decided = sum(min(page(noise.normal(size=(8, 4)), 1)) < 0.05 for _ in range(400))
+    assert decided < 28
+    rises, falls = page(np.arange(24.0).reshape(8, 3), 1)
+    assert rises < 1e-4 < falls == 1

@@ -62,6 +62,28 @@ def test_a_direction_is_that_of_all_seeds_and_a_tie_has_none(
     assert verdicts_of(ONE, "lite")[0].verdict == direction
 
 
+@pytest.mark.parametrize(
+    ("signs", "direction"),
+    [
+        ((1, 1, -1), "points for"),
+        ((1, -1, -1), "points against"),
+        ((0, 0, -1), "points nowhere"),  # one of three, where two are asked for
+    ],
+)
+def test_a_claim_of_several_points_against_by_as_many_pairs_as_for(
+    runs, verdicts_of, signs, direction
+):
+    names = "adam", "sgdm", "radam"
+    pairs = ", ".join(f"[{name}+lrd0.5, {name}]" for name in names)
+    text = family(f"""
+      Most: {{at_least: 2, pairs: [{pairs}]}}""")
+    for name, sign in zip(names, signs, strict=True):
+        for seed in range(2):
+            make_run(runs, name, seed, [50.0], scale="lite")
+            make_run(runs, f"{name}+lrd0.5", seed, [50.0 + sign], scale="lite")
+    assert verdicts_of(text, "lite")[0].verdict == direction
+
+
 def test_the_numbers_of_tables_keep_their_digits_however_small(runs, tmp_path):
     make_run(runs, "adam+lr=0.000125", 0, [98.123456] * 12, experiment="mnist_choice")
     tables.main(["choice_adam", "--runs-dir", str(runs), "--out", str(tmp_path)])
