@@ -86,9 +86,10 @@ class Claim(NamedTuple):
 
     @property
     def digits(self) -> int:
-        """Decimals of the statistic's differences."""
+        """Decimals of the statistic's differences; a mean over all epochs varies less."""
         pair = self.comparisons[0]
-        return 1 if pair.statistic.startswith("reach:") else pair.column.digits
+        kind = pair.statistic.partition(":")[0]
+        return {"reach": 1, "mean": pair.column.digits + 1}.get(kind, pair.column.digits)
 
     @property
     def own(self) -> bool:
