@@ -19,6 +19,11 @@ from helpers.commands import configure
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items):
+    """The longest test first, so that the others' process does not wait for it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_recipes.py")
+
+
 @pytest.fixture
 def mnist_root() -> str:
     """The folder that holds MNIST/raw; skips where LRD_DATA names none."""
