@@ -181,15 +181,12 @@ def share(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss and columns of this process's part, made those of a global batch of `count`.
 
-    `loss` is a mean over `weight` things (samples, pixels, boxes). What comes back is such that
-    the processes' mean of it, and so of its gradients, is the global batch's loss; the columns are
-    the global batch's, the same on all processes.
+    `loss` is a mean over `weight` things (samples, pixels, boxes). The processes' mean of what
+    comes back, and so of its gradients, is the global batch's loss; the columns are its columns.
     """
     works = float(rank() < count)  # a sample that only keeps a process busy counts for nothing
     weight = works * weight * torch.ones((), dtype=torch.float64, device=loss.device)
-    columns = dict(sums)
-    if "train_loss" in sums:
-        columns["train_loss"] = loss.detach() * weight
+    columns = {**sums, **({"train_loss": loss.detach() * weight} if "train_loss" in sums else {})}
     total = torch.stack([weight, *(works * total.detach().double() for total in columns.values())])
     dist.all_reduce(total)
     whole = total[0].clamp(min=1)  # there may be not one labelled pixel

@@ -175,7 +175,7 @@ def test_what_cannot_be_run_is_told_once_and_the_sweep_goes_on(tmp_path):
     process = torchrun(2, "-m", "experiments.run", *words)
     output, _ = process.communicate(timeout=200)
     assert process.returncode == 1
-    assert output.count("precision=tf32 is an arithmetic of GPUs") == 1, output
+    assert output.count("error: precision=tf32 is an arithmetic of GPUs") == 1, output
     assert output.count("1 done, 1 failed") == 1, output
 
 

@@ -97,7 +97,8 @@ def test_the_total_is_the_runs_epochs_by_their_cost(monkeypatch, tmp_path, capsy
 def test_a_run_that_two_sweeps_share_is_planned_once(monkeypatch, capsys):
     unknown = "time unknown, as no data are read here"
     monkeypatch.setattr(plan, "measure", lambda configs, download: unknown)
-    plan.main(["family", "--scale", "lite", "runs_dir=nowhere"])
+    words = ["optimizer=adamw", "arm=plain", "runs_dir=nowhere"]
+    plan.main(["family", "--scale", "lite", *words])
     *lines, total = capsys.readouterr().out.splitlines()
     names = [line.partition(":")[0] for line in lines]
     assert "language/adamw/seed0" in names  # of family_rates and of family_decay

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from experiments.configuration import choices
 from scripts import plan, reproduce
 
 WHOLE = ["--seeds", "0", "--yes"]
@@ -143,8 +144,7 @@ def test_everything_is_every_sweep_and_then_the_report(run):
     assert status == 3
     sweeps = [command.split() for command in commands if "+sweep" in command]
     scales = {words[1].removeprefix("+sweep="): words[3] for words in sweeps}
-    conf = reproduce.CONF / "sweep"
-    assert scales.keys() == {path.stem for path in conf.glob("*.yaml")}
+    assert scales.keys() == {*choices("sweep")}
     assert {name for name, scale in scales.items() if scale == "scale=paper"} == {"figure4"}
     assert commands[-1] == "scripts.report"
 
