@@ -222,7 +222,7 @@ def test_files_appear_whole(tmp_path, make, monkeypatch):
 
 def test_a_file_that_two_processes_write_at_once_is_one_of_theirs(tmp_path):
     path = tmp_path / "table.md"
-    others = atomic.write_aside(path, b"another's", mark="1-")  # which is not yet in its place
+    others = atomic.write_aside(path, b"another's")  # which is not yet in its place
     atomic.write(path, b"mine")
     assert path.read_bytes() == b"mine"
     assert others.read_bytes() == b"another's"
