@@ -173,6 +173,7 @@ def test_a_forked_stream_leaves_the_global_generator_alone():
         ("lrd.p=0.3", "lrd.p=0.3 does nothing without lrd.enabled=true"),
         ("wandb.dir=" + "x" * 10_000, "recorded in at most 10,000 letters, this one has 1"),
         ("experiment=pspnet model.encoder=resnet999", "models.pspnet.pspnet does not take"),
+        ("regularizer.noisy_label=0.1 ~model.num_classes", "it needs model.num_classes"),
         ("+lrd.warmup=100", "unknown key lrd.warmup: lrd has"),
         ("+label_smoothing=0.1", "unknown key label_smoothing: the configuration has"),
         ("+wandb.entity=me", "unknown key wandb.entity: wandb has"),
