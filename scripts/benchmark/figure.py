@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullLocator
 
 from scripts.benchmark.measure import Result
 from scripts.figures.style import STYLE, canvas, save
@@ -34,8 +34,7 @@ def _goals(axes: Axes, results: list[Result]) -> None:
     for place, result in enumerate(results):
         color, marker = (OURS, "o") if result.met == "yes" else (OTHER, "X")
         axes.plot(result.value / result.goal, place, marker, color=color, markersize=5)
-    names = [textwrap.fill(result.what, 64) for result in results]
-    axes.set_yticks(range(len(results)), names, fontsize=6.5)
+    axes.set_yticks(range(len(results)), [result.what for result in results], fontsize=6)
     axes.set_ylim(len(results) - 0.5, -0.5)
     axes.set_xlim(left=0)
     axes.grid(axis="x", color="0.9", linewidth=0.5)
@@ -56,6 +55,8 @@ def _masks(axes: Axes, results: list[Result]) -> None:
         axes.text(time * 1.15, place, f"{time:.3g}", va="center", fontsize=6.5)
     axes.set_yticks(range(len(times)), sorted(times, key=times.__getitem__), fontsize=6.5)
     axes.set_xscale("log")
+    few = LogLocator(subs=(1, 3))
+    axes.xaxis.set(major_locator=few, minor_locator=NullLocator(), major_formatter="{x:g}")
     axes.set_xlabel("milliseconds")
     axes.grid(axis="x", color="0.9", linewidth=0.5)
     if times:
