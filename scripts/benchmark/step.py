@@ -237,6 +237,7 @@ def growth(rounds: int) -> Iterator[Result]:
         sides = "Adam+LRD", "fused Adam", seconds["LRD"], seconds["stock"]
         size, note = f"one tensor of {count:.0e} parameters", f"{nanoseconds:.3g} ns a parameter"
         yield compare("growth", *sides, size=size, parameters=count, note=note)
-    what = "time for each parameter past the cache: longest / shortest"
-    note = f"sizes of more than {cache / 1e6:.0f} MB, up to 10^8 parameters"
-    yield Result("growth", what, value=max(beyond) / min(beyond), goal=1.5, note=note)
+    if len(beyond) > 1:
+        what = "time for each parameter past the cache: longest / shortest"
+        note = f"sizes of more than {cache / 1e6:.0f} MB, up to 10^8 parameters"
+        yield Result("growth", what, value=max(beyond) / min(beyond), goal=1.5, note=note)

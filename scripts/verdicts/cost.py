@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+import scipy
 
 from scripts.gather import ResultError
 from scripts.verdicts.claim import Cost
@@ -40,7 +40,7 @@ def judge_cost(cost: Cost, benchmark: Path) -> tuple[Ratio, str]:
         raise ResultError(f"{benchmark} has no row {cost.row!r}: run `make benchmark` again")
     ratios = [float(word) for word in str(rows["ratios"].iloc[0]).split()]
     # two of the ratios that hold the median between them, by the sign test
-    interval = stats.quantile_test(ratios, p=0.5).confidence_interval(1 - LEVEL)
+    interval = scipy.stats.quantile_test(ratios, p=0.5).confidence_interval(1 - LEVEL)
     result = Ratio(len(ratios), float(np.median(ratios)), float(interval.low), float(interval.high))
     if math.isnan(result.low) or result.low <= cost.bound <= result.high:
         return result, UNDECIDED

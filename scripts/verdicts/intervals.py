@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, special, stats
+import scipy  # whose parts load where they are used
 
 LEVEL = 0.05
 LABEL = f"{100 * (1 - LEVEL):g} % interval, valid as seeds are added"  # in figures
@@ -50,7 +50,7 @@ def paired(differences: Sequence[float]) -> Paired:
         return Paired(n, mean, *[math.nan] * 4, spread)
     error = spread / math.sqrt(n)
     half = critical(n) * error
-    student = float(stats.t.ppf(1 - LEVEL / 2, n - 1)) * error
+    student = float(scipy.stats.t.ppf(1 - LEVEL / 2, n - 1)) * error
     return Paired(n, mean, mean - half, mean + half, mean - student, mean + student, spread)
 
 
@@ -91,7 +91,9 @@ def critical(n: int, level: float = LEVEL) -> float:
     high = 8.0
     while log_bayes_factor(high, n) < goal:
         high *= 2
-    return float(optimize.brentq(lambda t: log_bayes_factor(t, n) - goal, 0.0, high, xtol=1e-6))
+    return float(
+        scipy.optimize.brentq(lambda t: log_bayes_factor(t, n) - goal, 0.0, high, xtol=1e-6)
+    )
 
 
 def log_bayes_factor(t: float, n: int) -> float:
@@ -103,7 +105,7 @@ def log_bayes_factor(t: float, n: int) -> float:
     effect = -0.5 * np.log(wide) - (freedom + 1) / 2 * np.log1p(t * t / freedom / wide)
     null = -(freedom + 1) / 2 * math.log1p(t * t / freedom)
     step = _LOG_G[1] - _LOG_G[0]
-    return float(special.logsumexp(density + effect)) + math.log(step) - null
+    return float(scipy.special.logsumexp(density + effect)) + math.log(step) - null
 
 
 def expected_seeds(distance: float, most: int = 1000) -> float:
@@ -132,7 +134,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     """Adjusted p values that bound the share of false findings; NaN counts as 1."""
     raw = np.nan_to_num(np.asarray(p_values, dtype=float), nan=1.0)
-    return stats.false_discovery_control(raw).tolist() if len(raw) else []
+    return scipy.stats.false_discovery_control(raw).tolist() if len(raw) else []
 
 
 def partial_conjunction(p_values: Sequence[float], least: int) -> float:
@@ -147,7 +149,7 @@ def page(values: np.ndarray, sign: int) -> tuple[float, float]:
     Each is doubled, since both are asked.
     """
     rises, falls = (
-        min(1.0, 2 * float(stats.page_trend_test(values[:, ::step]).pvalue))
+        min(1.0, 2 * float(scipy.stats.page_trend_test(values[:, ::step]).pvalue))
         for step in (sign, -sign)
     )
     return rises, falls

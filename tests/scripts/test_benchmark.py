@@ -169,6 +169,8 @@ def test_growth_compares_the_sizes_past_the_cache(monkeypatch):
     assert all(len(result.ratios) == 2 for result in sizes)
     times = [result.ours / result.parameters for result in sizes[1:]]
     assert flat.value == pytest.approx(max(times) / min(times))
+    monkeypatch.setattr(step, "_last_cache", lambda: 16 * 200_000)  # one size is past it
+    assert [result.parameters for result in step.growth(2)] == [1_000, 200_000, 400_000]
 
 
 def test_the_last_cache_is_known_or_said_to_be_unknown():
