@@ -168,6 +168,6 @@ gpu-check: $(STAMP)  ## Tests and speed on this machine's GPU, into results/gpu.
 	$(RUN) scripts.benchmark.gpu
 
 clean:  ## Remove caches, builds and the results of smoke runs
-	rm -rf build dist lrd.egg-info .pytest_cache .ruff_cache
+	rm -rf build dist lrd.egg-info .pytest_cache .ruff_cache .jobs-*
 	rm -rf results/runs/smoke results/tables/smoke results/figures/smoke
 	find lrd models data experiments scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

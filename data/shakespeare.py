@@ -106,12 +106,7 @@ def shakespeare(root: str, context: int, steps: int, subset: int | None = None) 
     """
     folder = data_root(root)
     path = folder / "shakespeare" / "input.txt"
-    download_missing(
-        folder,
-        [path],
-        f"Tiny Shakespeare in {path}",
-        lambda: _download(path),
-    )
+    download_missing(folder, [path], f"Tiny Shakespeare in {path}", lambda: _download(path))
     content = torch.frombuffer(
         bytearray(genuine_bytes(path, "Tiny Shakespeare", _MD5)), dtype=torch.uint8
     )

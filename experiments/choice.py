@@ -19,7 +19,6 @@ import numpy as np
 from experiments.configuration import Config, ConfigError
 from experiments.identity import CHOOSING, arm_name, chooser, reference, tuned
 from experiments.record.reader import Run, read_runs
-from experiments.record.schema import FINISHED
 from experiments.tasks import task_module
 
 CHOOSERS = (0, 1)
@@ -47,7 +46,7 @@ def choose(runs: Iterable[Run], arm: str, column: str, keys: tuple[str, ...] = (
     """
     grid: dict[tuple[float, float], dict[int, Run]] = defaultdict(dict)
     for run in runs:
-        if stem(run.arm, keys) == arm and run.seed in CHOOSERS and run.status in FINISHED:
+        if stem(run.arm, keys) == arm and run.seed in CHOOSERS and run.finished:
             optimizer = run.config["optimizer"]
             grid[optimizer["lr"], optimizer.get("weight_decay", 0.0)][run.seed] = run
     rates, decays = ({cell[place] for cell in grid} for place in (0, 1))

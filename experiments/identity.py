@@ -31,18 +31,17 @@ _NOT_HASHED = {
 # Values at which a key is left out of the hash, so that a key that is added later does not orphan
 # the runs that were made before it; methods are left out where they are neutral.
 _DEFAULTS = {
-    "lrd.enabled": False, "precision": "fp32", "deterministic": False, "channels_last": False,
+    "precision": "fp32", "deterministic": False, "channels_last": False,
     "compile_model": False, "threads": 1, "evaluate_every": 1,
 }  # fmt: skip
 _NO_SCHEDULE = {"schedule.name": "constant"}
 CHOOSING = "_choice"  # how an experiment's name ends that chooses learning rates for another
-_IN_NO_NAME = {"seed", "optimizer.name", "task"}  # or elsewhere in the folder's path
+_IN_NO_NAME = {"seed"}
 
 
 def hashed_part(config: Config) -> Config:
     """The dotted keys that change the numbers, without those at their default."""
     defaults = _DEFAULTS | {method.key: method.neutral for method in declared(config)}
-    del defaults["lrd.p"]  # of a masked arm it is always there
     flat = {
         key: float(value) if isinstance(value, int) and not isinstance(value, bool) else value
         for key, value in sorted(flatten(config).items())

@@ -30,7 +30,8 @@ def make_step(config: Config, setting: Setting) -> Step:
     runs on the step's own stream; every process after the first has one of its own, since its
     units are others.
     """
-    device, task, _, _, _, model, optimizer, schedule = setting
+    device, task, model = setting.device, setting.task, setting.model
+    optimizer, schedule = setting.optimizer, setting.schedule
     parameters = list(model.parameters())
     # torch's own for all devices takes a millisecond where there is no GPU
     seed = torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed
@@ -71,7 +72,9 @@ def _stance(config: Config, count: int) -> AbstractContextManager[Any]:
 
 
 def channels_last(_: torch.nn.Module, inputs: tuple[Tensor, ...]) -> Any:
-    return tuple(images.contiguous(memory_format=torch.channels_last) for images in inputs)
+    """Images (N, C, H, W) with their channels last; other inputs as they are."""
+    last = torch.channels_last
+    return tuple(x.contiguous(memory_format=last) if x.ndim == 4 else x for x in inputs)
 
 
 def epoch_batches(config: Config, train: Any, epoch: int, start: int = 0) -> Iterator[Any]:
@@ -155,9 +158,10 @@ class Sums:
     """
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
-        self._names: list[str] = state["names"] if state else []
-        self._totals: Any = torch.tensor(state["totals"], dtype=torch.float64) if state else 0.0
-        self._count: int = state["count"] if state else 0
+        state = state or {"names": [], "totals": 0.0, "count": 0}
+        self._names: list[str] = state["names"]
+        self._totals = torch.tensor(state["totals"], dtype=torch.float64)
+        self._count: int = state["count"]
 
     def add(self, sums: dict[str, Tensor], count: int) -> None:
         """Add a batch of `count` samples; a task may have no training columns."""
@@ -165,8 +169,7 @@ class Sums:
         if not sums:
             return
         values = torch.stack([value.detach().double() for value in sums.values()])
-        if not self._names:
-            self._names, self._totals = list(sums), torch.zeros_like(values)
+        self._names = list(sums)
         self._totals = self._totals.to(values.device) + values
 
     def means(self) -> dict[str, float]:

@@ -22,7 +22,7 @@ from torch.nn.utils import get_total_norm
 
 import lrd
 from experiments import streams
-from experiments.configuration import Config, ConfigError
+from experiments.configuration import Config, ConfigError, flatten
 from lrd.mask import MASKS
 
 NOISE_DECAY = 0.55  # γ of noisy gradient
@@ -55,10 +55,7 @@ class Method:
         """Its value in a configuration; neutral where there is none, or no mask to belong to."""
         if self.key.startswith("lrd.") and not masked(config):
             return self.neutral
-        node: Any = config
-        for name in self.key.split("."):
-            node = node.get(name, self.neutral) if isinstance(node, dict) else self.neutral
-        return node
+        return flatten(config).get(self.key, self.neutral)
 
     def word(self, value: Any) -> str:
         """Its part of the arm's name: `sd0.9`, `rescale`, `tensor`."""
@@ -173,8 +170,8 @@ def _is_share(value: Any) -> bool:
     return is_number(value) and 0 < value <= 1
 
 
-def _is_switch(value: Any) -> bool:
-    return isinstance(value, bool)
+def _is_share_or_none(value: Any) -> bool:
+    return is_number(value) and 0 <= value <= 1
 
 
 def _ruled(rule: str, exempt: str = "", **arguments: Callable[[float], float]) -> Any:
@@ -224,6 +221,8 @@ def _not_classification(config: Config) -> str:
     return "" if "num_classes" in config["model"] else "it needs model.num_classes"
 
 
+_SWITCH = (lambda value: isinstance(value, bool), "true or false")
+
 # In the order in which they stand in an arm's name
 METHODS = (
     Method("lrd.p", "lrd", 1.0, _is_share, "a number in (0, 1], the share of updates kept"),
@@ -231,10 +230,10 @@ METHODS = (
         "lrd.mask", "", "element", lambda mask: mask in MASKS, f"one of {', '.join(MASKS)}",
         optimizer=lambda node, mask, _: {**node, "mask": mask},
     ),
-    Method("lrd.rescale", "rescale", False, _is_switch, "true or false", control=True,
+    Method("lrd.rescale", "rescale", False, *_SWITCH, control=True,
            optimizer=_rescaled),
     Method(
-        "lrd.authors", "authors", False, _is_switch, "true or false", control=True,
+        "lrd.authors", "authors", False, *_SWITCH, control=True,
         optimizer=lambda node, *_: {**node, "_target_": "experiments.optimizers.AuthorsRMSprop"},
         obstacle=_not_rmsprop,
     ),
@@ -244,21 +243,20 @@ METHODS = (
         optimizer=lambda node, scale, _: {**node, "lr": node["lr"] * scale},
     ),
     Method(
-        "update.magma", "magma", 0.0, lambda p: p == 0 or _is_share(p),
+        "update.magma", "magma", 0.0, _is_share_or_none,
         "a number in [0, 1], the share of tensors kept",
         optimizer=_ruled("Magma", exempt="embedding", keep_prob=float), obstacle=_beside_lrd,
     ),
     Method(
-        "update.cautious", "cautious", False, _is_switch, "true or false",
+        "update.cautious", "cautious", False, *_SWITCH,
         optimizer=_ruled("Cautious"), obstacle=_beside_lrd,
     ),
     Method(
-        "update.cautious_decay", "cautious_decay", False, _is_switch, "true or false",
+        "update.cautious_decay", "cautious_decay", False, *_SWITCH,
         optimizer=_ruled("CautiousDecay"), obstacle=_beside_lrd,
     ),
     Method(
-        "update.noise", "noise", 0.0, lambda p: p == 0 or _is_share(p),
-        "a number in [0, 1], the p of the mask",
+        "update.noise", "noise", 0.0, _is_share_or_none, "a number in [0, 1], the p of the mask",
         optimizer=_ruled("Noise", mean=float, std=lambda p: math.sqrt(p * (1 - p))),
         obstacle=_beside_lrd,
     ),
@@ -268,7 +266,7 @@ METHODS = (
         obstacle=_lacks("model", "p_sd", "has no standard dropout, resnet34 has"),
     ),
     Method(
-        "regularizer.noisy_label", "nl", 0.0, lambda rate: is_number(rate) and 0 <= rate <= 1,
+        "regularizer.noisy_label", "nl", 0.0, _is_share_or_none,
         "a number in [0, 1], the share of labels drawn",
         labels=noisy_labels, obstacle=_not_classification,
     ),
@@ -285,7 +283,7 @@ METHODS = (
         "a positive number, the greatest norm of all gradients", gradients=clip,
     ),
     Method(
-        "data.standardised", "standardised=false", True, _is_switch, "true or false",
+        "data.standardised", "standardised=false", True, *_SWITCH,
         obstacle=_lacks("data", "standardised", "cannot leave pixels in [0, 1], mnist can"),
     ),
     Method("step_of", "step_of_", "",
@@ -293,5 +291,5 @@ METHODS = (
         "a method of an arm's name, as magma0.5", control=True,
         obstacle=lambda config: "" if config["best_rate"] else "it needs best_rate=true",
     ),
-    Method("best_rate", "best", False, _is_switch, "true or false"),
+    Method("best_rate", "best", False, *_SWITCH),
 )  # fmt: skip

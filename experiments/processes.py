@@ -187,7 +187,7 @@ def share(
     works = float(rank() < count)  # a sample that only keeps a process busy counts for nothing
     weight = works * weight * torch.ones((), dtype=torch.float64, device=loss.device)
     columns = {**sums, **({"train_loss": loss.detach() * weight} if "train_loss" in sums else {})}
-    total = torch.stack([weight, *(works * total.detach().double() for total in columns.values())])
+    total = torch.stack([weight, *(works * of.detach().double() for of in columns.values())])
     dist.all_reduce(total)
     whole = total[0].clamp(min=1)  # there may be not one labelled pixel
     columns = dict(zip(columns, total[1:], strict=True))

@@ -42,7 +42,7 @@ from experiments.schedule import factor_function
 from experiments.setting import Setting, prepare
 from experiments.signals import Interrupted, Interruption, raise_interrupted
 from experiments.tracking import Progress, Tracker, check_service
-from experiments.validate import check, resolve
+from experiments.validate import resolve
 from models.weights import WeightsError
 
 _KNOWN_ERRORS = (
@@ -58,7 +58,6 @@ def run(config: Config) -> str:
     a run that another process makes.
     """
     config = resolve(config)
-    check(config)
     if is_finished(config):
         silent = "" if config["wandb"]["mode"] == "disabled" else ", and nothing is logged of it"
         _say(f"{run_folder(config)} is done already{silent}")

@@ -29,17 +29,16 @@ _AS_RECORDED = (
 
 @together
 def resolve(config: Config) -> Config:
-    """The configuration with what `auto` and a chosen rate mean here, to be only read from now on.
+    """The configuration, checked, with what `auto` and a chosen rate mean here; to be only read.
 
-    Raises NoChoice where there are no runs to choose the rate by.
+    Raises ConfigError, and NoChoice where there are no runs to choose the rate by.
     """
-    if config.get("best_rate"):
-        check(config)
+    check(config)
+    if config["best_rate"]:
         config = with_chosen_rate(config)
-    mask = config.get("lrd")
-    if not isinstance(mask, dict) or mask.get("compile") != "auto":
+    mask = config["lrd"]
+    if mask["compile"] != "auto":
         return config
-    _check_device(config)
     kernel = masked(config) and not mask["authors"]
     kernel = kernel and lrd.kernel_available(device_name(config))
     return {**config, "lrd": {**mask, "compile": kernel}}

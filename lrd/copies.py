@@ -95,7 +95,7 @@ def _change(update: Update, formula: str, draw: Draw, h: tuple[float, ...]) -> N
     tensors = [W, update.old, W if update.G is None else update.G]
     if formula in ("put_back", "scaled", "noisy"):
         drawn = local_mask(W, update.part, draw)
-    if formula == "put_back":  # without a copy of its result
+    if formula == "put_back":  # Bernoulli's: what is kept, or else what was there
         torch.where(drawn, W, update.old, out=W)
         return
     if W.dtype in (torch.bfloat16, torch.float16):

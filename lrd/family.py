@@ -44,10 +44,6 @@ def _blend(F: Tensor, W: Tensor, old: Tensor) -> Tensor:
     return torch.where(F == 1, W, torch.where(F == 0, old, old - F * (old - W)))
 
 
-def put_back(W: Tensor, old: Tensor, G: Tensor, h: Sequence[float], D: Tensor) -> Tensor:
-    return torch.where(D, W, old)
-
-
 def scaled(W: Tensor, old: Tensor, G: Tensor, h: Sequence[float], D: Tensor) -> Tensor:
     return _blend(D.to(W.dtype) * h[0], W, old)
 
@@ -88,7 +84,7 @@ def _pairs(word: Tensor) -> Tensor:
 class Rule:
     """What most rules have in common."""
 
-    formula: Callable[..., Tensor]
+    formula: str  # name of a function of this module, or put_back; and of a kernel
     state: ClassVar[str] = ""  # name of a number that each parameter has; at first it is 0
     apart: ClassVar[bool] = False  # Δ is to be seen without decoupled weight decay
     gradient: ClassVar[bool] = False  # the rule asks for G,
@@ -100,7 +96,7 @@ class Rule:
     @property
     def kernels(self) -> tuple[str, ...]:
         """Names of the kernels that a step takes."""
-        return (self.formula.__name__,)
+        return (self.formula,)
 
     def sums(self, update: Update) -> Tensor | None:
         """Sums over the whole parameter that `scalars` is made of."""
@@ -131,7 +127,8 @@ class Bernoulli(Rule):
     def __post_init__(self) -> None:
         self._set(keep_prob=check_keep_prob(self.keep_prob), hold=_check_hold(self.hold))
         check_mask(self.mask), check_switch("rescale", self.rescale)
-        self._set(limit=threshold(self.keep_prob), formula=scaled if self.rescale else put_back)
+        formula = "scaled" if self.rescale else "put_back"
+        self._set(limit=threshold(self.keep_prob), formula=formula)
 
     def scalars(self, sums: Sequence[float], update: Update, state: float) -> tuple[Any, float]:
         return (1.0 / self.keep_prob if self.rescale else 1.0,), state
@@ -148,7 +145,7 @@ class Noise(Rule):
     mean: float
     std: float
     mask: str = "element"
-    formula = staticmethod(noisy)
+    formula = "noisy"
 
     def __post_init__(self) -> None:
         self._set(mean=_check_number("mean", self.mean), std=_check_number("std", self.std, 0.0))
@@ -168,7 +165,7 @@ class Cautious(Rule):
     """
 
     rescale: bool = True
-    formula = staticmethod(cautious)
+    formula = "cautious"
     kernels = ("cautious", "agreeing")
     apart: ClassVar[bool] = True
     gradient: ClassVar[bool] = True
@@ -193,7 +190,7 @@ class CautiousDecay(Rule):
     Chen et al., https://arxiv.org/abs/2510.12402. The update Δ, without the decay, is in full.
     """
 
-    formula = staticmethod(decayed)
+    formula = "decayed"
     apart: ClassVar[bool] = True
 
     def scalars(self, sums: Sequence[float], update: Update, state: float) -> tuple[Any, float]:
@@ -213,7 +210,7 @@ class Magma(Rule):
     tau: float = 2.0
     smoothing: float = 0.9
     mask: ClassVar[str] = "tensor"
-    formula = staticmethod(scaled)
+    formula = "scaled"
     state: ClassVar[str] = "mask_scales"
     gradient: ClassVar[bool] = True
     momentum: ClassVar[bool] = True

@@ -122,7 +122,7 @@ def change_all(turns: list[Turn], updates: list[Update], states: dict[Tensor, fl
         if turn.rule.state:
             states[turn.param] = new
         h = alike.setdefault(h, h)
-        changes.append((update, turn.rule.formula.__name__, turn.draw, h))
+        changes.append((update, turn.rule.formula, turn.draw, h))
     change(changes)
 
 

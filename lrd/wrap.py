@@ -191,13 +191,13 @@ class MaskedUpdate(torch.optim.Optimizer):
         self._write_numbers()
 
     def _check(self, group: Group) -> None:
-        rule = self._rule(group)
+        rule, masked = self._rule(group), group.get("masked", True)
         check_seed(group["mask_seed"]), check_index(group["index_offset"], "index_offset")
-        if rule.apart:
+        if rule.apart and masked:
             is_decoupled(self.optimizer, group)
         for param in group["params"]:
             check_whole(param)
-            if param.is_complex() and not isinstance(rule, Bernoulli):
+            if masked and param.is_complex() and not isinstance(rule, Bernoulli):
                 raise TypeError(f"{rule} is not for complex parameters: exempt their group")
 
     def _read(self, group: Group, name: str) -> None:

@@ -36,11 +36,15 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    """Characters (N, T) int64, T ≤ context, to logits (N, T, vocabulary) of the next ones."""
+    """Characters (N, T) int64, T ≤ context, to logits (N, T, vocabulary) of the next ones.
+
+    A decoder-only transformer; the defaults are nanoGPT's for characters on a GPU.
+    """
 
     def __init__(
-        self, vocabulary: int, context: int, layers: int, heads: int, width: int, dropout: float
-    ) -> None:
+        self, vocabulary: int = 65, context: int = 256, layers: int = 6, heads: int = 6,
+        width: int = 384, dropout: float = 0.2,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.tokens, self.places = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
         self.drop = nn.Dropout(dropout)
@@ -69,9 +73,4 @@ class GPT(nn.Module):
         ]
 
 
-def gpt(
-    vocabulary: int = 65, context: int = 256, layers: int = 6, heads: int = 6, width: int = 384,
-    dropout: float = 0.2,
-) -> nn.Module:  # fmt: skip
-    """A decoder-only transformer; the defaults are nanoGPT's for characters on a GPU."""
-    return GPT(vocabulary, context, layers, heads, width, dropout)
+gpt = GPT  # the name in configurations, and so in their hashes

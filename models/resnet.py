@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from torch import nn
 from torchvision.models.resnet import BasicBlock, conv1x1, conv3x3
 
-BLOCKS = (3, 4, 6, 3)
-
 
 class DropoutBlock(BasicBlock):
     """A basic block that drops units after its first ReLU, its second batch norm and a projection.
@@ -29,7 +27,10 @@ class DropoutBlock(BasicBlock):
 
 
 def resnet34(
-    num_classes: int = 10, width: int = 64, p_sd: float = 1.0, blocks: Sequence[int] = BLOCKS
+    num_classes: int = 10,
+    width: int = 64,
+    p_sd: float = 1.0,
+    blocks: Sequence[int] = (3, 4, 6, 3),
 ) -> nn.Sequential:
     """Images (N, 3, H, W) to logits (N, num_classes); 21,282,122 parameters at the defaults.
 

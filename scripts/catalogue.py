@@ -11,6 +11,7 @@ from dataclasses import replace
 from scripts.item import (
     BEYOND,
     CHOICE_RATES,
+    HALF_LABEL,
     HALF_RATE,
     KEEP_PROBS,
     RATES,
@@ -132,7 +133,7 @@ _ROWS = (
         "with its updates doubled",
         experiments=("mnist", "cifar10"),
         optimizers=("sgdm", "rmsprop", "adam", "amsgrad"),
-        methods={**_LRD, **HALF_RATE, "LRD, updates doubled": "+lrd0.5+rescale"},
+        methods={**_LRD, HALF_LABEL: HALF_RATE, "LRD, updates doubled": "+lrd0.5+rescale"},
         figures={"controls": "cifar10"},
         columns=_ACCURACIES,
     ),

@@ -9,6 +9,7 @@ At scales that show directions only, it stops by the same rule, and the report s
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -21,14 +22,13 @@ from experiments.configuration import choices
 from experiments.identity import arm_name
 from experiments.record.machine import environment
 from experiments.record.reader import Run, read_runs
-from experiments.record.schema import FINISHED
 from scripts.item import BEYOND
 from scripts.plan import PlanError, jobs, plain, runs_of
 from scripts.report.missing import own_words
 from scripts.reproduce import launcher_words, run_module
 from scripts.tables.formats import MISSING
 from scripts.titles import task_of
-from scripts.verdicts.claim import LEAST_SEEDS, Claim, Claims, Pair, Trend, of_octaves
+from scripts.verdicts.claim import Claim, Claims, Pair, Trend, of_octaves
 from scripts.verdicts.claims import ClaimError, read_claims
 from scripts.verdicts.intervals import expected_seeds
 from scripts.verdicts.judge import DECIDED, DIRECTIONS, NOT_COMPARABLE, UNDECIDED, Verdict, judge
@@ -163,7 +163,7 @@ def batches_of(verdicts: list[Verdict]) -> list[Batch]:
     for (sweep, experiment, ranges, own), arms in wanted.items():
         needed: dict[str, dict[str, dict[str, None]]] = {}  # by optimizer and key: values
         made = set()
-        for words, config in jobs(sweep, [*(own or [f"experiment={experiment}"])]).items():
+        for words, config in jobs(sweep, [*own] or [f"experiment={experiment}"]).items():
             if (arm := arm_name(config)) in arms:
                 made.add(arm)
                 of_optimizer = needed.setdefault(arm.partition("+")[0], {})
@@ -203,7 +203,7 @@ def next_seed(batch: Batch, runs: list[Run]) -> int:
             for run in runs
             if (run.experiment, run.seed) == (batch.experiment, seed) and run.arm in batch.arms
         ]
-        finished = [run for run in made if run.status in FINISHED]
+        finished = [run for run in made if run.finished]
         elsewhere = {run.processor for run in finished} - {machine}
         if len(finished) < len(batch.arms) and not elsewhere:
             return seed
@@ -227,7 +227,7 @@ def waits_for(batch: Batch, options: argparse.Namespace) -> bool:
 def _hours(batches: dict[Batch, int], runs: list[Run], options: argparse.Namespace) -> float:
     """What the runs of batches at their seeds take, each once, but for those that are finished: by
     the finished ones of their experiment, or else a plan."""
-    ended = {(run.experiment, run.arm, run.seed) for run in runs if run.status in FINISHED}
+    ended = {(run.experiment, run.arm, run.seed) for run in runs if run.finished}
     hours = 0.0
     for batch, seed in batches.items():
         lacking = {arm for arm in batch.arms if (batch.experiment, arm, seed) not in ended}
@@ -239,7 +239,7 @@ def _hours(batches: dict[Batch, int], runs: list[Run], options: argparse.Namespa
         for command in batch.commands:
             words = [*command, f"runs_dir={options.runs_dir}"]
             planned = runs_of(batch.sweep, options.scale, str(max(seed, batch.first_seed)), words)
-            hours += sum(run.hours or 0.0 for run in planned if run.name.split("/")[1] in lacking)
+            hours += sum(run.known() for run in planned if run.name.split("/")[1] in lacking)
     return hours
 
 
@@ -252,7 +252,7 @@ def _run(batch: Batch, seed: int, options: argparse.Namespace) -> None:
         if status := run_module("experiments.run", *sweep, *command, *words):
             sys.exit(status)
     made = read_runs(options.runs_dir, scale=options.scale, experiment=batch.experiment).runs
-    done = {run.arm for run in made if run.seed == seed and run.status in FINISHED}
+    done = {run.arm for run in made if run.seed == seed and run.finished}
     if missing := set(batch.arms) - done:
         sys.exit(f"error: not made: {', '.join(sorted(missing))} at seed {seed}")
 
@@ -266,12 +266,13 @@ def _print_plan(
             continue
         (batch,) = batches_of([verdict])
         what = f"{MISSING}, no planning_spread or neither a published gain nor a margin"
-        if seeds := expected(verdict.claim, claims):
+        seeds = expected(verdict.claim, claims)
+        if seeds == math.inf:
+            what = "more seeds than anybody makes"
+        elif seeds:
             more = max(1, seeds - min(len(test.measured.seeds) for test in verdict.tested))
             hours = plain(more * _hours({batch: -1}, made, options))  # a seed that nobody has run
-            what = (
-                f"about {seeds:g} seeds in all, {more:g} more, {hours} hours one run after another"
-            )
+            what = f"about {seeds:g} seeds in all, {more:g} more, {hours} hours one after another"
         print(f"expected for {verdict.claim.text}: {what}")
 
 
@@ -291,7 +292,7 @@ def expected(claim: Claim, claims: Claims) -> float | None:
         distance = max(gain, pair.margin or 0.0)
         if spread is None or not distance or not pair.statistic.endswith(_SPREAD_OF):
             return None
-        counts.append(max(LEAST_SEEDS, expected_seeds(distance / spread)))
+        counts.append(expected_seeds(distance / spread))
     return max(counts)
 
 

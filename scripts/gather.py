@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from experiments.record.reader import LeftOut, Run, Runs, read_runs
-from experiments.record.schema import FINISHED
 from experiments.tasks import Column, task_module
 from scripts.item import Item, ResultError
 from scripts.items import item_named
@@ -102,7 +101,7 @@ def gather(runs: Runs, name: str, arms: Iterable[str]) -> Experiment:
     """Takes the runs of a scale, returns the named arms of an experiment."""
     wanted = set(arms)
     of_experiment = [run for run in runs.runs if run.experiment == name]
-    finished = [run for run in of_experiment if run.status in FINISHED]
+    finished = [run for run in of_experiment if run.finished]
     gathered: dict[str, Arm] = {}
     for run in finished:
         if run.arm in wanted:
@@ -111,14 +110,14 @@ def gather(runs: Runs, name: str, arms: Iterable[str]) -> Experiment:
     return Experiment(
         name,
         gathered,
-        [run for run in of_experiment if run.status not in FINISHED and run.arm in wanted],
-        [run for run in runs.left_out if _is_of(run.folder, name, wanted)],
+        [run for run in of_experiment if not run.finished and run.arm in wanted],
+        [
+            odd
+            for odd in runs.left_out
+            if odd.folder.parts[-3] == name and odd.folder.parts[-2] in wanted
+        ],
         own_arms(finished).get(name, []),
     )
-
-
-def _is_of(folder: Path, experiment: str, arms: set[str]) -> bool:
-    return folder.parts[-3] == experiment and folder.parts[-2] in arms
 
 
 def of_one_seed(arms: dict[str, Arm]) -> dict[str, Run]:
@@ -226,7 +225,7 @@ def paper_values(item: Item, experiment: str) -> dict[tuple[str, str], float]:
         return {}
     rows = published(item.published)
     rows = rows[rows["experiment"] == experiment]
-    return dict(zip(zip(rows["arm"], rows["metric"], strict=True), rows["value"], strict=True))
+    return rows.set_index(["arm", "metric"])["value"].to_dict()
 
 
 def published(item: str) -> pd.DataFrame:

@@ -25,7 +25,8 @@ CHOICE_RATES = {  # of the grids that choose on MNIST: three octaves down, two u
 OWN_RATES = {"sgdm": 0.1}  # of the optimizers' files; that of others with grids is 0.001
 KEEP_PROBS = (0.1, 0.3, 0.5, 0.7, 0.9, 1)  # p; at 1 it is the base optimizer
 STEP_RATES = (0.05, 0.1, 0.2, 0.4)  # of SGDM, whose own is 0.1
-HALF_RATE = {"base, rate halved": "+lr0.5"}  # in all curves of optimizers that have been run so
+# In all curves of optimizers that have been run so
+HALF_LABEL, HALF_RATE = "base, rate halved", "+lr0.5"
 
 
 class ResultError(RuntimeError):

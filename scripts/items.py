@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 from scripts.catalogue import FIGURES, ITEMS
 from scripts.item import Item
@@ -34,7 +37,31 @@ def item_named(name: str) -> Item:
     return replace(item, figures={name: shown}, experiments=(shown,) if shown else ())
 
 
+def item_options(
+    about: str | None, names: Iterable[str], out: str, arguments: list[str] | None
+) -> argparse.Namespace:
+    """The command line of what is made of an item's runs: its table, or its figures."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument("item", choices=[*names, "own"])
+    parser.add_argument("--scale", default="paper", help="paper (default), mid, lite or smoke")
+    parser.add_argument("--experiment", help="this one alone, or another than the item's")
+    parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))
+    parser.add_argument("--out", type=Path, default=Path(out))
+    options = parser.parse_args(arguments)
+    if options.item == "own" and options.experiment is None:
+        parser.error("own needs --experiment: the one whose own arms are to be shown")
+    return options
+
+
 def narrowed(item: Item) -> list[str]:
     """What a sweep's command line says of an item that is not the whole of it."""
     whole = ITEMS[item.sweep].experiments
     return [] if item.experiments == whole else [f"experiment={','.join(item.experiments)}"]
+
+
+def sweeps_of(items: Iterable[Item], seeds: str) -> list[tuple[str, str, list[str]]]:
+    """The sweeps of items that have runs, each with its seeds, its own if it has, and what narrows
+    it."""
+    return [
+        (item.sweep, item.own_seeds or seeds, narrowed(item)) for item in items if item.experiments
+    ]

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 
 from experiments.configuration import Config
 from experiments.record.reader import Run
-from experiments.record.schema import FINISHED
 from experiments.tasks import required_columns
 from scripts.catalogue import ITEMS
 from scripts.item import OPTIMIZERS, Item, arms_of
@@ -18,12 +17,11 @@ _SHOWN = arms_of(ITEMS.values())
 
 def own_arms(runs: Iterable[Run]) -> dict[str, list[str]]:
     """Takes runs, returns by experiment the arms of finished ones that no item shows."""
-    arms: dict[str, list[str]] = defaultdict(list)
+    arms: dict[str, set[str]] = defaultdict(set)
     for run in runs:
-        known = (run.experiment, run.arm) in _SHOWN or run.arm in arms[run.experiment]
-        if run.status in FINISHED and not known:
-            arms[run.experiment].append(run.arm)
-    return {experiment: sorted(names) for experiment, names in arms.items() if names}
+        if run.finished and (run.experiment, run.arm) not in _SHOWN:
+            arms[run.experiment].add(run.arm)
+    return {experiment: sorted(names) for experiment, names in arms.items()}
 
 
 def own_items(runs: Iterable[Run]) -> list[Item]:
@@ -32,7 +30,7 @@ def own_items(runs: Iterable[Run]) -> list[Item]:
     It shows these arms and the base arms of their optimizers.
     """
     configs: dict[str, list[Config]] = defaultdict(list)
-    runs = [run for run in runs if run.status in FINISHED]
+    runs = [run for run in runs if run.finished]
     for run in runs:
         configs[run.experiment].append(run.config)
     items = []
@@ -56,3 +54,10 @@ def own_items(runs: Iterable[Run]) -> list[Item]:
             )
         )
     return items
+
+
+def outside_report(runs: Iterable[Run]) -> set[tuple[str, str]]:
+    """Takes runs, returns experiments and arms that the report leaves out: the demo's, but for
+    those beside which it shows the user's own."""
+    demo = arms_of(item for item in ITEMS.values() if not item.in_report)
+    return demo - arms_of(own_items(runs))

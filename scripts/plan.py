@@ -13,7 +13,7 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -33,10 +33,10 @@ from experiments.precision import arithmetic, autocast
 from experiments.record.reader import RecordError
 from experiments.record.writer import is_finished
 from experiments.setting import make_optimizer, prepare
-from experiments.validate import check, resolve
+from experiments.validate import resolve
 from scripts.benchmark.measure import timed
 from scripts.item import ResultError
-from scripts.items import items_of, narrowed
+from scripts.items import items_of, sweeps_of
 
 _NET = (
     "model.", "task", "data.", "batch_size", "precision", "deterministic", "channels_last",
@@ -65,6 +65,12 @@ class Planned(NamedTuple):
     done: bool
     hours: float | None
     note: str = ""  # its memory, or why its time is unknown
+
+    def known(self) -> float:
+        """Its hours. Raises PlanError where nobody can tell."""
+        if self.hours is None:
+            raise PlanError(str(self))
+        return self.hours
 
     def __str__(self) -> str:
         if self.done:
@@ -194,7 +200,6 @@ def _state(config: Config) -> tuple[Config, bool]:
         resolved = resolve(config)
     except NoChoice:
         return config | {"lrd": config["lrd"] | {"compile": False}}, False
-    check(resolved)
     return resolved, is_finished(resolved)
 
 
@@ -241,12 +246,31 @@ def summary(runs: list[Planned]) -> str:
     )
 
 
+def print_plan(
+    sweeps: Iterable[tuple[str, str, list[str]]],
+    scale: str,
+    overrides: Iterable[str] = (),
+    download: bool = False,
+) -> list[Planned]:
+    """Takes sweeps with their seeds and what narrows them, prints their plan and returns its runs,
+    each once."""
+    by_name = {
+        run.name: run
+        for sweep, seeds, words in sweeps
+        for run in runs_of(sweep, scale, seeds, [*words, *overrides], download)
+    }
+    runs = [*by_name.values()]
+    print(*runs, summary(runs), sep="\n", flush=True)
+    return runs
+
+
 def _sweeps(name: str, seeds: str, experiment: str | None) -> list[tuple[str, str, list[str]]]:
-    """Takes a sweep or what stands for several, returns each with its seeds, its own if it has,
-    and what narrows it."""
-    items = [item for item in items_of(name, experiment) if item.experiments]
-    known = [(item.sweep, item.own_seeds or seeds, narrowed(item)) for item in items]
-    return known or [(name, seeds, [f"experiment={experiment}"] if experiment else [])]
+    """Those of an item or of what stands for several, or else the user's own sweep of the name."""
+    if items := items_of(name, experiment):
+        if sweeps := sweeps_of(items, seeds):
+            return sweeps
+        raise PlanError(f"{name} is drawn without runs: make reproduce-{name}")
+    return [(name, seeds, [f"experiment={experiment}"] if experiment else [])]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -265,15 +289,10 @@ def main(arguments: list[str] | None = None) -> None:
             print(json.dumps(str(error).splitlines()[0]))
         return
     try:
-        by_name = {  # several sweeps may share a run
-            run.name: run
-            for sweep, seeds, words in _sweeps(options.sweep, options.seeds, options.experiment)
-            for run in runs_of(sweep, options.scale, seeds, [*words, *options.overrides])
-        }
+        sweeps = _sweeps(options.sweep, options.seeds, options.experiment)
+        print_plan(sweeps, options.scale, options.overrides)
     except (PlanError, ResultError) as error:
         sys.exit(f"error: {error}")
-    runs = [*by_name.values()]
-    print(*runs, summary(runs), sep="\n")
 
 
 if __name__ == "__main__":

@@ -15,10 +15,10 @@ import subprocess
 import sys
 
 from experiments.configuration import choices
-from scripts.catalogue import FIGURES, ITEMS, Item
-from scripts.item import ResultError
-from scripts.items import items_of, narrowed
-from scripts.plan import PlanError, Planned, run_name, runs_of, states, summary
+from scripts.catalogue import FIGURES, ITEMS
+from scripts.item import Item, ResultError
+from scripts.items import items_of, narrowed, sweeps_of
+from scripts.plan import PlanError, print_plan, run_name, states
 
 DAY = 24  # hours
 # Exit statuses of what a signal has ended, by itself or caught, as a shell has them
@@ -78,14 +78,8 @@ def _scale(item: Item, options: argparse.Namespace) -> str:
 
 def _require_less_than_a_day(items: list[Item], seeds: str) -> None:
     """Print the plan of the items; end the command if it takes more than a day."""
-    runs: dict[str, Planned] = {}
-    for item in items:
-        if item.experiments:
-            how = item.own_seeds or seeds, narrowed(item)
-            planned = runs_of(item.sweep, "paper", *how, download=True)
-            runs |= {run.name: run for run in planned}
-    print(*runs.values(), summary([*runs.values()]), sep="\n", flush=True)
-    if sum(run.hours or 0.0 for run in runs.values()) > DAY:
+    runs = print_plan(sweeps_of(items, seeds), "paper", download=True)
+    if sum(run.hours or 0.0 for run in runs) > DAY:
         sys.exit("error: more than a day's work on this machine: repeat with YES=1 to begin")
 
 

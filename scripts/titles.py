@@ -33,7 +33,7 @@ def task_of(experiment: str) -> str | None:
 def name_of(node: dict[str, Any]) -> str:
     """Takes the configuration of a net or data set, returns the name that it declares.
 
-    For one recorded without a name it is that of the file with the same `_target_`.
+    For one recorded without a name it is that of the file called as its `_target_`.
     """
     target = node.get("_target_", "")
     return node.get("name") or _declared_names().get(target) or target.rpartition(".")[2]
@@ -46,10 +46,14 @@ def anchor(heading: str) -> str:
 
 @functools.cache
 def _declared_names() -> dict[str, str]:
-    """The names that conf/model and conf/data declare, by `_target_`."""
+    """The names by `_target_` of the files in conf/model and conf/data that are called as it is."""
     files = [*sorted(CONF.glob("model/*.yaml")), *sorted(CONF.glob("data/*.yaml"))]
-    nodes = [_yaml(path) for path in files]
-    return {node["_target_"]: node["name"] for node in nodes if {"_target_", "name"} <= node.keys()}
+    nodes = {path.stem: _yaml(path) for path in files}
+    return {
+        node["_target_"]: node["name"]
+        for stem, node in nodes.items()
+        if {"_target_", "name"} <= node.keys() and node["_target_"].rpartition(".")[2] == stem
+    }
 
 
 def _nodes_of_file(experiment: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:

@@ -13,11 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from experiments.record.reader import Runs, read_runs
-from scripts.catalogue import ITEMS
-from scripts.item import arms_of
-from scripts.own import own_arms
-
-_OUTSIDE = arms_of(item for item in ITEMS.values() if not item.in_report)
+from scripts.own import outside_report, own_arms
 
 
 def report(scale: str, runs: Runs) -> int:
@@ -28,8 +24,9 @@ def report(scale: str, runs: Runs) -> int:
     for run in runs.left_out:
         print(f"{run.folder}: {run.reason}")
     print(f"{scale}: {', '.join(words) or 'no runs'}")
-    outside = Counter(run.experiment for run in runs.runs if (run.experiment, run.arm) in _OUTSIDE)
-    for experiment, count in outside.items():
+    outside = outside_report(runs.runs)
+    counts = Counter(run.experiment for run in runs.runs if (run.experiment, run.arm) in outside)
+    for experiment, count in counts.items():
         print(f"{scale}: outside the report, as the demo's: {count} of {experiment}")
     for experiment, arms in own_arms(runs.runs).items():
         print(f"{scale}: in no item of the paper: {', '.join(arms)} of {experiment}")
@@ -42,11 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not options.runs_dir.is_dir():
         sys.exit(f"error: {options.runs_dir} is no folder of runs: name one with --runs-dir")
-    broken = 0
-    for scale in sorted(
-        path.name for path in options.runs_dir.iterdir() if path.is_dir() and path.name[0] != "."
-    ):
-        broken += report(scale, read_runs(options.runs_dir, scale=scale))
+    folders = [path for path in options.runs_dir.iterdir() if path.is_dir()]
+    scales = sorted(path.name for path in folders if path.name[0] != ".")
+    broken = sum(report(scale, read_runs(options.runs_dir, scale=scale)) for scale in scales)
     if broken:
         sys.exit(f"error: {broken} left out: repair or delete their folders, and run them again")
 

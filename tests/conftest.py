@@ -43,6 +43,18 @@ def cifar_root() -> str:
 
 
 @pytest.fixture
+def no_network(monkeypatch):
+    """Downloads of data sets fail."""
+
+    def fail(*_, **__):
+        raise OSError("no network")
+
+    for name in ("mnist", "cifar", "voc", "sbd"):
+        monkeypatch.setattr(f"torchvision.datasets.{name}.download_and_extract_archive", fail)
+    monkeypatch.setattr("torchvision.datasets.utils.download_url", fail)
+
+
+@pytest.fixture
 def make(tmp_path):
     """Run a smoke-scale configuration of digits in this process; returns its folder."""
 

@@ -35,5 +35,9 @@ def write_aside(path: Path, *parts: bytes | memoryview, mark: str = "") -> Path:
 
 
 def write(path: Path, *parts: bytes | memoryview) -> None:
-    """Write a file that is never seen half-written. Raises WriteError."""
+    """Write a file that is never seen half-written; its folder may be new. Raises WriteError."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"cannot make the folder {path.parent}: {error.strerror}") from error
     os.replace(write_aside(path, *parts, mark=f"{os.getpid()}-"), path)

@@ -16,7 +16,6 @@ from experiments.configuration import Config, ConfigError, is_evaluated
 from experiments.identity import arm_name, digest_of, hashed_part
 from experiments.methods import active
 from experiments.record.files import Columns, RecordError, read_table
-from experiments.record.schema import FINISHED
 from experiments.tasks import task_module
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def record_digest(folder: Path, info: dict[str, Any]) -> str:
 
 def faults(run: Run) -> list[str]:
     """What is wrong with a run, in words; empty if nothing is. Of an unfinished run: text."""
-    if run.status not in FINISHED:
+    if not run.finished:
         return _faults_of_columns("metrics.csv", run.metrics, list(run.metrics))
     if run.info.get("digest") != record_digest(run.folder, run.info):
         return ["a file is not as the run left it (digest in run.json)"]

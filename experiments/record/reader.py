@@ -35,6 +35,11 @@ class Run:
         return self.info["status"]
 
     @property
+    def finished(self) -> bool:
+        """Whether it has ended by itself: done, or diverged."""
+        return self.status in FINISHED
+
+    @property
     def processor(self) -> str:
         """What its arithmetic was done on, by name: a CPU or a GPU."""
         return self.info["cpu"] if self.info["device"] == "cpu" else self.info["device"]
@@ -102,7 +107,7 @@ def read_runs(
             left_out.append(LeftOut(folder, "; ".join(lines)[:1000]))
         else:
             runs.append(run)
-    finished = [run for run in runs if run.status in FINISHED]
+    finished = [run for run in runs if run.finished]
     kinds = _on_other_devices(finished), _with_other_data(finished), _at_other_choices(finished)
     unlike = {run.folder: run for of_kind in kinds for run in of_kind}
     kept = [run for run in runs if run.folder not in unlike]

@@ -145,14 +145,12 @@ class Record:
     def save_file(self, name: str, content: Any) -> None:
         """Write what a task keeps: rows as <name>.csv, bytes as they are, others as torch does."""
         if name.endswith(".csv"):
-            self._write(name, _csv(content).encode())
-            return
-        if isinstance(content, bytes):
-            self._write(name, content)
-            return
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        self._write(name, buffer.getbuffer())
+            content = _csv(content).encode()
+        elif not isinstance(content, bytes):
+            buffer = io.BytesIO()
+            torch.save(content, buffer)
+            content = buffer.getbuffer()
+        self._write(name, content)
 
     def _write_rows(self) -> None:
         self._write("metrics.csv", _csv(self._rows).encode())

@@ -70,7 +70,6 @@ def row(result: Result) -> str:
 
 def write(results: list[Result], out: Path, conditions: str, name: str = "benchmark") -> None:
     """Write <name>.csv, .md and .png, the table by parts."""
-    out.mkdir(parents=True, exist_ok=True)
     text = [f"# Benchmark\n\n{conditions}\n\n![Ratios]({name}.png)\n"]
     for part in PARTS:
         lines = [row(result) for result in results if result.part == part]

@@ -43,17 +43,17 @@ def _goals(axes: Axes, results: list[Result]) -> None:
 def _masks(axes: Axes, results: list[Result]) -> None:
     """Milliseconds of a step of the larger size, by the way to mask it."""
     axes.set_title("Adam step, 21 M parameters")
-    rows = [result for result in results if result.parameters]
-    largest = max((result.parameters for result in rows), default=0)
+    largest = max((result.parameters for result in results), default=0)
     times: dict[str, float] = {}
-    for result in rows:
+    for result in results:
         if result.parameters == largest:
             times[result.name], times[result.against] = result.ours, result.other
-    for place, (name, time) in enumerate(sorted(times.items(), key=lambda pair: pair[1])):
+    times = dict(sorted(times.items(), key=lambda pair: pair[1]))
+    for place, (name, time) in enumerate(times.items()):
         color = OURS if name == "Adam+LRD" else "0.45"
         axes.plot(time, place, marker="o", color=color)
         axes.text(time * 1.15, place, f"{time:.3g}", va="center", fontsize=6.5)
-    axes.set_yticks(range(len(times)), sorted(times, key=times.__getitem__), fontsize=6.5)
+    axes.set_yticks(range(len(times)), times, fontsize=6.5)
     axes.set_xscale("log")
     few = LogLocator(subs=(1, 3))
     axes.xaxis.set(major_locator=few, minor_locator=NullLocator(), major_formatter="{x:g}")

@@ -141,7 +141,6 @@ def measurements(left: Callable[[], float]) -> dict[str, Callable[[], tuple[Any,
 
 def write(lines: list[Line], out: Path) -> None:
     """Write gpu.csv and gpu.md."""
-    out.mkdir(parents=True, exist_ok=True)
     rows = io.StringIO()
     csv.writer(rows, lineterminator="\n").writerows([Line._fields, *lines])
     cells = [

@@ -7,7 +7,6 @@ bytes.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +17,7 @@ from matplotlib.figure import Figure
 
 from experiments.record.atomic import WriteError
 from experiments.record.reader import Runs
-from scripts.catalogue import FIGURES, HALF_RATE, ITEMS, Item
+from scripts.catalogue import FIGURES, ITEMS
 from scripts.figures import toy
 from scripts.figures.curves import learning_curves
 from scripts.figures.method import DRAWINGS
@@ -26,7 +25,9 @@ from scripts.figures.rates import rate_curves
 from scripts.figures.readme import draw_lrd
 from scripts.figures.step import step_curves
 from scripts.figures.style import STYLE, save
-from scripts.gather import Experiment, ResultError, gather, read_item, require_runs
+from scripts.gather import Experiment, gather, read_item, require_runs
+from scripts.item import HALF_RATE, Item, ResultError
+from scripts.items import item_options
 
 
 def write_figures_of(item: Item, runs: Runs, out: Path, scale: str) -> list[Path]:
@@ -47,7 +48,7 @@ def write_figures_of(item: Item, runs: Runs, out: Path, scale: str) -> list[Path
 
 def shown_arms(item: Item) -> list[str]:
     """The item's arms, and their bases at half the rate."""
-    return [*item.arms(), *(name + half for name in item.optimizers for half in HALF_RATE.values())]
+    return [*item.arms(), *(name + HALF_RATE for name in item.optimizers)]
 
 
 def drawn(item: Item, experiments: list[Experiment], scale: str) -> dict[str, Figure]:
@@ -115,19 +116,11 @@ def make_figures(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
     names = dict.fromkeys([*FIGURES, *(name for name, item in ITEMS.items() if item.figures)])
-    parser.add_argument("figure", choices=[*names, "own"])
-    parser.add_argument("--scale", default="paper", help="paper (default), mid, lite or smoke")
-    parser.add_argument("--experiment", help="another one's curves instead")
-    parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))
-    parser.add_argument("--out", type=Path, default=Path("results/figures"))
-    options = parser.parse_args(arguments)
-    if options.figure == "own" and options.experiment is None:
-        parser.error("own needs --experiment: the one whose own arms are to be shown")
+    options = item_options(__doc__, names, "results/figures", arguments)
     places = options.runs_dir, options.out
     try:
-        paths = make_figures(options.figure, *places, options.scale, options.experiment)
+        paths = make_figures(options.item, *places, options.scale, options.experiment)
     except (ResultError, WriteError) as error:
         sys.exit(f"error: {error}")
     for path in paths:

@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from experiments.tasks import Column
-from scripts.catalogue import Item
+from experiments.tasks import Column, required_columns
 from scripts.figures.style import (
     HALF_RATE_LINE,
     caption,
@@ -25,7 +24,8 @@ from scripts.figures.style import (
     panels,
 )
 from scripts.gather import PAPER, Arm, Experiment, conditions, names_left_out
-from scripts.item import HALF_RATE, OPTIMIZERS
+from scripts.item import HALF_LABEL, HALF_RATE, OPTIMIZERS, Item
+from scripts.tables.formats import span
 
 AUTHORS = {"color": "0.35", "linestyle": ":", "linewidth": 0.9}  # the curve that they released
 Arms = dict[str, dict[str, Arm]]  # by optimizer and method
@@ -39,19 +39,21 @@ def learning_curves(item: Item, experiment: Experiment, scale: str, released: bo
     Optimizers share the vertical axes of a column, as far as `shared` says. `released` adds the
     curve that the paper's authors released.
     """
-    columns = experiment.task.COLUMNS
+    columns, names = experiment.task.COLUMNS, item.columns
+    if not {*names} <= columns.keys():  # an experiment of another task than the item's
+        names = required_columns(experiment.runs[0].config["task"])
     methods = methods_of(item, experiment)
     arms = {
         optimizer: {method: experiment[optimizer + suffix] for method, suffix in methods.items()}
         for optimizer in item.optimizers
     }
-    cells = [[(optimizer, name) for optimizer in item.optimizers] for name in item.columns]
+    cells = [[(optimizer, name) for optimizer in item.optimizers] for name in names]
     if not item.optimizers_across:
         cells = [list(row) for row in zip(*cells, strict=True)]
     height = 1.35 * len(cells) + 1.5 if item.optimizers_across else 1.9 * len(cells) + 1.4
     figure, grid = panels(len(cells), len(cells[0]), height, sharex=True)
     styles = line_styles(methods)
-    scales = {name: shared(arms, name, columns[name]) for name in item.columns}
+    scales = {name: shared(arms, name, columns[name]) for name in names}
     for axes, (optimizer, name) in zip(grid.flat, chain(*cells), strict=True):
         draw_panel(axes, arms[optimizer], name, styles)
         _scale(axes, scales[name].get(optimizer), columns[name])
@@ -60,7 +62,7 @@ def learning_curves(item: Item, experiment: Experiment, scale: str, released: bo
         for method, style in styles.items()
         if any(of[method].done for of in arms.values())
     ]
-    epochs = max((run.config["epochs"] for run in experiment.runs), default=1)
+    epochs = max(run.config["epochs"] for run in experiment.runs)
     if released:
         handles.append(_draw_released(grid, item, columns, epochs))
     for axes in grid.flat:
@@ -69,8 +71,9 @@ def learning_curves(item: Item, experiment: Experiment, scale: str, released: bo
     _name_panels(grid, cells, seeds, columns, item.optimizers_across)
     long = sum(len(str(handle.get_label())) for handle in handles) > 60
     legend(figure, handles, min(len(handles), 3 if long else 4), handlelength=4)
-    text = f"{about(experiment, scale)} {_exceptions(arms, scales)}{names_left_out(experiment)}"
-    caption(figure, text, "epoch")
+    steep = not all(columns[name].falls for name in names)
+    rest = f"{_exceptions(arms, scales, steep)}{names_left_out(experiment)}"
+    caption(figure, about(experiment, scale) + rest, "epoch")
     return figure
 
 
@@ -82,7 +85,7 @@ def about(experiment: Experiment, scale: str) -> str:
     )
 
 
-def _exceptions(arms: Arms, scales: dict[str, dict[str, Range]]) -> str:
+def _exceptions(arms: Arms, scales: dict[str, dict[str, Range]], steep: bool) -> str:
     """What the axes leave out, and which optimizers have axes of their own or the halved rate."""
 
     def names(optimizers: list[str]) -> str:
@@ -95,13 +98,10 @@ def _exceptions(arms: Arms, scales: dict[str, dict[str, Range]]) -> str:
         if any(name in of and of[name] not in common for of in scales.values())
     ]
     apart = f"; {names(own)} {'has its' if len(own) == 1 else 'have their'} own" if own else ""
-    halved = [
-        name
-        for name, methods in arms.items()
-        if any(methods[half].done for half in HALF_RATE.keys() & methods.keys())
-    ]
+    halved = [name for name, of in arms.items() if HALF_LABEL in of and of[HALF_LABEL].done]
     only = f" At half the rate: {names(halved)} only." if 0 < len(halved) < len(arms) else ""
-    return f"Accuracy axes leave out the steep start{apart}.{only}"
+    start = f" Accuracy axes leave out the steep start{apart}." if steep else ""
+    return start + only
 
 
 def methods_of(item: Item, experiment: Experiment) -> dict[str, str]:
@@ -109,19 +109,15 @@ def methods_of(item: Item, experiment: Experiment) -> dict[str, str]:
 
     Tables show the item's own methods alone.
     """
-    beside = {
-        method: half
-        for method, half in HALF_RATE.items()
-        if half not in item.methods.values()
-        and any(experiment[optimizer + half].done for optimizer in item.optimizers)
-    }
-    return {**item.methods, **beside}
+    ran = any(experiment[optimizer + HALF_RATE].done for optimizer in item.optimizers)
+    beside = ran and HALF_RATE not in item.methods.values()
+    return item.methods | ({HALF_LABEL: HALF_RATE} if beside else {})
 
 
 def line_styles(methods: dict[str, str]) -> dict[str, dict[str, Any]]:
     """The style of each method's line, by label."""
     return {
-        method: HALF_RATE_LINE if suffix in HALF_RATE.values() else line(number)
+        method: HALF_RATE_LINE if suffix == HALF_RATE else line(number)
         for number, (method, suffix) in enumerate(methods.items())
     }
 
@@ -194,8 +190,8 @@ def limits(curves: list[np.ndarray], column: Column) -> Range:
 
 def seeds_line(arms: dict[str, Arm], methods: Collection[str]) -> str:
     """How many seeds an optimizer's curves are the mean of, and which of the methods lack runs."""
-    counts = sorted({len(arm.done) for arm in arms.values() if arm.done})
-    words = [f"n = {'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}"] if counts else []
+    counts = [len(arm.done) for arm in arms.values() if arm.done]
+    words = [f"n = {span(counts)}"] if counts else []
     words += [f"{method} {arm.divergence()}" for method, arm in arms.items() if arm.diverged]
     missing = [name for name in methods if not arms[name].done and not arms[name].diverged]
     if len(missing) == len(methods):

@@ -19,7 +19,7 @@ from data.voc_files import IGNORE
 from data.voc_lists import CLASSES
 from experiments.tasks.detection import SHOWN
 from scripts.figures.style import WIDTH, caption, legend, panels
-from scripts.gather import ResultError
+from scripts.item import ResultError
 
 COLUMNS = 6
 Predictions = dict[str, Tensor]

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from scripts.catalogue import Item
 from scripts.figures.style import caption, legend, line, panels
-from scripts.gather import Experiment, ResultError, conditions
-from scripts.item import OPTIMIZERS
+from scripts.gather import Experiment, conditions
+from scripts.item import OPTIMIZERS, Item, ResultError
 from scripts.rates import Loss, curve, loss_of
+from scripts.tables.formats import span
 
 _MARKERS = "os^Dv<P>"
 _BY = {"rate": "learning rate", "step": "mean step: rate × |applied update| / |base update|"}
@@ -37,8 +37,7 @@ def rate_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
     figure, grid = panels(len(run), 2, 2.1 * len(run) + 1.6, sharey="row")
     for row, (optimizer, curves) in zip(grid, run.items(), strict=True):
         means = pd.concat([runs.groupby("rate")["validation"].mean() for runs in curves])
-        seeds = sorted({runs["seed"].nunique() for runs in curves} - {0})
-        count = f"n = {'–'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))}"
+        count = f"n = {span({runs['seed'].nunique() for runs in curves} - {0})}"
         for axes, (by, label) in zip(row, _BY.items(), strict=True):
             for number, runs in enumerate(curves):
                 _draw(axes, runs, by, _style(number))

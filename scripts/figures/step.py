@@ -12,11 +12,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import NullLocator
 
 from experiments.tasks import Column
-from scripts.catalogue import Item
 from scripts.figures.curves import about
 from scripts.figures.style import HALF_RATE_LINE, caption, legend, line, panels
 from scripts.gather import Experiment, names_left_out
-from scripts.item import STEP_RATES, step_arm
+from scripts.item import STEP_RATES, Item, step_arm
 from scripts.tables.cells import values
 from scripts.verdicts.claim import Pair
 from scripts.verdicts.compare import measure

@@ -87,8 +87,8 @@ def epoch_ticks(axes: Axes, epochs: int, parts: int) -> None:
 
 def legend(figure: Figure, handles: Sequence[Any], columns: int, **more: Any) -> None:
     """One legend for all panels, above them."""
-    options = {"loc": "outside upper center", "ncols": columns, "frameon": False, **more}
-    figure.legend(handles=handles, **options)
+    where = "outside upper center"
+    figure.legend(handles=handles, loc=where, ncols=columns, frameon=False, **more)
 
 
 def caption(figure: Figure, text: str, label: str = "") -> None:
@@ -110,6 +110,5 @@ def save(figure: Figure, *paths: Path) -> list[Path]:
         kind, content = path.suffix[1:], io.BytesIO()
         figure.savefig(content, format=kind, dpi=200, metadata=metadata[kind])
         figure.set_layout_engine("none")
-        path.parent.mkdir(parents=True, exist_ok=True)
         write(path, content.getvalue())
     return list(paths)

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from models.toy import BASINS, GLOBAL_MINIMUM, LOCAL_MINIMUM, X, Y, basins, objective
-from scripts.catalogue import KEEP_PROBS, TOY_RATES, toy_arm
 from scripts.figures.style import LINES, caption, legend, panels
-from scripts.gather import Experiment, ResultError, names_left_out, of_one_seed
+from scripts.gather import Experiment, names_left_out, of_one_seed
+from scripts.item import KEEP_PROBS, TOY_RATES, ResultError, toy_arm
 from scripts.tables.toy import OUTCOMES, setting, shares, steps_of, values
 
 STYLES = {

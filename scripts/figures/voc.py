@@ -5,12 +5,11 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from scripts.catalogue import Item
 from scripts.figures.curves import about, limits, line_styles, methods_of
 from scripts.figures.pictures import draw_predictions, read_predictions
 from scripts.figures.style import caption, draw_curve, epoch_ticks, legend, panels
-from scripts.gather import Arm, Experiment, ResultError, names_left_out, of_one_seed, paper_values
-from scripts.item import OPTIMIZERS
+from scripts.gather import Arm, Experiment, names_left_out, of_one_seed, paper_values
+from scripts.item import OPTIMIZERS, Item, ResultError
 
 
 def learning_curves(item: Item, experiment: Experiment, scale: str) -> Figure:

@@ -18,9 +18,8 @@ from tempfile import TemporaryDirectory
 
 from experiments.record.atomic import WriteError
 from experiments.record.reader import Runs
-from scripts.catalogue import Item
 from scripts.figures.__main__ import write_figures_of
-from scripts.gather import ResultError
+from scripts.item import Item, ResultError
 from scripts.report.page import page
 from scripts.report.results import Results, read_results
 from scripts.report.text import report
@@ -37,8 +36,8 @@ def make(results: Results, out: Path) -> None:
         finished = results.finished(scale)
         for item in results.items:
             arms = {*item.arms()}
-            run = {run.experiment for run in finished if run.arm in arms}
-            if item.caption and run & {*item.experiments}:
+            begun = {run.experiment for run in finished if run.arm in arms}
+            if item.caption and begun & {*item.experiments}:
                 write_table_of(item, runs, out / "tables", scale)
             if item.experiments or scale == next(iter(results.runs)):  # drawings are of no scale
                 _write_figures(item, runs, out / "figures", scale)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 from experiments.record.reader import Run
-from scripts.catalogue import ITEMS, Item
+from scripts.catalogue import ITEMS
+from scripts.item import Item
 from scripts.report.results import Results
 from scripts.tables.formats import pipes
 from scripts.verdicts.claim import Claim

@@ -80,7 +80,8 @@ def _verdict(cell: str) -> str | None:
 
 def _picture(token: Token, folders: Sequence[Path]) -> str:
     """A picture below one of the folders, inside the page; of another, only its text."""
-    source, text = str(token.attrs["src"]), escape(_text(token))
+    source = str(token.attrs["src"])
+    text = escape("".join(child.content for child in token.children or []))  # without escapes
     for folder in folders:
         path = (folder / source).resolve()
         if path.is_relative_to(folder.resolve()) and path.suffix == ".png" and path.is_file():
@@ -89,11 +90,6 @@ def _picture(token: Token, folders: Sequence[Path]) -> str:
             caption = f"<figcaption>{text}</figcaption>" if token.meta.get("caption") else ""
             return image + caption
     return f"<em>{text}: there is no picture {escape(source)} beside the report</em>"
-
-
-def _text(token: Token) -> str:
-    """The words of a picture, without Markdown's escapes."""
-    return "".join(child.content for child in token.children or [])
 
 
 def _small(path: Path) -> bytes:

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.record.reader import LeftOut, Run, Runs, read_runs
-from experiments.record.schema import FINISHED
-from scripts.catalogue import ITEMS, Item
-from scripts.gather import ResultError
-from scripts.item import arms_of
-from scripts.own import own_items
+from scripts.catalogue import ITEMS
+from scripts.item import Item, ResultError
+from scripts.own import outside_report, own_items
 from scripts.titles import title
 from scripts.verdicts.claim import Claims
 from scripts.verdicts.claims import read_claims
@@ -34,7 +32,7 @@ class Results(NamedTuple):
 
     def finished(self, scale: str) -> list[Run]:
         """The runs of a scale that have ended."""
-        return [run for run in self.runs[scale].runs if run.status in FINISHED]
+        return [run for run in self.runs[scale].runs if run.finished]
 
     def title(self, experiment: str, scale: str) -> str:
         """Data and net of an experiment, as they are at a scale."""
@@ -67,15 +65,16 @@ def read_results(folder: Path) -> Results:
     claims = read_claims()
     runs = {scale: read_runs(folder / "runs", scale=scale) for scale in SCALES}
     items = [item for item in ITEMS.values() if item.in_report]
-    items += own_items([run for of_scale in runs.values() for run in of_scale.runs])
-    shown, demo = arms_of(items), arms_of(item for item in ITEMS.values() if not item.in_report)
+    every = [run for of_scale in runs.values() for run in of_scale.runs]
+    items += own_items(every)
+    outside = outside_report(every)
     left = 0
     for scale, (of_scale, unread) in runs.items():
-        kept = [run for run in of_scale if (run.experiment, run.arm) not in demo - shown]
+        kept = [run for run in of_scale if (run.experiment, run.arm) not in outside]
         runs[scale] = Runs(kept, unread)
         left += len(of_scale) - len(kept)
     runs = {scale: of_scale for scale, of_scale in runs.items() if any(of_scale)}
-    if not any(run.status in FINISHED for of_scale in runs.values() for run in of_scale.runs):
+    if not any(run.finished for of_scale in runs.values() for run in of_scale.runs):
         raise ResultError(
             f"no finished run in {folder / 'runs'}. Make some with: make reproduce-table1"
         )

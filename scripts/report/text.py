@@ -9,8 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from experiments.record.reader import Run
-from scripts.catalogue import Item
-from scripts.item import OPTIMIZERS
+from scripts.item import OPTIMIZERS, Item
 from scripts.report.markup import literal, picture
 from scripts.report.missing import missing
 from scripts.report.results import SCALES, Results

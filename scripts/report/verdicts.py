@@ -10,7 +10,7 @@ from itertools import product
 from scripts.report.markup import literal, picture
 from scripts.report.missing import command_of
 from scripts.report.results import SCALES, Results
-from scripts.tables.formats import MISSING, pipes, plain
+from scripts.tables.formats import MISSING, capital, pipes, plain
 from scripts.titles import anchor
 from scripts.verdicts.claim import Cost
 from scripts.verdicts.cost import Ratio, judge_cost
@@ -23,7 +23,7 @@ from scripts.verdicts.judge import (
     Verdict,
     judged,
 )
-from scripts.verdicts.text import HEADER, evidence, notes, reasons, row, word
+from scripts.verdicts.text import HEADER, evidence, listed, notes, reasons, row, word
 
 _PLACE = HEADER.index("n")  # of the column Scale, which the tables of one scale lack
 _DIFFERENCE = HEADER.index("Mean difference")
@@ -63,16 +63,12 @@ def plain_lines(results: Results) -> str:
     for (name, scale), members in families.items():
         told = _told(members)
         if any(verdict.verdict in DECIDED for verdict in members):
-            lines.append(f"**{plain(_capital(name))}**, scale {scale}{_better(members)}: {told}.")
+            lines.append(f"**{plain(capital(name))}**, scale {scale}{_better(members)}: {told}.")
         else:
             undecided.append(f"{plain(name)}, scale {scale} ({told})")
     if undecided:
         lines.append(f"**Nothing is decided** of {'; of '.join(undecided)}.")
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
-
-
-def _capital(name: str) -> str:
-    return name[:1].upper() + name[1:]
 
 
 def _better(members: list[Verdict]) -> str:
@@ -84,7 +80,7 @@ def _better(members: list[Verdict]) -> str:
 def _counts(results: Results, rows: Shown) -> str:
     """How many claims have which verdict, at each scale: those of papers, and our own."""
     costs = Counter(_judged(results, cost)[1] for cost in results.claims.costs)
-    about = f"{costs.total()} about the cost of a step or epoch ({_listed(costs)})"
+    about = f"{costs.total()} about the cost of a step or epoch ({listed(costs)})"
     papers = [(scale, verdict) for scale, verdict in rows if not verdict.claim.own]
     others = [(scale, verdict) for scale, verdict in rows if verdict.claim.own]
     return (
@@ -101,15 +97,10 @@ def _by_scale(rows: Shown) -> str:
         of_kind = [v.verdict for name, v in rows if name == scale and v.verdict in kinds]
         note = ", directions that are no verdicts" if kinds is DIRECTIONS else ""
         if of_kind:
-            words.append(f"{len(of_kind)} at {scale} scale{note} ({_listed(Counter(of_kind))})")
+            words.append(f"{len(of_kind)} at {scale} scale{note} ({listed(Counter(of_kind))})")
     if never := sum(scale is None for scale, _ in rows):
         words.append(f"{never} not run")
     return "; ".join(words)
-
-
-def _listed(counts: Counter[str]) -> str:
-    words = (*VERDICTS, *DIRECTIONS, NOT_RUN)
-    return ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
 
 
 def _told(members: list[Verdict]) -> str:
@@ -138,7 +129,7 @@ def verdict_sections(results: Results) -> Iterator[str]:
         members = families.setdefault(verdict.claim.family, [])
         members += [(scale, verdict), *_elsewhere(results, number, scale)]
     for name, members in families.items():
-        yield f"### {literal(_capital(name))}"
+        yield f"### {literal(capital(name))}"
         yield from _forests(results, name, members)
         yield pipes(header, [_row(scale, verdict) for scale, verdict in members])
     yield "### Cost"
@@ -151,7 +142,7 @@ def _forests(results: Results, name: str, members: Shown) -> Iterator[str]:
     """The forest plot of a family at every scale at which some of it is judged."""
     for scale in results.verdicts:
         if any(judged([verdict], scale) for at, verdict in members if at == scale):
-            text = f"{_capital(name)}, scale {scale}: the intervals of the differences"
+            text = f"{capital(name)}, scale {scale}: the intervals of the differences"
             yield picture(f"figures/{scale}/forest/{anchor(name)}.png", text)
 
 
@@ -181,7 +172,7 @@ def _notes(results: Results, verdicts: Iterable[Verdict]) -> list[str]:
     )
     return [
         *notes(results.claims),
-        *reasons(verdict for verdict in verdicts if verdict.tested),
+        *reasons(verdicts),
         "At lite scale training is far from its end, but for claims that are `judged_at` it: "
         "`points for` and `points against` say where all seeds of enough comparisons lie, and "
         "decide nothing.",

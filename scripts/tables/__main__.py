@@ -6,14 +6,15 @@ Writes <out>/<scale>/table1.{csv,md,tex} and prints the Markdown. The same runs 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 
 from experiments.record.atomic import WriteError
 from experiments.record.reader import Runs
-from scripts.catalogue import ITEMS, Item
-from scripts.gather import Experiment, ResultError, gather, read_item, require_runs
+from scripts.catalogue import ITEMS
+from scripts.gather import Experiment, gather, read_item, require_runs
+from scripts.item import Item, ResultError
+from scripts.items import item_options
 from scripts.tables import metrics, optimizers, rates, toy
 from scripts.tables.formats import Table, markdown, write_table
 
@@ -53,19 +54,11 @@ def make_table(name: str, runs_dir: Path, out: Path, scale: str, experiment: str
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
     tables = [name for name, item in ITEMS.items() if item.caption]
-    parser.add_argument("table", choices=[*tables, "own"])
-    parser.add_argument("--scale", default="paper", help="paper (default), mid, lite or smoke")
-    parser.add_argument("--experiment", help="print this one only; digits has its own table")
-    parser.add_argument("--runs-dir", type=Path, default=Path("results/runs"))
-    parser.add_argument("--out", type=Path, default=Path("results/tables"))
-    options = parser.parse_args(arguments)
-    if options.table == "own" and options.experiment is None:
-        parser.error("own needs --experiment: the one whose own arms are to be shown")
+    options = item_options(__doc__, tables, "results/tables", arguments)
     places = options.runs_dir, options.out
     try:
-        print(make_table(options.table, *places, options.scale, options.experiment))
+        print(make_table(options.item, *places, options.scale, options.experiment))
     except (ResultError, WriteError) as error:
         sys.exit(f"error: {error}")
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from experiments.tasks import Column
-from scripts.catalogue import Item
 from scripts.gather import Arm, Experiment, place, place_of
+from scripts.item import Item
 from scripts.tables.formats import MISSING
 
 # Of a run's column, epoch by epoch, or of several. Epochs that were not evaluated are NaN. The

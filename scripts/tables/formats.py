@@ -99,9 +99,19 @@ def latex(table: Table) -> str:
     )
 
 
+def span(numbers: Iterable[int]) -> str:
+    """`3`, or `1–3` of numbers that differ."""
+    ends = sorted(numbers)
+    return "–".join(dict.fromkeys((str(ends[0]), str(ends[-1]))))
+
+
+def capital(text: str) -> str:
+    """With its first letter a capital, the others as they are."""
+    return text[:1].upper() + text[1:]
+
+
 def write_table(table: Table, frame: pd.DataFrame, folder: Path) -> None:
     """Write <folder>/<the table's name>.{csv,md,tex}; the csv holds the numbers of `frame`."""
-    folder.mkdir(parents=True, exist_ok=True)
     csv = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     for kind, text in {"csv": csv, "md": markdown(table), "tex": latex(table)}.items():
         write(folder / f"{table.name}.{kind}", text.encode())

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from scripts.catalogue import Item
 from scripts.gather import Experiment, conditions, paper_values
-from scripts.item import OPTIMIZERS
+from scripts.item import OPTIMIZERS, Item
 from scripts.tables.cells import SEEDS, best_note, cell, mean_std, notes_on_runs, values
 from scripts.tables.formats import Table
 

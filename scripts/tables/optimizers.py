@@ -8,11 +8,10 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from scripts.catalogue import Item
 from scripts.gather import Experiment, conditions, paper_values
-from scripts.item import OPTIMIZERS
+from scripts.item import OPTIMIZERS, Item
 from scripts.tables.cells import SEEDS, best_note, cell, far_seeds, mean_std, notes_on_runs, values
-from scripts.tables.formats import MISSING, Table
+from scripts.tables.formats import MISSING, Table, capital
 
 LABELS = {"last": "last epoch", "best": "best epoch*", "last10": "mean of last 10"}
 LOSS = "test_loss"  # whose last value has rows below results that are no losses
@@ -63,7 +62,7 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
     names = [OPTIMIZERS.get(name, name) for name in item.optimizers]
     return Table(
         item.name,
-        f"{caption[0].upper()}{caption[1:]}, scale {scale}: {SEEDS}.",
+        f"{capital(caption)}, scale {scale}: {SEEDS}.",
         ["Data, net", "Epoch", "Method", *names],
         [row for experiment in experiments for row in _rows(item, experiment)],
         notes,
@@ -86,24 +85,21 @@ def _has_loss(experiment: Experiment) -> bool:
 def _rows(item: Item, experiment: Experiment) -> Iterator[list[str]]:
     """A row for each method, of each statistic and of the published numbers where there are some.
 
-    The last test loss follows. An experiment without runs has rows of the last epoch's result only.
+    The last test loss follows. An experiment without runs has the last epoch's and the published.
     The mean of the last ten epochs is left out if all runs are too short for it.
     """
-    name = experiment.task.RESULT
+    name, columns = experiment.task.RESULT, experiment.task.COLUMNS
     paper = paper_values(item, experiment.name)
-    arms = experiment.arms.values()
-    statistics = ["last", *(["published"] if paper else []), *(["best"] if experiment.runs else [])]
-    if any(values(arm, name, experiment.result, "last10") for arm in arms):
-        statistics.append("last10")
+    parts = [(LABELS["last"], name, "last")]
+    parts += [("published", name, "published")] if paper else []
+    parts += [(LABELS["best"], name, "best")] if experiment.runs else []
+    if any(values(arm, name, experiment.result, "last10") for arm in experiment.arms.values()):
+        parts.append((LABELS["last10"], name, "last10"))
     if experiment.runs and _has_loss(experiment):
-        statistics.append(LOSS)
+        parts.append((f"{columns[LOSS].label}, last", LOSS, "last"))
     title = experiment.title
-    for statistic in statistics:
-        of, how = (LOSS, "last") if statistic == LOSS else (name, statistic)
-        column = experiment.task.COLUMNS[of]
-        label = LABELS.get(statistic, statistic)
-        if statistic == LOSS:
-            label = f"{column.label}, last"
+    for label, of, statistic in parts:
+        column = columns[of]
         for method, suffix in item.methods.items():
             names = [optimizer + suffix for optimizer in item.optimizers]
             if statistic == "published":
@@ -112,6 +108,6 @@ def _rows(item: Item, experiment: Experiment) -> Iterator[list[str]]:
                     continue
                 cells = [f"{number:.{column.digits}f}" if number else MISSING for number in numbers]
             else:
-                cells = [cell(experiment[arm], of, column, how) for arm in names]
+                cells = [cell(experiment[arm], of, column, statistic) for arm in names]
             yield [title, label, method, *cells]
             title = label = ""

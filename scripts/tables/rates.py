@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.choice import CHOOSERS, FRESH
-from scripts.catalogue import Item
 from scripts.gather import Experiment, conditions
-from scripts.item import OPTIMIZERS
+from scripts.item import OPTIMIZERS, Item
 from scripts.rates import chosen, curve, loss_of, widths
 from scripts.tables.cells import SEEDS, mean_std, notes_on_runs, spread
 from scripts.tables.formats import MISSING, Table

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
 
 from experiments.record.reader import Run
 from models.toy import BASINS
-from scripts.catalogue import KEEP_PROBS, TOY_RATES, Item, toy_arm
 from scripts.gather import Arm, Experiment, among, machines
+from scripts.item import KEEP_PROBS, TOY_RATES, Item, toy_arm
 from scripts.tables.cells import mean_std, notes_on_runs, spread
-from scripts.tables.formats import MISSING, Table
+from scripts.tables.formats import MISSING, Table, span
 from scripts.verdicts.claim import Pair
 from scripts.verdicts.compare import measure
 from scripts.verdicts.intervals import paired
@@ -49,16 +51,15 @@ def frame(item: Item, experiments: list[Experiment], scale: str) -> pd.DataFrame
     """A row per learning rate and p, with n = 0 for arms that were not run; shares in percent."""
     (experiment,) = experiments
     rows = []
-    for rate in TOY_RATES:
-        for keep_prob in KEEP_PROBS:
-            name = toy_arm(rate, keep_prob)
-            arm = experiment[name]
-            row = {"scale": scale, "lr": rate, "p": keep_prob, "arm": name, "n": len(arm.done)}
-            row |= {"seeds": " ".join(str(run.seed) for run in arm.done)}
-            for outcome in OUTCOMES:
-                row |= mean_std(values(arm, outcome), outcome)
-            of_seeds = differences(experiment, name, toy_arm(rate, 1))
-            rows.append(row | mean_std(of_seeds, "difference"))
+    for rate, keep_prob in product(TOY_RATES, KEEP_PROBS):
+        name = toy_arm(rate, keep_prob)
+        arm = experiment[name]
+        row = {"scale": scale, "lr": rate, "p": keep_prob, "arm": name, "n": len(arm.done)}
+        row |= {"seeds": " ".join(str(run.seed) for run in arm.done)}
+        for outcome in OUTCOMES:
+            row |= mean_std(values(arm, outcome), outcome)
+        of_seeds = differences(experiment, name, toy_arm(rate, 1))
+        rows.append(row | mean_std(of_seeds, "difference"))
     return pd.DataFrame(rows)
 
 
@@ -66,15 +67,14 @@ def summary(item: Item, experiments: list[Experiment], scale: str) -> Table:
     """The shares by learning rate and p, as text."""
     (experiment,) = experiments
     rows = []
-    for rate in TOY_RATES:
-        for keep_prob in KEEP_PROBS:
-            arm = experiment[toy_arm(rate, keep_prob)]
-            of_seeds = differences(experiment, toy_arm(rate, keep_prob), toy_arm(rate, 1))
-            group = "" if keep_prob != KEEP_PROBS[0] else f"learning rate {rate:g}"
-            name = "1 (Adam alone)" if keep_prob == 1 else f"{keep_prob:g}"
-            difference = MISSING if keep_prob == 1 else spread(of_seeds, 1, "+")
-            cells = [spread(values(arm, outcome), 1) for outcome in OUTCOMES]
-            rows.append([group, name, str(len(arm.done)), *cells, difference])
+    for rate, keep_prob in product(TOY_RATES, KEEP_PROBS):
+        arm = experiment[toy_arm(rate, keep_prob)]
+        of_seeds = differences(experiment, toy_arm(rate, keep_prob), toy_arm(rate, 1))
+        group = "" if keep_prob != KEEP_PROBS[0] else f"learning rate {rate:g}"
+        name = "1 (Adam alone)" if keep_prob == 1 else f"{keep_prob:g}"
+        difference = MISSING if keep_prob == 1 else spread(of_seeds, 1, "+")
+        cells = [spread(values(arm, outcome), 1) for outcome in OUTCOMES]
+        rows.append([group, name, str(len(arm.done)), *cells, difference])
     return Table(
         item.name,
         f"Toy example, Adam, scale {scale}: {item.caption}: mean ± sample standard deviation over "
@@ -117,9 +117,7 @@ def smaller_steps() -> list[tuple[float, float, float]]:
     """Rates and p, and the other rate at which Adam alone has the same mean step."""
     return [
         (rate, keep_prob, smaller)
-        for rate in TOY_RATES
-        for keep_prob in KEEP_PROBS
-        for smaller in TOY_RATES
+        for rate, keep_prob, smaller in product(TOY_RATES, KEEP_PROBS, TOY_RATES)
         if smaller < rate and abs(rate * keep_prob - smaller) < 1e-9
     ]
 
@@ -129,8 +127,7 @@ def setting(experiment: Experiment) -> str:
     runs = experiment.runs
     starts = among(runs, lambda run: f"{run.config['model']['side'] ** 2:,}")
     steps = among(runs, lambda run: f"{steps_of(run):,}")
-    counts = sorted(len(arm.done) + len(arm.diverged) for arm in experiment.arms.values())
-    seeds = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    seeds = span(len(arm.done) + len(arm.diverged) for arm in experiment.arms.values())
     return (
         f"{starts} starts, one in each cell of a grid over the box, drawn anew for each seed; "
         f"{steps} steps; seeds of an arm: {seeds}; {machines(runs)}"

@@ -3,7 +3,8 @@
 Writes <results>/tables/<scale>/verdicts.{csv,md}, a row for each claim of conf/claims.yaml;
 pairs.csv, a row for each comparison with the run folders that it is made of; share.{csv,md,tex},
 how much of LRD's change a smaller step makes; <results>/figures/<scale>/forest/<family>.{png,pdf},
-and best.{png,pdf} of the claims that compare arms at their best. The same runs give the same bytes.
+share.{png,pdf}, and best.{png,pdf} of the claims that compare arms at their best. The same runs
+give the same bytes.
 """
 
 from __future__ import annotations
@@ -15,8 +16,7 @@ from typing import Any
 
 from experiments.record.atomic import WriteError, write
 from experiments.record.reader import read_runs
-from experiments.record.schema import FINISHED
-from scripts.gather import ResultError
+from scripts.item import ResultError
 from scripts.tables.formats import write_table
 from scripts.titles import anchor
 from scripts.verdicts import share
@@ -31,7 +31,6 @@ def write_verdicts(
 ) -> str:
     """Write the files of a scale's verdicts below `out`; returns the claims' table as Markdown."""
     folder = out / "tables" / scale
-    folder.mkdir(parents=True, exist_ok=True)
     texts = files(verdicts, scale, claims)
     for name, text in texts.items():
         write(folder / name, text.encode())
@@ -48,8 +47,8 @@ def write_verdicts(
         for name in {anchor(verdict.claim.family) for verdict in shown}:
             members = [verdict for verdict in shown if anchor(verdict.claim.family) == name]
             forest.write(members, out / "figures" / scale / "forest", name)
-        best = [verdict for verdict in shown if verdict.claim.best_against_best]
-        forest.write(best, out / "figures" / scale, "best")
+        if best := [verdict for verdict in shown if verdict.claim.best_against_best]:
+            forest.write(best, out / "figures" / scale, "best")
     return texts["verdicts.md"]
 
 
@@ -61,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         claims, runs = read_claims(), read_runs(options.runs_dir, scale=options.scale)
-        if not any(run.status in FINISHED for run in runs.runs):
+        if not any(run.finished for run in runs.runs):
             where = f"{options.runs_dir} at scale {options.scale}"
             raise ResultError(f"no finished run in {where}: nothing was judged or written")
         verdicts = judge(claims, runs, options.scale)

@@ -51,6 +51,12 @@ def read_claims(path: Path = CLAIMS) -> Claims:
     keys = {*Claims._fields} - {"claims", "costs"} | {"families", "cost"}
     _only(content, keys, str(path))
     _require(content, keys, str(path))
+    _only(content["cost"], {"claims"}, "cost")
+    _require(content["cost"], {"claims"}, "cost")
+    named = {key: content[key] for key in ("planning_spread", "another_base", "families")}
+    for key, node in ({"the claims of cost": content["cost"]["claims"]} | named).items():
+        if not isinstance(node, dict):
+            raise ClaimError(f"{path}: {key} must have a key for each, got {node!r}")
     claims = []
     for name, family in content["families"].items():
         _only(family, _FAMILY, name)
@@ -241,9 +247,8 @@ def _one_of(text: str, what: str, given: str, known: Any, advice: str) -> None:
         )
 
 
-def _require(node: Any, keys: set[str], where: str) -> None:
-    known = node.keys() if isinstance(node, dict) else set()
-    if missing := keys - known:
+def _require(node: dict[str, Any], keys: set[str], where: str) -> None:
+    if missing := keys - node.keys():
         raise ClaimError(f"{where!r} lacks {', '.join(sorted(missing))}: see {CLAIMS}")
 
 

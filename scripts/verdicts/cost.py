@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from scripts.gather import ResultError
+from scripts.item import ResultError
 from scripts.verdicts.claim import Cost
 from scripts.verdicts.intervals import LEVEL
 from scripts.verdicts.judge import CONTRADICTED, NOT_RUN, SUPPORTED, UNDECIDED
@@ -37,7 +37,10 @@ def judge_cost(cost: Cost, benchmark: Path) -> tuple[Ratio, str]:
         return Ratio(0), NOT_RUN
     rows = table[[fnmatchcase(what, cost.row) for what in table["what"]]]
     if len(rows) != 1:
-        raise ResultError(f"{benchmark} has no row {cost.row!r}: run `make benchmark` again")
+        raise ResultError(
+            f"{benchmark} has {'several rows' if len(rows) else 'no row'} {cost.row!r}: run "
+            "`make benchmark` again, or correct the row in conf/claims.yaml"
+        )
     ratios = [float(word) for word in str(rows["ratios"].iloc[0]).split()]
     # two of the ratios that hold the median between them, by the sign test
     interval = scipy.stats.quantile_test(ratios, p=0.5).confidence_interval(1 - LEVEL)

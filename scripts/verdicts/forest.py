@@ -1,4 +1,4 @@
-"""The forest plot: every claim of a scale with its interval, what it is held against, its verdict.
+"""The forest plot: each claim with its interval, what it is held against, and its verdict.
 
 Narrow, with words above lines, so that a phone shows it; told apart by word, sign and colour.
 """
@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from scripts.figures.style import STYLE, canvas, save
+from scripts.tables.formats import capital
 from scripts.titles import title
 from scripts.verdicts.claim import Claim
 from scripts.verdicts.intervals import LABEL
@@ -27,7 +28,6 @@ from scripts.verdicts.judge import (
     MIXED,
     NO_EFFECT,
     NOT_COMPARABLE,
-    NOT_RUN,
     SMALLER,
     SUPPORTED,
     UNDECIDED,
@@ -55,21 +55,16 @@ SIGNS = {
 
 
 def write(verdicts: list[Verdict], folder: Path, name: str) -> None:
-    """Write the plot of a scale's verdicts to <name>.png and <name>.pdf, if there is any."""
-    figure = draw(verdicts)
-    if figure is not None:
-        save(figure, *(folder / f"{name}.{kind}" for kind in ("png", "pdf")))
+    """Write the plot of verdicts to <name>.png and <name>.pdf."""
+    save(draw(verdicts), *(folder / f"{name}.{kind}" for kind in ("png", "pdf")))
 
 
-def draw(verdicts: list[Verdict]) -> Figure | None:
-    """Takes the verdicts of a scale, returns the plot of those that were run; None if none was."""
+def draw(verdicts: list[Verdict]) -> Figure:
+    """Takes verdicts of a scale that were run, returns their plot: a panel for each family."""
     families: dict[tuple[str, str], list[Verdict]] = {}
     for verdict in verdicts:
-        if verdict.verdict != NOT_RUN:
-            key = verdict.claim.family, verdict.claim.comparisons[0].statistic
-            families.setdefault(key, []).append(verdict)
-    if not families:
-        return None
+        key = verdict.claim.family, verdict.claim.comparisons[0].statistic
+        families.setdefault(key, []).append(verdict)
     heights = [HEAD + ROW * sum(map(_rows, members)) for members in families.values()]
     with mpl.rc_context({**STYLE, "axes.spines.left": False}):
         figure = canvas(sum(heights) + 0.75, WIDTH)
@@ -105,7 +100,7 @@ def _family(axes: Axes, name: str, members: list[Verdict]) -> None:
     reach = max((abs(value) for test in tests for value in _values(test)), default=1.0) * 1.15
     axes.set_xlim(-reach, reach)
     axes.set_ylim(sum(map(_rows, members)), 0)
-    heading = f"{name[0].upper()}{name[1:]}: {_difference(members[0].claim)}"
+    heading = f"{capital(name)}: {_difference(members[0].claim)}"
     axes.set_title(heading, loc="left", fontweight="bold", pad=13)
     axes.annotate(_about(members), (0, 1), (0, 3), "axes fraction", "offset points", fontsize=7)
     axes.set_yticks([])

@@ -12,7 +12,7 @@ from scripts.catalogue import ITEMS
 from scripts.gather import Arm, gather
 from scripts.item import OPTIMIZERS
 from scripts.tables.cells import spread
-from scripts.tables.formats import MISSING, Table
+from scripts.tables.formats import MISSING, Table, capital
 from scripts.titles import title
 
 SCALE = "mid"
@@ -63,7 +63,7 @@ def table(runs: Runs) -> Table | None:
                 rows.append([*names, *cells, holds])
     if not rows:
         return None
-    heads = [f"{name[0].upper()}{name[1:]}, {_range(*of)}" for name, of in _BOUNDS.items()]
+    heads = [f"{capital(name)}, {_range(*of)}" for name, of in _BOUNDS.items()]
     return Table(
         "regime",
         "Has the base converged, and does it fit its training images better than others, as the "

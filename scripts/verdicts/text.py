@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scripts.tables.formats import MISSING, pipes, plain
+from scripts.gather import place_of
+from scripts.tables.formats import MISSING, pipes, plain, span
 from scripts.verdicts.claim import Claims, Pair
 from scripts.verdicts.compare import image_interval
-from scripts.verdicts.intervals import LEVEL, Paired
+from scripts.verdicts.intervals import LEVEL
 from scripts.verdicts.judge import (
     DIRECTIONS,
     NO_EFFECT,
@@ -68,7 +69,7 @@ def _pair_row(verdict: Verdict, test: Tested) -> dict[str, Any]:
     """A comparison with its seeds and run folders (under runs/<scale>)."""
     pair, measured, result = test.pair, test.measured, test.result
     folders = [
-        "/".join(run.folder.parts[-3:])
+        place_of(run.folder)
         for of_arm in zip_longest(*measured.runs)  # a seed may have more rates than another
         for run in of_arm
         if run is not None
@@ -118,8 +119,7 @@ def interval(mean: float, low: float, high: float, digits: int = 2) -> str:
 def seeds_of(verdict: Verdict) -> str:
     """`3`, or `1–3` where the comparisons that count differ; of none that counts, of all."""
     tests = [test for test in verdict.tested if test.counts] or verdict.tested
-    counts = [len(test.measured.seeds) for test in tests]
-    return "–".join(dict.fromkeys(str(count) for count in (min(counts), max(counts))))
+    return span(len(test.measured.seeds) for test in tests)
 
 
 def evidence(verdict: Verdict) -> str:
@@ -145,26 +145,29 @@ def evidence(verdict: Verdict) -> str:
 
 def markdown(verdicts: list[Verdict], scale: str, claims: Claims) -> str:
     """The table of the claims that were run, as Markdown; verdicts.csv has the others too."""
-    counts = Counter(verdict.verdict for verdict in verdicts)
-    words = (*VERDICTS, *DIRECTIONS, NOT_RUN)
-    totals = ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
+    totals = listed(Counter(verdict.verdict for verdict in verdicts))
     table = pipes(HEADER, [row(verdict) for verdict in verdicts if verdict.verdict != NOT_RUN])
     lines = [f"- {line}" for line in (*notes(claims), *reasons(verdicts))]
     return "\n".join([f"Claims at scale {scale}: {totals}. Those run:", "", table, "", *lines, ""])
 
 
+def listed(counts: Counter[str]) -> str:
+    """`3 supported, 2 undecided`."""
+    words = (*VERDICTS, *DIRECTIONS, NOT_RUN)
+    return ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
+
+
 def row(verdict: Verdict) -> list[str]:
-    """A claim's cells."""
-    claim, single = verdict.claim, len(verdict.tested) == 1 and verdict.verdict != NOT_RUN
-    test = verdict.tested[0]
-    result: Paired = test.result
+    """The cells of a claim that was run."""
+    claim, test, single = verdict.claim, verdict.tested[0], len(verdict.tested) == 1
+    result = test.result
     student = interval(result.mean, result.student_low, result.student_high, claim.digits)
     margin = test.pair.margin
     return [
         plain(claim.text) + (f" {LATE}" if verdict.late else ""),
         plain(claim.source) + (f" {EXPLORATORY}" if claim.exploratory else ""),
         word(verdict),
-        MISSING if verdict.verdict == NOT_RUN else seeds_of(verdict),
+        seeds_of(verdict),
         evidence(verdict),
         student if single else MISSING,
         _gain(test) if single else MISSING,

@@ -225,11 +225,8 @@ def test_a_missing_split_is_named(cifar_files):
         cifar10(cifar_files.root)
 
 
-def test_nothing_there_and_no_network_says_what_was_expected(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "torchvision.datasets.cifar.download_and_extract_archive",
-        lambda *_, **__: (_ for _ in ()).throw(OSError("no network")),
-    )
+@pytest.mark.usefixtures("no_network")
+def test_nothing_there_and_no_network_says_what_was_expected(tmp_path):
     with pytest.raises(DataError) as error:
         cifar10(str(tmp_path))
     for part in (str(tmp_path), "cifar-10-batches-py", "train-*.parquet", "LRD_DATA", "no network"):

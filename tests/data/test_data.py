@@ -80,11 +80,8 @@ def test_a_subset_that_is_not_there_is_refused(subset):
         digits(subset=subset)
 
 
-def test_missing_mnist_without_a_network_says_where_and_how(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "torchvision.datasets.mnist.download_and_extract_archive",
-        lambda *_, **__: (_ for _ in ()).throw(OSError("no network")),
-    )
+@pytest.mark.usefixtures("no_network")
+def test_missing_mnist_without_a_network_says_where_and_how(tmp_path):
     with pytest.raises(DataError) as error:
         mnist(str(tmp_path))
     for part in (str(tmp_path), "train-images-idx3-ubyte", "data.root", "LRD_DATA"):

@@ -85,6 +85,7 @@ def test_what_cannot_be_cut_into_windows_is_refused(root, arguments, message):
         shakespeare(root, **arguments)
 
 
+@pytest.mark.usefixtures("no_network")
 def test_another_file_is_refused_and_a_missing_one_downloaded(root, tmp_path, monkeypatch):
     path = tmp_path / "shakespeare" / "input.txt"
     path.write_text("another text")
@@ -97,14 +98,10 @@ def test_another_file_is_refused_and_a_missing_one_downloaded(root, tmp_path, mo
         assert md5 == module._MD5
         Path(folder, name).write_text(TEXT)
 
-    monkeypatch.setattr("torchvision.datasets.utils.download_url", download)
-    assert len(shakespeare(root, 4, 3).train) == 180
+    with monkeypatch.context() as network:
+        network.setattr("torchvision.datasets.utils.download_url", download)
+        assert len(shakespeare(root, 4, 3).train) == 180
     path.unlink()
-
-    def fail(*_):
-        raise OSError("no network")
-
-    monkeypatch.setattr("torchvision.datasets.utils.download_url", fail)
     with pytest.raises(DataError, match=r"no Tiny Shakespeare in .*no network.*LRD_DATA"):
         shakespeare(root, 4, 3)
 

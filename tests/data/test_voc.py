@@ -159,23 +159,17 @@ def test_a_list_of_another_form_is_refused(tmp_path, key):
         detection(tmp_path, train=[key])
 
 
+@pytest.mark.usefixtures("no_network")
 @pytest.mark.parametrize("read", [segmentation, detection])
-def test_missing_devkits_without_a_network_say_where_and_how(tmp_path, monkeypatch, read):
-    def fail(*_, **__):
-        raise OSError("no network")
-
-    monkeypatch.setattr("torchvision.datasets.voc.download_and_extract_archive", fail)
+def test_missing_devkits_without_a_network_say_where_and_how(tmp_path, read):
     with pytest.raises(DataError) as error:
         read(tmp_path)
     for part in ("VOC2012", str(tmp_path), "no network", "data.root", "LRD_DATA"):
         assert part in str(error.value)
 
 
-def test_missing_sbd_without_a_network_says_where_and_how(tmp_path, monkeypatch):
-    def fail(*_, **__):
-        raise OSError("no network")
-
-    monkeypatch.setattr("torchvision.datasets.sbd.download_and_extract_archive", fail)
+@pytest.mark.usefixtures("no_network")
+def test_missing_sbd_without_a_network_says_where_and_how(tmp_path):
     (devkit(tmp_path) / "ImageSets/Segmentation/trainaug.txt").unlink()
     with pytest.raises(DataError, match=r"no SBD in .*sbd, and downloading it failed: no network"):
         segmentation(tmp_path)

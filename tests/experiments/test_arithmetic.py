@@ -9,6 +9,7 @@ import torch
 from experiments import precision, processes
 from experiments.configuration import ConfigError
 from experiments.identity import config_hash
+from experiments.loop import channels_last
 from experiments.record import machine, writer
 from experiments.record.checkpoint import CheckpointError, Checkpoints
 from experiments.validate import check, resolve
@@ -82,6 +83,13 @@ def test_a_gpus_number_becomes_the_current_device(monkeypatch):
     monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
     assert processes.device("cuda:1") == torch.device("cuda:1")
     assert chosen == [torch.device("cuda:1")]
+
+
+def test_inputs_that_are_no_images_have_no_channels_to_put_last():
+    text, images = torch.zeros(2, 5, dtype=torch.int64), torch.zeros(2, 3, 4, 4)
+    same, last = channels_last(torch.nn.Identity(), (text, images))
+    assert same is text
+    assert last.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_gpu_is_recorded_with_driver_cudnn_capability_and_switches(monkeypatch):

@@ -76,9 +76,11 @@ def test_pspnet_learns_its_training_images_by_heart(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("experiment", "figure", "least"), [("ssd", "map50", 0.15), ("pspnet", "mean_iou", 0.45)]
+    ("experiment", "figure", "least", "loss"),
+    [("ssd", "map50", 0.15, "val_loss"), ("pspnet", "mean_iou", 0.45, "train_loss")],
 )
-def test_smoke_scale_learns_visibly(make, tmp_path, experiment, figure, least):
+def test_smoke_scale_learns_visibly(make, tmp_path, experiment, figure, least, loss):
     _, folder = make(f"experiment={experiment}", f"data.root={tmp_path}")
-    curve = [float(row[figure]) for row in rows(folder)]
-    assert curve[0] < least < curve[-1]
+    first, *_, last = rows(folder)
+    assert float(first[figure]) < least < float(last[figure])
+    assert float(last[loss]) < 0.85 * float(first[loss])

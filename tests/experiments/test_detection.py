@@ -8,7 +8,7 @@ import torch
 from experiments.setting import build, make_optimizer
 from experiments.tasks import detection as task
 from helpers.commands import configure
-from helpers.drawn import CPU, TARGETS, boxes, detection, devkit, small_net, streams
+from helpers.drawn import CPU, TARGETS, boxes, detection, devkit, small_net
 from tests.experiments.test_average_precision import A, C, found
 
 
@@ -95,31 +95,6 @@ def test_predictions_are_of_the_first_images_and_can_be_saved(tmp_path, monkeypa
     assert saved["prediction"].shape[1] == 7
     assert saved["prediction"][:, 6].min() >= 0.02
     assert set(saved["prediction"][:, 0].tolist()) <= {0, 1, 2}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("masked", [False, True])
-def test_drawn_shapes_are_learnt(tmp_path, masked):
-    overrides = ["experiment=ssd", f"data.root={tmp_path}", f"lrd.enabled={masked}"]
-    config = configure(*overrides, "lrd.compile=false", runs_dir=tmp_path)
-    torch.manual_seed(0)
-    model = build(config["model"])
-    optimizer = make_optimizer(config, model)
-    train, test = build(config["data"]).loaders(config["batch_size"], CPU)
-    before, losses = task.evaluate(model, test), []
-    for epoch in range(13):
-        total = 0.0
-        for batch in train.epoch(*streams(10 * epoch)):
-            optimizer.zero_grad()
-            value, sums = task.loss(model, batch)
-            value.backward()
-            optimizer.step()
-            total += sums["train_loss"].item()
-        losses.append(total)
-    after = task.evaluate(model, test)
-    assert losses[-1] < 0.85 * losses[0]
-    assert after["val_loss"] < 0.85 * before["val_loss"]
-    assert 0 <= after["map50"] <= 1
 
 
 def test_paper_scale_is_ssd300s():

@@ -3,8 +3,6 @@
 import errno
 import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -14,7 +12,7 @@ from experiments.record import lock as locks
 from experiments.record.atomic import WriteError
 from experiments.record.reader import read_runs
 from experiments.signals import Interrupted
-from helpers.commands import ROOT, start
+from helpers.commands import python, start
 
 
 def test_a_signal_after_the_last_step_ends_a_sweep_and_the_run_is_done(make, monkeypatch):
@@ -49,13 +47,6 @@ def test_a_signal_to_a_group_ends_a_sweep_whose_loaders_have_workers(tmp_path):
     assert (run.seed, run.status) == (0, "failed")  # to go on from its last checkpoint
 
 
-def python(code, *words):
-    done = subprocess.run(
-        [sys.executable, "-c", code, *words], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
 FULL = """
 import os, runpy, signal
 from experiments.record.atomic import WriteError
@@ -72,8 +63,9 @@ runpy.run_module("experiments.run", run_name="__main__")
 
 @pytest.mark.fault
 def test_an_interrupted_run_says_why_its_last_checkpoint_was_not_written(tmp_path):
-    code, said = python(FULL, "scale=smoke", f"runs_dir={tmp_path}")
-    assert code == 128 + signal.SIGTERM
+    done = python("-c", FULL, "scale=smoke", f"runs_dir={tmp_path}")
+    assert done.returncode == 128 + signal.SIGTERM
+    said = done.stdout + done.stderr
     assert "error: cannot write checkpoint.pt: No space left on device" in said
     assert "interrupted: the same command goes on" in said
 
@@ -106,9 +98,9 @@ for place, end in (0, ""), (1, ""), (2, ""), (1, "worker"), (1, "lost"), (3, "lo
 
 @pytest.mark.distributed
 def test_several_processes_hear_a_late_signal_and_one_that_broke_a_loader_but_not_a_loss(tmp_path):
-    code, said = python(SHARED, str(tmp_path / "store"))
-    ends = [line.split()[-1] for line in said.splitlines() if line.startswith("ended by")]
-    assert (ends, code) == (["Interrupted"] * 4 + ["LostProcess"] * 2, 0)
+    done = python("-c", SHARED, str(tmp_path / "store"))
+    ends = [line.split()[-1] for line in done.stdout.splitlines() if line.startswith("ended by")]
+    assert (ends, done.returncode) == (["Interrupted"] * 4 + ["LostProcess"] * 2, 0)
 
 
 def test_a_disk_that_is_full_before_a_run_begins_is_told_with_what_to_do(make, monkeypatch):
@@ -121,9 +113,8 @@ def test_a_disk_that_is_full_before_a_run_begins_is_told_with_what_to_do(make, m
         make()
 
 
-def test_what_nfs_keeps_of_a_replaced_file_is_no_strangers(make):
-    _, folder = make()
-    (folder / ".nfs000000001").touch()
+def test_what_nfs_keeps_of_a_replaced_file_is_no_strangers(make, finished):
+    (finished / ".nfs000000001").touch()
     assert make()[0] == "skipped"
 
 

@@ -1,6 +1,5 @@
 """Runs that are evaluated after some of their epochs."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +8,12 @@ import pytest
 
 from experiments.configuration import ConfigError
 from experiments.record.checkpoint import CheckpointError
-from experiments.record.faults import faults, record_digest
+from experiments.record.faults import faults
 from experiments.record.reader import read_run, read_runs
 from experiments.tasks import classification
 from experiments.validate import check
 from helpers.commands import configure, rows
+from helpers.synthetic import sign
 from scripts.figures.style import canvas, draw_curve
 from scripts.gather import Arm
 from scripts.tables.cells import values
@@ -56,7 +56,7 @@ def test_an_empty_cell_stands_only_where_nothing_was_evaluated(make, epochs, col
     table = pd.read_csv(folder / "metrics.csv", dtype=str, keep_default_na=False)
     table.loc[[epoch - 1 for epoch in epochs], column] = cell
     table.to_csv(folder / "metrics.csv", index=False)
-    _sign(folder)
+    sign(folder)
     assert faults(read_run(folder)) == [f"metrics.csv: {column} is not finite"]
 
 
@@ -67,15 +67,9 @@ def test_a_record_with_another_evaluate_every_is_left_out_by_name(make, tmp_path
     assert "evaluate_every: 1" in text
     given = text.replace("evaluate_every: 1", f"evaluate_every: {every}")
     (folder / "config.yaml").write_text(given)
-    _sign(folder)
+    sign(folder)
     (left_out,) = read_runs(tmp_path, scale="smoke").left_out
     assert "evaluate_every must be a positive integer" in left_out.reason
-
-
-def _sign(folder):
-    info = json.loads((folder / "run.json").read_text())
-    info["digest"] = record_digest(folder, info)
-    (folder / "run.json").write_text(json.dumps(info))
 
 
 def test_the_mean_of_the_last_ten_epochs_is_of_ten(make):

@@ -42,7 +42,7 @@ def test_a_run_killed_again_and_again_ends_as_if_undisturbed(tmp_path, undisturb
     dice = random.Random(0)
     kills, ended, seen = 0, False, set()
     while not ended:
-        process = start(*LONG, f"runs_dir={tmp_path}")
+        process = start(*LONG, f"runs_dir={tmp_path}", cwd=tmp_path)
         first = process.stdout.readline()  # it has begun to train, or has nothing left to do
         if kills < times and "epoch 150/150" not in first:
             time.sleep(dice.random() * 0.25)

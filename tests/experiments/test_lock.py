@@ -24,20 +24,20 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else None
 
 
-def removed(folder, made):
+def removed(folder, finished):
     shutil.rmtree(folder)
 
 
-def replaced(folder, made):
+def replaced(folder, finished):
     shutil.rmtree(folder)
-    shutil.copytree(made, folder)
+    shutil.copytree(finished, folder)
 
 
-def refilled(folder, made):
+def refilled(folder, finished):
     """The folder stays, which a shell stands in."""
     for path in folder.iterdir():
         path.unlink()
-    shutil.copytree(made, folder, dirs_exist_ok=True)
+    shutil.copytree(finished, folder, dirs_exist_ok=True)
 
 
 @pytest.mark.parametrize("change", [removed, replaced, refilled])
@@ -46,15 +46,16 @@ def refilled(folder, made):
     [(runner, "train_epoch"), (runner, "save_files"), (Checkpoints, "save"), (Record, "start"),
      (Checkpoints, "keep_model"), (locks, "write_aside")],
 )  # fmt: skip
-def test_who_has_lost_the_folder_touches_nothing(make, tmp_path, monkeypatch, change, where, name):
+def test_who_has_lost_the_folder_touches_nothing(
+    make, finished, tmp_path, monkeypatch, change, where, name
+):
     """As when a process was stopped, and its run made again meanwhile."""
-    _, made = make(where=tmp_path / "made")
     folder = run_folder(configure(runs_dir=tmp_path / "runs"))
     original, left = getattr(where, name), []
 
     def stopped(*arguments, **more):
         if not left:
-            change(folder, made)
+            change(folder, finished)
             if folder.exists():
                 (folder / "tmp-metrics.csv").write_text("another's, who is about to rename it")
             left.append(contents(folder))

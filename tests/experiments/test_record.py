@@ -53,20 +53,18 @@ def test_clean_training_images_are_scored_where_asked_and_change_nothing_else(ma
     assert clean[-1] > float(after[-1]["train_accuracy"]) + 20  # half of its labels are wrong
     (run,) = read_runs(tmp_path / "scored", scale="smoke").runs
     batch = run.config["batch_size"]
-    right = [accuracy / 100 * batch * -(-300 // batch) for accuracy in clean]  # whole batches
+    # of whole batches, as no accuracy of the 707 test images is
+    right = [accuracy / 100 * batch * -(-300 // batch) for accuracy in clean]
     assert right == pytest.approx([round(count) for count in right], abs=1e-6)
-    assert run.info["data"]["test"] % 7 == 0  # of whose images no such number is right
-    assert len(read_runs(tmp_path / "scored", scale="smoke").runs) == 1
     with pytest.raises(ConfigError, match="clean_train must be 0, or a number of images where"):
         check(configure("experiment=toy", "clean_train=3", runs_dir="x"))
 
 
-def test_an_unfinished_record_with_text_for_numbers_is_left_out(make, tmp_path):
-    _, folder = make("epochs=2")
-    info = json.loads((folder / "run.json").read_text())
-    (folder / "run.json").write_text(json.dumps({**info, "status": "running"}))
-    rows = (folder / "metrics.csv").read_text().splitlines()
-    (folder / "metrics.csv").write_text("\n".join([*rows[:2], rows[2].replace(",", ",x")]))
+def test_an_unfinished_record_with_text_for_numbers_is_left_out(finished, tmp_path):
+    info = json.loads((finished / "run.json").read_text())
+    (finished / "run.json").write_text(json.dumps({**info, "status": "running"}))
+    rows = (finished / "metrics.csv").read_text().splitlines()
+    (finished / "metrics.csv").write_text("\n".join([*rows[:2], rows[2].replace(",", ",x")]))
     (left_out,) = read_runs(tmp_path, scale="smoke").left_out
     assert left_out.reason == "metrics.csv holds what is not a number"
 
@@ -89,19 +87,17 @@ def test_foreign_content_is_refused_and_left_alone(tmp_path, make):
     assert not (folder / "run.json").exists()
 
 
-def test_a_damaged_run_json_is_named(make):
-    _, folder = make()
-    (folder / "run.json").write_text('{"status": "do')
+def test_a_damaged_run_json_is_named(make, finished):
+    (finished / "run.json").write_text('{"status": "do')
     with pytest.raises(RecordError, match=r"run.json is damaged"):
         make()
 
 
 @pytest.mark.parametrize("content", [None, "", "lrd: [", "seed: 0\n"])
-def test_a_damaged_configuration_is_named(make, tmp_path, content):
-    _, folder = make()
-    (folder / "config.yaml").unlink()
+def test_a_damaged_configuration_is_named(make, finished, tmp_path, content):
+    (finished / "config.yaml").unlink()
     if content is not None:
-        (folder / "config.yaml").write_text(content)
+        (finished / "config.yaml").write_text(content)
     with pytest.raises(RecordError, match=r"config.yaml is damaged .* delete its folder"):
         make()
     (folder,) = read_runs(tmp_path, scale="smoke").left_out
@@ -183,9 +179,8 @@ def test_a_divergence_whose_record_was_not_closed_stays_one(make, monkeypatch):
     assert (status, len(rows(folder))) == ("diverged", 1)
 
 
-def test_a_folder_that_was_put_aside_is_no_run(make, tmp_path):
-    _, folder = make()
-    folder.rename(folder.with_name("seed0-old"))
+def test_a_folder_that_was_put_aside_is_no_run(finished, tmp_path):
+    finished.rename(finished.with_name("seed0-old"))
     assert read_runs(tmp_path, scale="smoke").runs == []
 
 
@@ -203,10 +198,9 @@ def test_a_failure_is_recorded_with_its_error(make, tmp_path, monkeypatch):
     assert make()[0] == "done"
 
 
-def test_files_appear_whole(tmp_path, make, monkeypatch):
+def test_files_appear_whole(tmp_path, finished, monkeypatch):
     """A write that fails half-way leaves the older file as it was."""
-    _, folder = make()
-    before = (folder / "run.json").read_bytes()
+    before = (finished / "run.json").read_bytes()
 
     def fail(*_):
         raise OSError(28, "No space left on device")
@@ -217,7 +211,7 @@ def test_files_appear_whole(tmp_path, make, monkeypatch):
         pytest.raises(WriteError, match=r"No space left on device.*repeat the command"),
     ):
         record._write("run.json", b"half")
-    assert (folder / "run.json").read_bytes() == before
+    assert (finished / "run.json").read_bytes() == before
 
 
 def test_a_file_that_two_processes_write_at_once_is_one_of_theirs(tmp_path):

@@ -176,11 +176,10 @@ def test_other_data_is_not_gone_on_with(interrupted_at, tmp_path, monkeypatch):
         interrupted_at(None, where=tmp_path)
 
 
-def test_a_finished_run_keeps_its_weights_alone(make):
-    _, folder = make()
-    assert set(torch.load(folder / CURRENT, weights_only=True)) == {"identity", "model"}
-    assert not (folder / PREVIOUS).exists()
-    assert json.loads((folder / "run.json").read_text())["status"] == "done"
+def test_a_finished_run_keeps_its_weights_alone(finished):
+    assert set(torch.load(finished / CURRENT, weights_only=True)) == {"identity", "model"}
+    assert not (finished / PREVIOUS).exists()
+    assert json.loads((finished / "run.json").read_text())["status"] == "done"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import re
+from itertools import product
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -86,14 +87,22 @@ def test_mnist_at_paper_scale_is_the_papers(monkeypatch):
     assert config["data"]["root"] == "data/raw"
 
 
-@pytest.mark.parametrize("experiment", [p.stem for p in Path(CONF, "experiment").glob("*.yaml")])
-@pytest.mark.parametrize("scale", ["paper", "lite", "smoke"])
-@pytest.mark.parametrize("optimizer", [p.stem for p in Path(CONF, "optimizer").glob("*.yaml")])
+def stems(group):
+    return sorted(path.stem for path in Path(CONF, group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("experiment", "scale", "optimizer"),
+    [
+        *product(stems("experiment"), ["paper", "lite", "smoke"], ["adam"]),
+        *product(["cifar10"], ["mid"], stems("optimizer")),
+    ],
+)
 def test_every_configuration_composes(experiment, scale, optimizer):
-    config = configure(
-        f"experiment={experiment}", f"scale={scale}", f"optimizer={optimizer}", runs_dir="x"
-    )
-    assert config["scale"] == scale
+    words = f"experiment={experiment} scale={scale} optimizer={optimizer}".split()
+    config = configure(*words, runs_dir="x")
+    names = config["experiment"], config["scale"], config["optimizer"]["name"]
+    assert names == (experiment, scale, optimizer)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(make, tmp_path):
@@ -206,6 +215,13 @@ def test_bad_values_are_refused_before_anything_is_made(override, message, tmp_p
 
 
 @pytest.fixture
+def offline(tmp_path):
+    """The words that run with W&B offline: by `dir`, since a process reads WANDB_DIR only once."""
+    (tmp_path / "tracking").mkdir()
+    return ["wandb.mode=offline", f"+wandb.dir={tmp_path / 'tracking'}"]
+
+
+@pytest.fixture
 def tracked(tmp_path):
     """The contents of W&B's offline logs, by the id of their run, in the order of their start."""
 
@@ -214,21 +230,6 @@ def tracked(tmp_path):
         return [(log.stem.removeprefix("run-"), log.read_bytes()) for log in logs]
 
     return read
-
-
-@pytest.fixture
-def track(make, tmp_path):
-    """Run with W&B offline; returns the contents of the logs that it has written so far."""
-    tracking = tmp_path / "tracking"
-    tracking.mkdir()
-
-    def run(*overrides):
-        # by `dir`, since WANDB_DIR is read only once in a process
-        words = ["wandb.mode=offline", f"+wandb.dir={tracking}", *overrides]
-        make(*words, where=tmp_path / "runs")
-        return [log.read_bytes() for log in tracking.glob("wandb/offline-run-*/run-*.wandb")]
-
-    return run
 
 
 def epochs_of(log):
@@ -253,47 +254,43 @@ def test_online_without_a_key_is_refused_before_data_are_loaded(make, tmp_path, 
     tracking._obstacle.cache_clear()
 
 
+@pytest.mark.usefixtures("finished")
 def test_a_finished_run_says_that_nothing_is_logged(make, capsys):
-    make()
     assert make("wandb.mode=offline")[0] == "skipped"
     assert "is done already, and nothing is logged of it" in capsys.readouterr().out
 
 
-def test_a_real_offline_wandb_run(track):
-    (content,) = track()
-    for part in (b"adam seed0", b"digits-smoke", b"test_accuracy"):
-        assert part in content
-
-
-def test_a_resumed_run_goes_on_in_the_same_wandb_run(interrupted_at, tracked, tmp_path):
+def test_a_resumed_run_goes_on_in_the_same_wandb_run(interrupted_at, offline, tracked, tmp_path):
     """All its epochs are in the later one of two logs of one id, which replaces the earlier."""
-    tracking = tmp_path / "tracking"
-    tracking.mkdir()
-    words = ["wandb.mode=offline", f"+wandb.dir={tracking}", "epochs=3", "checkpoint_minutes=1e-9"]
+    words = [*offline, "epochs=3", "checkpoint_minutes=1e-9"]
     interrupted_at(9, *words, where=tmp_path / "runs")  # in epoch 2
     interrupted_at(None, *words, where=tmp_path / "runs")
     (first, before), (second, after) = tracked()
     assert first == second
-    (table,) = tracking.glob("wandb/offline-run-*/files/media/table/metrics_*.table.json")
+    (table,) = tmp_path.glob("tracking/wandb/offline-run-*/files/media/table/metrics_*.table.json")
     content = json.loads(table.read_text())
     assert content["columns"][:2] == ["epoch", "lr"]
     assert [row[0] for row in content["data"]] == [1, 2, 3]
     metrics = pd.read_csv(next((tmp_path / "runs").rglob("metrics.csv")))
     assert [row[5] for row in content["data"]] == metrics["test_accuracy"].tolist()
     assert [epochs_of(log) for log in (before, after)] == [[1], [1, 2, 3]]
+    assert b"digits-smoke" in after
     assert b"curves/test_accuracy" in after
     assert b"curves/test_accuracy" not in before
 
 
-def test_after_a_failed_run_the_next_has_a_wandb_run_of_its_own(track, monkeypatch):
+def test_after_a_failed_run_the_next_has_a_wandb_run_of_its_own(
+    make, offline, tracked, tmp_path, monkeypatch
+):
     def fail(*_):
         raise RuntimeError("the disk caught fire")
 
     with monkeypatch.context() as broken:
         broken.setattr(runner, "train_epoch", fail)
         with pytest.raises(RuntimeError, match="fire"):
-            track()
-    logs = track("seed=1")
+            make(*offline, where=tmp_path / "runs")
+    make(*offline, "seed=1", where=tmp_path / "runs")
+    logs = [content for _, content in tracked()]
     assert len(logs) == 2
     assert sorted(b"test_accuracy" in log for log in logs) == [False, True]
     assert sorted(b"adam seed1" in log for log in logs) == [False, True]

@@ -8,10 +8,10 @@ import re
 import pytest
 import yaml
 
-from experiments.record.faults import record_digest
 from experiments.record.reader import RecordError, read_runs
 from experiments.record.schema import check_config, check_info
 from helpers.commands import ROOT
+from helpers.synthetic import sign
 from scripts.tables.__main__ import make_table
 
 nested = current = []
@@ -46,15 +46,8 @@ def changed(content, key, value):
 def save(folder, info, config):
     """With the digest of what is written, as if a run had left it."""
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    info = {**info, "digest": record_digest(folder, info)} if "digest" in info else info
     (folder / "run.json").write_text(json.dumps(info))
-
-
-@pytest.fixture
-def folder(make, tmp_path):
-    _, folder = make(where=tmp_path)
-    make("lrd.enabled=true", where=tmp_path)
-    return folder
+    sign(folder)
 
 
 def numbers(runs, out):
@@ -65,10 +58,11 @@ def numbers(runs, out):
 
 @pytest.mark.fault
 @pytest.mark.timeout(600)
-def test_any_value_in_any_field(folder, tmp_path):
+def test_any_value_in_any_field(make, finished, tmp_path):
     """Over 1,000 cases: a table is made of the run as it is written, or without it."""
-    info = json.loads((folder / "run.json").read_text())
-    config = yaml.safe_load((folder / "config.yaml").read_text())
+    make("lrd.enabled=true")
+    info = json.loads((finished / "run.json").read_text())
+    config = yaml.safe_load((finished / "config.yaml").read_text())
     names, cases, left_out = ("run.json", "config.yaml"), 0, 0
     whole = numbers(tmp_path, tmp_path / "out")
     assert len(whole) == 4  # accuracies and losses
@@ -78,7 +72,7 @@ def test_any_value_in_any_field(folder, tmp_path):
                 if key == ("digest",) or (name == "config.yaml" and value is nested):
                     continue
                 new = changed(content, key, value)
-                save(folder, *((new, config) if name == "run.json" else (info, new)))
+                save(finished, *((new, config) if name == "run.json" else (info, new)))
                 runs = read_runs(tmp_path, scale="smoke")
                 assert len(runs.runs) + len(runs.left_out) == 2
                 assert all(20 < len(run.reason) < 2000 for run in runs.left_out)
@@ -92,11 +86,10 @@ def test_any_value_in_any_field(folder, tmp_path):
 READ = re.compile(r"\.(config|info)((?:\[[\"'][a-z_]+[\"']\])+)")
 
 
-def test_what_scripts_read_of_a_run_is_required(make):
+def test_what_scripts_read_of_a_run_is_required(finished):
     """Of its configuration and of run.json, by name; the benchmark reads runs of its own."""
-    _, folder = make()
-    info = json.loads((folder / "run.json").read_text())
-    config = yaml.safe_load((folder / "config.yaml").read_text())
+    info = json.loads((finished / "run.json").read_text())
+    config = yaml.safe_load((finished / "config.yaml").read_text())
     paths = [path for path in (ROOT / "scripts").rglob("*.py") if "benchmark" not in path.parts]
     reads = {read for path in paths for read in READ.findall(path.read_text())}
     reads -= {("config", '["model"]["side"]'), ("config", "['model']['side']")}  # the toy's
@@ -129,25 +122,22 @@ def test_what_scripts_read_of_a_run_is_required(make):
         ("config.yaml", "1: 2\n", "a group of named values"),
     ],
 )
-def test_files_that_no_run_writes_are_left_out_by_name(make, tmp_path, name, text, reason):
-    _, folder = make()
-    (folder / name).write_text(text)
+def test_files_that_no_run_writes_are_left_out_by_name(finished, tmp_path, name, text, reason):
+    (finished / name).write_text(text)
     (left_out,) = read_runs(tmp_path, scale="smoke").left_out
-    assert left_out.folder == folder
+    assert left_out.folder == finished
     assert name in left_out.reason
     assert reason in left_out.reason
 
 
 @pytest.mark.parametrize("column", ["epoch", "lr", "test_accuracy"])
 @pytest.mark.parametrize("value", ["text", "True", "nan", "-inf", "", "1e999", "-1", "1+2j"])
-def test_columns_hold_numbers(make, tmp_path, column, value):
-    _, folder = make()
-    lines = [line.split(",") for line in (folder / "metrics.csv").read_text().splitlines()]
+def test_columns_hold_numbers(finished, tmp_path, column, value):
+    lines = [line.split(",") for line in (finished / "metrics.csv").read_text().splitlines()]
     for line in lines[1:]:
         line[lines[0].index(column)] = value
-    (folder / "metrics.csv").write_text("\n".join(map(",".join, lines)) + "\n")
-    info = json.loads((folder / "run.json").read_text())
-    save(folder, info, yaml.safe_load((folder / "config.yaml").read_text()))
+    (finished / "metrics.csv").write_text("\n".join(map(",".join, lines)) + "\n")
+    sign(finished)
     runs = read_runs(tmp_path, scale="smoke")
     assert not runs.runs
     assert "metrics.csv" in runs.left_out[0].reason
@@ -164,11 +154,9 @@ def test_columns_hold_numbers(make, tmp_path, column, value):
         ("epoch,seconds\n1,2\n2,inf\n", "finite, not negative"),
     ],
 )
-def test_timing_is_checked(make, tmp_path, text, reason):
-    _, folder = make()
-    (folder / "timing.csv").write_text(text)
-    info = json.loads((folder / "run.json").read_text())
-    save(folder, info, yaml.safe_load((folder / "config.yaml").read_text()))
+def test_timing_is_checked(finished, tmp_path, text, reason):
+    (finished / "timing.csv").write_text(text)
+    sign(finished)
     (left_out,) = read_runs(tmp_path, scale="smoke").left_out
     assert reason in left_out.reason
 
@@ -178,16 +166,14 @@ def test_the_toys_paths_are_checked(make, tmp_path, text):
     _, folder = make("experiment=toy")
     path = folder / "paths.csv"
     path.unlink() if text is None else path.write_text(text)
-    info = json.loads((folder / "run.json").read_text())
-    save(folder, info, yaml.safe_load((folder / "config.yaml").read_text()))
+    sign(folder)
     (left_out,) = read_runs(tmp_path, scale="smoke").left_out
     assert "paths.csv" in left_out.reason
 
 
 @pytest.mark.parametrize("name", ["seed00", "seed007", "seed" + "9" * 30])
-def test_a_seed_has_one_name(make, tmp_path, name):
-    _, folder = make()
-    folder.rename(folder.with_name(name))
+def test_a_seed_has_one_name(finished, tmp_path, name):
+    finished.rename(finished.with_name(name))
     (left_out,) = read_runs(tmp_path, scale="smoke").left_out
     assert left_out.reason == f"{name} is no seed's name, as seed0 is"
 
@@ -201,21 +187,19 @@ def test_all_committed_runs_are_whole():
 
 @pytest.mark.parametrize("edit", ["edited", "deleted"])
 @pytest.mark.parametrize("name", ["metrics.csv", "timing.csv", "config.yaml"])
-def test_a_finished_run_that_was_changed_is_not_done_and_is_left_alone(make, name, edit):
-    _, folder = make()
-    path = folder / name
+def test_a_finished_run_that_was_changed_is_not_done_and_is_left_alone(make, finished, name, edit):
+    path = finished / name
     path.write_text(path.read_text() + "\n") if edit == "edited" else path.unlink()
-    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    before = {file.name: file.read_bytes() for file in finished.iterdir()}
     with pytest.raises(RecordError, match=r"is not as (its|the) run left it|is damaged"):
         make()
-    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert {file.name: file.read_bytes() for file in finished.iterdir()} == before
 
 
 @pytest.mark.parametrize("status", ["done", "failed"])
-def test_another_hash_is_never_told_without_a_difference(make, status):
-    _, folder = make()
-    info = json.loads((folder / "run.json").read_text())
+def test_another_hash_is_never_told_without_a_difference(make, finished, status):
+    info = json.loads((finished / "run.json").read_text())
     info |= {"hash": "0" * 16, "status": status}
-    save(folder, info, yaml.safe_load((folder / "config.yaml").read_text()))
+    save(finished, info, yaml.safe_load((finished / "config.yaml").read_text()))
     with pytest.raises(RecordError, match=r"config.yaml is not the one that run.json was written"):
         make()

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 import lrd
+from helpers.optimizers import CASES
 from lrd.mask import Draw, flat_mask, threshold
 from tests.lrd.test_golden_weights import GOLDEN, digest
 from tests.lrd.test_kernels import SIZES, layouts
-from tests.lrd.test_optim import CASES
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 

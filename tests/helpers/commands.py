@@ -4,7 +4,6 @@ import csv
 import os
 import subprocess
 import sys
-from itertools import product
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -21,36 +20,32 @@ def configure(*overrides, runs_dir):
     return OmegaConf.to_container(config, resolve=True)
 
 
-def sweep_configurations(name):
-    """The configurations of a sweep file's own parameters, at paper scale and seed 0."""
-    with initialize_config_dir(CONF, version_base="1.3"):
-        words = [f"+sweep={name}", "scale=paper", "runs_dir=x"]
-        sweep = compose("config", words, return_hydra_config=True)
-        choices = {key: str(each) for key, each in sweep.hydra.sweeper.params.items()}
-        for values in product(*(each.split(",") for each in choices.values())):
-            assignments = [f"{key}={value}" for key, value in zip(choices, values, strict=True)]
-            config = compose("config", ["scale=paper", "runs_dir=x", *assignments])
-            yield OmegaConf.to_container(config, resolve=True)
-
-
-def command(*arguments, cwd=ROOT, **variables):
-    """The real command in a process of its own."""
-    environment = {**os.environ, **variables}
+def python(*words, cwd=ROOT, **variables):
+    """A Python process with these arguments, and these variables in its environment."""
     return subprocess.run(
-        [sys.executable, "-m", "experiments.run", *arguments],
+        [sys.executable, *words],
         cwd=cwd,
-        env=environment,
+        env={**os.environ, **{key: str(value) for key, value in variables.items()}},
         capture_output=True,
         text=True,
         timeout=300,
     )
 
 
-def start(*arguments, **more):
-    """The real command, going on by itself; its output and errors are one text."""
+def command(*arguments, **more):
+    """The real command in a process of its own."""
+    return python("-m", "experiments.run", *arguments, **more)
+
+
+def start(*arguments, cwd=ROOT, **more):
+    """The real command, going on by itself; its output and errors are one text.
+
+    One that is killed leaves temporary files in its folder.
+    """
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.run", *arguments],
-        cwd=ROOT,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -9,10 +9,10 @@ from torch import nn
 from triton.runtime import interpreter
 
 import lrd
+from helpers.optimizers import CASES
 from lrd import copies, family, kernels, shards, step
 from lrd.kernels.table import Table
 from lrd.mask import Draw, threshold
-from tests.lrd.test_optim import CASES
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 RULES = [

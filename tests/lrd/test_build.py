@@ -1,41 +1,25 @@
 """How a kernel is built, kept and loaded, and what happens where it cannot be."""
 
-import functools
-import os
 import pickle
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 import lrd
+from helpers.commands import python
 from lrd.kernels import build, copy_kernel, kernel_available, rule_kernel
 
-ROOT = Path(__file__).parents[2]
 
-
-def python(code, **environment):
+def said(code, **environment):
     """What a program prints, and what it warns of, in a process with this environment."""
-    words = {key: str(value) for key, value in environment.items()}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, **words},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = python("-c", code, **environment)
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
-
-
-@functools.cache
-def undisturbed():
-    return python(TWO_STEPS)[0]
 
 
 TWO_STEPS = """
@@ -50,13 +34,33 @@ for wrap in (lrd.Adam, lambda params: lrd.LearningRateDropout(torch.optim.Adam(p
 """
 
 
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A cache that holds the kernels of two steps, and what these print."""
+    folder = tmp_path_factory.mktemp("cache")
+    printed, _ = said(TWO_STEPS, XDG_CACHE_HOME=folder)
+    (folder / "lrd").chmod(0o700)
+    return folder, printed
+
+
+@pytest.fixture
+def undisturbed(built):
+    return built[1]
+
+
+@pytest.fixture
+def cache(built, tmp_path):
+    """A copy with its modes, which a test may damage."""
+    return shutil.copytree(built[0], tmp_path / "cache")
+
+
 @pytest.mark.parametrize(
     "name",
     ["TORCHDYNAMO_DISABLE", pytest.param("TORCH_COMPILE_DISABLE", marks=pytest.mark.slow)],
 )
-def test_torchs_switches_of_its_compiler_change_nothing(name):
-    printed, warned = python(TWO_STEPS, **{name: 1})
-    assert printed == undisturbed()
+def test_torchs_switches_of_its_compiler_change_nothing(undisturbed, name):
+    printed, warned = said(TWO_STEPS, **{name: 1})
+    assert printed == undisturbed
     assert "eager" not in warned
 
 
@@ -75,9 +79,11 @@ def test_torchs_switches_of_its_compiler_change_nothing(name):
         ),
     ],
 )
-def test_without_a_compiler_auto_goes_on_eagerly_and_says_so(tmp_path, environment, cause):
-    printed, warned = python(TWO_STEPS, XDG_CACHE_HOME=tmp_path, **environment)
-    assert printed == undisturbed()
+def test_without_a_compiler_auto_goes_on_eagerly_and_says_so(
+    undisturbed, tmp_path, environment, cause
+):
+    printed, warned = said(TWO_STEPS, XDG_CACHE_HOME=tmp_path, **environment)
+    assert printed == undisturbed
     told = warned.count("lrd's kernel cannot be built")
     assert told in (1, 2)  # for each optimizer, unless Python has shown it of the same line
     assert warned.count("<string>:8: UserWarning") == told  # which is the caller's
@@ -118,31 +124,23 @@ def test_another_device_is_eager_unless_a_kernel_is_asked_for():
 @pytest.mark.slow
 def test_a_kernel_is_built_once_by_however_many_processes(tmp_path):
     with ThreadPoolExecutor(2) as pool:
-        outputs = list(pool.map(lambda _: python(TWO_STEPS, XDG_CACHE_HOME=tmp_path), range(2)))
+        outputs = list(pool.map(lambda _: said(TWO_STEPS, XDG_CACHE_HOME=tmp_path), range(2)))
     assert len({printed for printed, _ in outputs}) == 1
     files = list((tmp_path / "lrd").iterdir())
     assert len(files) == 3  # Adam, and the wrapper's copy and put-back
     times = [path.stat().st_mtime_ns for path in sorted(files)]
-    python(TWO_STEPS, XDG_CACHE_HOME=tmp_path)
+    said(TWO_STEPS, XDG_CACHE_HOME=tmp_path)
     assert [path.stat().st_mtime_ns for path in sorted(files)] == times
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(tmp_path):
+def test_a_cache_that_cannot_be_written_is_done_without(undisturbed, tmp_path):
     (tmp_path / "file").write_text("")
-    printed, warned = python(TWO_STEPS, XDG_CACHE_HOME=tmp_path / "file")
-    assert printed == undisturbed()
+    printed, warned = said(TWO_STEPS, XDG_CACHE_HOME=tmp_path / "file")
+    assert printed == undisturbed
     assert "eager" not in warned
 
 
 PLANTED = 'void step(void) { __builtin_printf("planted\\n"); __builtin_exit(3); }'
-
-
-@pytest.fixture
-def cache(tmp_path):
-    """A cache that holds the kernels of two steps."""
-    python(TWO_STEPS, XDG_CACHE_HOME=tmp_path)
-    (tmp_path / "lrd").chmod(0o700)
-    return tmp_path
 
 
 def plant(library):
@@ -156,14 +154,14 @@ def cut(library):
 
 
 @pytest.mark.parametrize("damage", [plant, cut])
-def test_a_library_that_is_not_what_was_built_is_built_again(cache, damage):
+def test_a_library_that_is_not_what_was_built_is_built_again(cache, undisturbed, damage):
     for library in (cache / "lrd").iterdir():
         damage(library)
-    assert python(TWO_STEPS, XDG_CACHE_HOME=cache)[0] == undisturbed()
+    assert said(TWO_STEPS, XDG_CACHE_HOME=cache)[0] == undisturbed
 
 
 @pytest.mark.parametrize("place", ["folder", "library"])
-def test_what_others_can_write_to_is_not_loaded(cache, place):
+def test_what_others_can_write_to_is_not_loaded(cache, undisturbed, place):
     """With a right digest in its name, as somebody who means harm would give it."""
     for library in list((cache / "lrd").iterdir()):
         plant(library)
@@ -171,8 +169,8 @@ def test_what_others_can_write_to_is_not_loaded(cache, place):
         named = f"{library.stem.rpartition('-')[0]}-{build._digest(library)}.so"
         library.rename(library.with_name(named))
     (cache / "lrd").chmod(0o777 if place == "folder" else 0o700)
-    printed, warned = python(TWO_STEPS, XDG_CACHE_HOME=cache)
-    assert printed == undisturbed()
+    printed, warned = said(TWO_STEPS, XDG_CACHE_HOME=cache)
+    assert printed == undisturbed
     assert "eager" not in warned
 
 
@@ -183,5 +181,5 @@ import pathlib, re
 maps = pathlib.Path("/proc/self/maps").read_text()
 print(len(set(re.findall(r"/\\S*lib(?:gomp|omp|iomp5)\\S*\\.so\\S*", maps))))
 """
-    printed, _ = python(f"import torch; torch.set_num_threads(2)\n{TWO_STEPS}\n{runtimes}")
+    printed, _ = said(f"import torch; torch.set_num_threads(2)\n{TWO_STEPS}\n{runtimes}")
     assert printed.split()[-1] == "1"

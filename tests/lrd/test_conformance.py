@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import lrd
+from helpers.optimizers import CASES as OURS
+from helpers.optimizers import RULES, torch_twin
 from lrd import conformance
 from lrd.conformance.__main__ import main
-from tests.lrd.test_optim import CASES as OURS
-from tests.lrd.test_optim import RULES, torch_twin
 
 MOMENTUM, GRADIENT, FOREVER, SWAPPED, FIRST, REPLICAS, RESTART, GENERATOR, DECAY, SCALE = (
     "moments do not see every gradient",

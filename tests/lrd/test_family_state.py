@@ -216,6 +216,19 @@ def test_what_is_no_rule_is_refused_and_groups_are_checked_at_every_step():
     )
 
 
+def test_what_a_rule_is_not_for_may_be_exempted():
+    class Others(torch.optim.SGD):
+        """It does not say what its weight decay is."""
+
+    waves, rest = nn.Parameter(torch.zeros(2, dtype=torch.complex64)), nn.Parameter(torch.ones(2))
+    groups = [{"params": [waves], "weight_decay": 0.1, "masked": False}, {"params": [rest]}]
+    optimizer = lrd.MaskedUpdate(Others(groups, lr=0.1), lrd.Cautious())
+    waves.grad, rest.grad = torch.ones_like(waves), torch.ones_like(rest)
+    optimizer.step()
+    assert torch.equal(waves, torch.full_like(waves, -0.1))
+    assert (rest < 1).all()
+
+
 def test_a_sparse_gradient_is_refused_before_the_step():
     table = nn.Embedding(10, 3, sparse=True)
     table(torch.tensor([1, 2])).sum().backward()

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.lrd.test_optim import CASES
+from helpers.optimizers import CASES
 
 # SHA-256 of the weights after the six steps of `digest`, by case and dtype.
 GOLDEN = {

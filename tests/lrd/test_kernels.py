@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 import lrd
+from helpers.optimizers import CASES, RULES, net
 from lrd.kernels import build
 from lrd.kernels.table import spans
 from tests.lrd.test_golden_weights import numbers
-from tests.lrd.test_optim import CASES, RULES, net
 
 SIZES = [
     (0,),
@@ -187,6 +187,7 @@ def test_bits_do_not_depend_on_threads():
     assert torch.equal(weights[0], weights[2])
 
 
+@pytest.mark.slow
 def test_works_inside_a_compiled_training_step():
     def trained(wrap):
         model = net()

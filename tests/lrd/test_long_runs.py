@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import lrd
-from tests.lrd.test_optim import CASES, RULES, torch_twin
+from helpers.optimizers import CASES, RULES, torch_twin
 
 STEPS, SIZE = 20_000, 8
 CURVATURES = torch.logspace(-2, 1, SIZE, dtype=torch.float64)  # of a quadratic

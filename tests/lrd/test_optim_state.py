@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import lrd
+from helpers.optimizers import CASES, net, train, weights
 from helpers.travel import WAYS, handed_on
-from tests.lrd.test_optim import CASES, net, train, weights
 
 
 @pytest.mark.parametrize("case", CASES)

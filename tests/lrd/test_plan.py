@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 import lrd
+from helpers.optimizers import CASES
 from lrd.plan import Plan
-from tests.lrd.test_optim import CASES
 
 SHAPES = [(7, 5), (11,), (3, 2, 4, 4), (30, 30), ()]
 

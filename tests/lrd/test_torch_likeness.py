@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import lrd
-from tests.lrd.test_optim import CASES, torch_twin
+from helpers.optimizers import CASES, torch_twin
 
 SPECIAL = [0.0, -0.0, 1.0, -2.5, 1e-30, 1e30, float("inf"), -float("inf"), float("nan")]
 UNDECAYED = [

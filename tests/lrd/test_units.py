@@ -7,13 +7,13 @@ import torch
 from torch import nn
 
 import lrd
+from helpers.optimizers import CASES, net, torch_twin, train
 from lrd import shards
 from lrd.mask import Draw, threshold, unit_of
 from lrd.rules import Row
 from lrd.step import counter, update
 from tests.lrd.test_kernels import SIZES, assert_equal, layouts, pair, step
 from tests.lrd.test_mask import as_hex
-from tests.lrd.test_optim import CASES, net, torch_twin, train
 from tests.lrd.test_shards import CASES as PLACEMENTS
 from tests.lrd.test_shards import parts
 

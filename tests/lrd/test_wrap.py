@@ -1,15 +1,13 @@
 """LearningRateDropout around other optimizers."""
 
-import copy
-
 import pytest
 import torch
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import lrd
+from helpers.optimizers import CASES, net, torch_twin, train, weights
 from tests.lrd.test_in_other_hands import mask, parameter
-from tests.lrd.test_optim import CASES, net, torch_twin, train, weights
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -20,35 +18,6 @@ def test_wrapping_torchs_optimizer_equals_our_own(case):
     optimizer = lrd.LearningRateDropout(torch_twin(cls)(wrapped.parameters(), **hyper), seed=2)
     b = train(wrapped, optimizer, 30, dtype=torch.float64)
     torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11)
-
-
-def test_inner_state_is_the_plain_optimizers():
-    model, plain = net(), net()
-    wrapped = lrd.LearningRateDropout(torch.optim.Adam(model.parameters()))
-    base = torch.optim.Adam(plain.parameters())
-    for optimizer, module in ((wrapped, model), (base, plain)):
-        module(torch.ones(2, 20)).sum().backward()
-        optimizer.step()
-    for a, b in zip(wrapped.state.values(), base.state.values(), strict=True):
-        assert torch.equal(a["exp_avg"], b["exp_avg"])
-
-
-@pytest.mark.parametrize("through", ["state_dict", "deepcopy"])
-def test_continues_identically_after_a_round_trip(through):
-    def wrap(model, seed=0):
-        return lrd.LearningRateDropout(torch.optim.Adam(model.parameters()), 0.4, seed)
-
-    straight, model = net(), net()
-    expected = train(straight, wrap(straight, 5), 12)
-    optimizer = wrap(model, 5)
-    train(model, optimizer, 7)
-    if through == "deepcopy":
-        model, optimizer = copy.deepcopy((model, optimizer))
-    else:
-        state = optimizer.state_dict()
-        optimizer = wrap(model)
-        optimizer.load_state_dict(state)
-    assert torch.equal(train(model, optimizer, 5, first=7), expected)
 
 
 def test_closure_that_makes_the_gradients_is_masked():
@@ -240,14 +209,6 @@ def test_a_closure_may_go_backward_whatever_the_inner_optimizer_does():
         return loss
 
     assert lrd.LearningRateDropout(Bare([param], lr=1.0)).step(closure) == 0
-    assert torch.equal(param != 0, mask())
-
-
-def test_gradients_that_the_inner_step_takes_away_were_masked():
-    param = parameter()
-    inner = torch.optim.SGD([param], lr=1.0)
-    inner.register_step_post_hook(lambda optimizer, *_: optimizer.zero_grad())
-    lrd.LearningRateDropout(inner).step()
     assert torch.equal(param != 0, mask())
 
 

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -173,8 +174,10 @@ def test_growth_compares_the_sizes_past_the_cache(monkeypatch):
     assert [result.parameters for result in step.growth(2)] == [1_000, 200_000, 400_000]
 
 
-def test_the_last_cache_is_known_or_said_to_be_unknown():
-    assert step._last_cache() >= 0
+@pytest.mark.parametrize(("told", "size"), [("", 0), ("1048576\n", 1048576)])
+def test_the_last_cache_is_known_or_said_to_be_unknown(monkeypatch, told, size):
+    monkeypatch.setattr(step.subprocess, "run", lambda *_, **__: SimpleNamespace(stdout=told))
+    assert step._last_cache() == size
 
 
 def test_run_folders_for_the_benchmark_are_whole_and_unlike(tmp_path):

@@ -106,6 +106,23 @@ def test_a_mean_over_claims_is_of_pairs_that_are_alike(tmp_path, claim):
         read(tmp_path, f"{more.rstrip()}\n      Another: {claim}\n")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("planning_spread: {mnist: 0.15, digits: 1}", "planning_spread:", "planning_spread must"),
+        ("another_base: {mnist: 0.2, cifar10: 0.2}", "another_base: 0.2", "another_base must"),
+        ("cost: {claims: {}}", "cost: {}", "'cost' lacks claims"),
+        ("cost: {claims: {}}", "cost: {claims: []}", "the claims of cost must"),
+        ("cost: {claims: {}}", "cost: {claims: {}, bound: 1}", "unknown keys bound"),
+        ("families:\n", "families: []\n", "families must have a key for each, got \\[\\]"),
+    ],
+)
+def test_a_head_of_the_whole_file_that_is_not_as_it_says_is_refused(tmp_path, old, new, message):
+    (tmp_path / "claims.yaml").write_text(HEAD.replace(old, new))
+    with pytest.raises(ClaimError, match=message):
+        read_claims(tmp_path / "claims.yaml")
+
+
 def test_a_family_without_claims_is_refused(tmp_path):
     with pytest.raises(ClaimError, match="'family' must have claims, got None"):
         read(tmp_path, ONE.partition("claims:")[0] + "claims:\n")

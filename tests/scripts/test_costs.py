@@ -33,6 +33,10 @@ def test_cost_is_decided_by_the_benchmarks_rounds(tmp_path, ratios, verdict):
     )
     with pytest.raises(ResultError, match="no row"):
         judge_cost(Cost("cheap", "Section 4.1", "another", 1.03), path)
+    two = pd.DataFrame({"what": ["epoch", "each"], "ratios": [ratios, ratios]})
+    two.to_csv(path, index=False)
+    with pytest.raises(ResultError, match=r"several rows 'e\*h'"):
+        judge_cost(Cost("cheap", "Section 4.1", "e*h", 1.03), path)
 
 
 @pytest.mark.parametrize(("n", "low", "high"), [(15, 4, 12), (6, 1, 6), (5, None, None)])

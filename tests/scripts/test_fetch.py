@@ -19,15 +19,8 @@ SETS = {
 
 
 @pytest.fixture
-def fetched(monkeypatch, capsys):
+def fetched(no_network, monkeypatch, capsys):
     """Fetch into a folder, without a network; returns exit status, output and error lines."""
-
-    def fail(*_, **__):
-        raise OSError("no network")
-
-    for name in ("mnist", "cifar", "voc", "sbd"):
-        monkeypatch.setattr(f"torchvision.datasets.{name}.download_and_extract_archive", fail)
-    monkeypatch.setattr("torchvision.datasets.utils.download_url", fail)
 
     def run(root):
         monkeypatch.setenv("LRD_DATA", str(root))

@@ -36,11 +36,6 @@ CURVES = [
 ]
 
 
-@pytest.fixture
-def runs(tmp_path) -> Path:
-    return tmp_path / "runs"
-
-
 def draw(runs: Path, name: str = "figure5", shape: tuple[int, int] = (3, 5)):
     item = item_named(name)
     experiment = read_experiment(runs, "paper", item.figures[name], item.arms())

@@ -76,6 +76,7 @@ def test_at_mid_scale_a_base_must_have_converged(runs, verdicts_of, clean, test,
     assert row[-1] == ("no" if missed else "yes")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_collapsed_arm_is_no_comparison_whichever_side_it_is(runs, verdicts_of):
     text = family("""
       Higher: {pairs: [[adam+lrd0.5, adam]]}
@@ -104,6 +105,7 @@ def test_nothing_follows_from_some_of_a_claims_comparisons(
     assert one.adjusted == one.p  # what is not tested corrects nothing
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_mean_over_optimizers_is_of_several(runs, verdicts_of):
     """SGDM's base is far from the paper's, which leaves Adam alone."""
     make_pairs(runs, [0.3 + step for step in STEADY])
@@ -132,6 +134,7 @@ def test_what_is_not_comparable_is_counted_beside_what_holds(runs, verdicts_of):
     assert verdicts.evidence(judged).startswith("1 of 1 as claimed (1 not comparable); means +0.30")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_seeds_that_are_all_mixed_are_no_missing_runs(runs, verdicts_of):
     make_pairs(runs, [0.3 + step for step in STEADY])
     for record in runs.glob("paper/mnist/adam/*/run.json"):
@@ -148,6 +151,7 @@ def test_no_effect_of_some_comparisons_is_none_of_the_claim(runs, verdicts_of):
     assert [judged.verdict for judged in verdicts_of(text)] == ["undecided", "no effect"]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_seeds_on_different_processors_are_left_out_by_name(runs, verdicts_of):
     make_pairs(runs, [0.3 + step for step in STEADY])
     record = runs / "paper" / "mnist" / "adam" / "seed1" / "run.json"
@@ -228,6 +232,7 @@ def test_a_comparison_that_ties_holds_up_no_other(runs, verdicts_of):
     assert [judged.verdict for judged in verdicts_of(text)] == ["supported"]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_half_of_the_step_that_a_smaller_scale_makes_is_held_against_its_own_error(
     runs, verdicts_of
 ):
@@ -242,6 +247,7 @@ def test_half_of_the_step_that_a_smaller_scale_makes_is_held_against_its_own_err
     assert judged.alone == "supported, smaller than published"  # but for the base's clean accuracy
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_test_sets_own_uncertainty_is_a_bootstrap_over_images(runs, verdicts_of):
     """Of 10,000 images the base is right about 9,000, the other about 100 more: ± 0.2 points."""
     make_pairs(runs, [1.0, 1.0])
@@ -254,6 +260,7 @@ def test_the_test_sets_own_uncertainty_is_a_bootstrap_over_images(runs, verdicts
     assert (low, high) == pytest.approx((1 - 0.195, 1 + 0.195), abs=0.02)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_runs_that_settle_are_told_from_runs_that_spike(runs):
     def run(arm, seed, losses, accuracy, experiment="mnist"):
         columns = {"train_loss": losses, "test_accuracy": [accuracy] * len(losses)}

@@ -9,11 +9,6 @@ from helpers.synthetic import DATA, RATES, make_run
 from scripts.tables import __main__ as tables
 
 
-@pytest.fixture
-def runs(tmp_path):
-    return tmp_path / "runs"
-
-
 def test_latex_is_escaped_and_every_row_has_all_columns(runs, tmp_path):
     data = DATA | {"name": r"50%_of {A&B} #1 ~$x^2\<"}
     make_run(runs, "adam", 0, [98.0], source=data)

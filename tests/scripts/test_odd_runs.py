@@ -99,6 +99,7 @@ def test_a_seed_that_diverged_at_the_chosen_rate_is_counted_apart(runs, tmp_path
     assert "| 0.002 | 1.00 | 1.005 ± 0.007 (2), diverged 1 |" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_what_cannot_be_drawn_is_said_and_ends_nothing_else(runs, tmp_path, capsys):
     add(runs, "rmsprop", 10, 1.0)  # at a seed that chooses nothing
     with pytest.raises(ResultError, match="at a rate of family_rates chooses"):
@@ -136,6 +137,7 @@ def test_what_is_of_one_experiment_alone_is_made_of_no_other(runs, tmp_path, nam
             make(name, runs, tmp_path, "paper", "cifar10")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_base_run_without_its_clean_accuracy_keeps_no_claim_from_a_verdict(runs, verdicts_of):
     columns = {name: [50.0] * 10 for name in ("train_accuracy", "test_loss")}
     columns |= {"train_loss": list(range(10, 0, -1)), "clean_accuracy": [99.0] * 10}

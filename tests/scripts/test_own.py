@@ -1,7 +1,6 @@
 """Arms of the user's own: what shows them without a change to the suite."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -9,9 +8,9 @@ import pandas as pd
 import pytest
 
 from experiments.record.reader import Run, Runs, read_run, read_runs
-from helpers.synthetic import make_run
+from helpers.synthetic import ROOT, make_run
 from helpers.words import assert_no_words_overlap
-from scripts import verify
+from scripts import titles, verify
 from scripts.catalogue import ITEMS
 from scripts.figures import __main__ as figures
 from scripts.figures.style import STYLE
@@ -19,11 +18,7 @@ from scripts.own import own_arms, own_items
 from scripts.tables import __main__ as tables
 from scripts.tables.formats import markdown
 from scripts.titles import title
-
-
-@pytest.fixture
-def runs(tmp_path) -> Path:
-    return tmp_path / "runs"
+from scripts.verdicts import __main__ as verdicts
 
 
 @pytest.fixture
@@ -114,6 +109,22 @@ def test_own_says_what_it_needs(runs, tmp_path, command, capsys):
     assert "own needs --experiment" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", [tables.main, figures.main, verdicts.main])
+def test_a_folder_that_cannot_be_made_is_said(runs, tmp_path, command):
+    make_run(runs, "adam", 0, [90.0])
+    make_run(runs, "adam+lrd0.5", 0, [90.0])
+    (tmp_path / "file").write_text("")
+    item = [] if command is verdicts.main else ["table1", "--experiment", "mnist"]
+    with pytest.raises(SystemExit, match=r"error: cannot make the folder .*file"):
+        command([*item, "--runs-dir", str(runs), "--out", str(tmp_path / "file")])
+
+
+def test_curves_of_an_experiment_of_another_task_show_its_columns(tmp_path):
+    place = ["--runs-dir", str(ROOT / "results/runs"), "--out", str(tmp_path)]
+    figures.main(["table2", "--experiment", "pspnet", "--scale", "lite", *place])
+    assert sorted(path.suffix for path in tmp_path.rglob("*.*")) == [".pdf", ".png"]
+
+
 def regression(run: Run) -> Run:
     """A run of a task whose result falls."""
     metrics = pd.DataFrame({"epoch": [1, 2], "lr": 0.1, "train_loss": [2, 1.0]})
@@ -145,6 +156,7 @@ def test_a_task_of_ones_own_has_its_column_digits_and_best_epoch(runs, tmp_path,
     assert "data: houses (csv), 100 training and 20 test samples" in text
     figure = figures.drawn(item, tables.experiments_of(item, found), "paper")["own-houses"]
     assert [axes.get_yscale() for axes in figure.axes] == ["log", "log"]
+    assert "steep start" not in figure.get_supxlabel()  # a loss's axis leaves out nothing
 
 
 def test_titles_are_what_net_and_data_declare(runs):
@@ -157,6 +169,20 @@ def test_titles_are_what_net_and_data_declare(runs):
     assert title("digits", [named, run.config]) == "digits, CNN or FCNet"
     assert title("cifar10") == "CIFAR-10, ResNet-34"  # its file's
     assert title("unheard-of") == "unheard-of"
+
+
+def test_a_file_that_names_a_smaller_net_renames_no_run(runs, tmp_path, monkeypatch):
+    run = read_run(make_run(runs, "adam", 0, [90.0]))
+    (tmp_path / "model").mkdir()
+    for stem, name in (("fcnet", "FCNet"), ("fcnet_small", "small FCNet")):
+        text = f"name: {name}\n_target_: models.fcnet.fcnet\n"
+        (tmp_path / f"model/{stem}.yaml").write_text(text)
+    monkeypatch.setattr(titles, "CONF", tmp_path)
+    titles._declared_names.cache_clear()
+    try:
+        assert titles.name_of({"_target_": run.config["model"]["_target_"]}) == "FCNet"
+    finally:
+        titles._declared_names.cache_clear()
 
 
 def test_a_cnn_on_digits_is_not_called_fcnet(runs):
@@ -178,6 +204,9 @@ def test_verify_names_what_is_left_out_and_what_the_report_does_not_show(runs, c
         "paper: outside the report, as the demo's: 1 of digits",
         "paper: in no item of the paper: adam+lrd0.3 of mnist",
     ]
+    make_run(runs, "adam+lrd0.3", 0, [90.0], experiment="digits")  # the report shows its base
+    verify.main(["--runs-dir", str(runs)])
+    assert "outside the report" not in capsys.readouterr().out
     damaged = make_run(runs, "sgdm", 0, [90.0], scale="lite")
     (damaged / "metrics.csv").write_text("epoch\n")
     with pytest.raises(SystemExit, match="error: 1 left out"):

@@ -3,19 +3,13 @@
 import pytest
 
 from experiments.identity import run_folder
-from helpers.commands import ROOT, command, sweep_configurations
+from helpers.commands import command
 from scripts import plan
 from scripts.catalogue import ITEMS
 
 
 def folders(configs):
     return [run_folder(config) for config in configs]
-
-
-@pytest.mark.parametrize("sweep", [path.stem for path in (ROOT / "conf" / "sweep").glob("*.yaml")])
-def test_the_plan_has_the_sweeps_own_runs(sweep):
-    planned = plan.configurations(sweep, ["scale=paper", "seed=0", "runs_dir=x"])
-    assert folders(planned) == folders(sweep_configurations(sweep))
 
 
 def test_the_command_line_narrows_and_widens_the_plan():
@@ -57,6 +51,17 @@ def test_several_sweeps_have_one_plan_each_with_its_own_seeds():
     assert plan._sweeps("table1", "0,1,2", None) == [("table1", "0,1,2", [])]
     # a file of the user's, in no catalogue
     assert plan._sweeps("own", "3", "toy") == [("own", "3", ["experiment=toy"])]
+
+
+def test_hours_that_nobody_knows_are_not_taken_for_none():
+    assert plan.Planned("mnist/adam/seed0", False, 2.0).known() == 2.0
+    with pytest.raises(plan.PlanError, match="mnist/adam/seed0: time unknown: no data there"):
+        plan.Planned("mnist/adam/seed0", False, None, "no data there").known()
+
+
+def test_a_figure_without_runs_has_no_plan():
+    with pytest.raises(SystemExit, match="figure1 is drawn without runs: make reproduce-figure1"):
+        plan.main(["figure1"])
 
 
 def test_a_plan_is_of_what_the_command_makes():

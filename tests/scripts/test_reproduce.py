@@ -38,12 +38,12 @@ def planned(monkeypatch):
     sweeps = []
 
     def stand_in(hours):
-        def runs_of(sweep, *arguments, download):
+        def runs_of(sweep, scale, seeds, overrides, download):
             assert download
-            sweeps.append((sweep, *arguments))
+            sweeps.append((sweep, scale, seeds, overrides))
             yield plan.Planned(f"{sweep}/adam/seed0", False, hours, "1.0 GiB")
 
-        monkeypatch.setattr(reproduce, "runs_of", runs_of)
+        monkeypatch.setattr(plan, "runs_of", runs_of)
         monkeypatch.setattr(plan.torch.cuda, "is_available", lambda: False)
         return sweeps
 

@@ -1,9 +1,6 @@
 """Tables, from synthetic run folders."""
 
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,11 +13,6 @@ from scripts.gather import published
 from scripts.tables import __main__ as tables
 
 TABLES = [name for name, item in ITEMS.items() if item.caption and item.layout == "optimizers"]
-
-
-@pytest.fixture
-def runs(tmp_path) -> Path:
-    return tmp_path / "runs"
 
 
 @pytest.fixture
@@ -283,11 +275,9 @@ def test_every_table_fills_all_its_cells(runs, tmp_path, name):
     assert frame["published"].notna().sum() == of_the_paper.get(name, len(frame))
 
 
-@pytest.mark.slow
-def test_table_and_figure_read_what_the_runner_writes(runs, tmp_path):
-    command = [sys.executable, "-m", "experiments.run", "-m", "experiment=digits", "scale=smoke"]
-    command += ["optimizer=adam", "lrd.enabled=false,true", f"runs_dir={runs}"]
-    subprocess.run(command, check=True, cwd=ROOT, timeout=120)
+def test_table_and_figure_read_what_the_runner_writes(make, runs, tmp_path):
+    for enabled in ("false", "true"):
+        make(f"lrd.enabled={enabled}", where=runs)
     text = tables.make_table("table1", runs, tmp_path, "smoke", "digits")
     metrics = pd.read_csv(runs / "smoke/digits/adam+lrd0.5/seed0/metrics.csv")
     last = metrics["test_accuracy"].iloc[-1]

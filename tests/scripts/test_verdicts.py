@@ -70,6 +70,7 @@ def test_a_run_that_diverged_is_no_comparison_unless_it_has_no_partner(runs, ver
     assert "adam diverged at seed 9" in verdicts.reasons([judged])[0]
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_claim_younger_than_its_runs_is_marked(runs, verdicts_of):
     make_pairs(runs, STEADY)
     for number, path in enumerate(runs.glob("paper/mnist/*/seed0/run.json")):

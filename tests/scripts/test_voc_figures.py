@@ -1,18 +1,14 @@
 """Figures 8 and 9, their tables and pictures, from synthetic run folders."""
 
-import json
-from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 
-from experiments.identity import config_hash, reference
-from experiments.record.faults import record_digest
 from experiments.record.reader import read_runs
+from helpers import synthetic
 from scripts.figures import __main__ as figures
 from scripts.figures.pictures import draw_predictions, palette
 from scripts.gather import ResultError, gather
@@ -25,38 +21,19 @@ CURVES = {
 }
 
 
-def make_run(root, experiment, arm, seed=0, scale="lite", status="done", predictions=None, add=0.0):
-    """A run folder as the runner writes it, its curves raised by `add`."""
-    optimizer, *dropout = arm.removesuffix("+lr0.5").split("+lrd")
-    config = deepcopy(
-        reference({"experiment": experiment, "scale": scale, "optimizer": {"name": optimizer}})
-    )
-    config |= {"epochs": 2, "seed": seed, "lr_scale": 0.5 if "+lr0.5" in arm else 1.0}
-    config["lrd"] |= {"enabled": bool(dropout), "p": float(*dropout or [0.5]), "compile": False}
-    data = {"name": "VOC2012 subset, 128 px", "format": "devkit", "train": 1559, "test": 445}
-    info = {
-        "status": status,
-        "hash": config_hash(config),
-        "epochs": 2,
-        "seed": seed,
-        "seconds": 60.0,
-        "threads": 1,
-        "device": "cpu",
-        "cpu": "Some CPU",
-        "versions": {"torch": "2.14.1"},
-        "data": data | {"repaired": {"boxes_clipped": 1200, "boxes_dropped": 0}},
-    }
-    folder = root / scale / experiment / arm / f"seed{seed}"
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    curves = pd.DataFrame({"epoch": [1, 2], "lr": 0.001} | CURVES[experiment])
-    curves.iloc[:, 2:] += add
-    curves.to_csv(folder / "metrics.csv", index=False)
-    curves[["epoch"]].assign(seconds=30.0).to_csv(folder / "timing.csv", index=False)
-    (folder / "run.json").write_text(json.dumps(info | {"digest": record_digest(folder, info)}))
+SOURCE = {
+    "name": "VOC2012 subset, 128 px", "format": "devkit", "train": 1559, "test": 445,
+    "repaired": {"boxes_clipped": 1200, "boxes_dropped": 0},
+}  # fmt: skip
+
+
+def make_run(root, experiment, arm, seed=0, status="done", predictions=None, add=0.0):
+    """A run folder of two epochs, its curves raised by `add`."""
+    columns = {name: [each + add for each in curve] for name, curve in CURVES[experiment].items()}
+    what = {"scale": "lite", "experiment": experiment, "status": status}
+    folder = synthetic.make_run(root, arm, seed, [0.0] * 2, source=SOURCE, columns=columns, **what)
     if predictions:
         torch.save(predictions, folder / "predictions.pt")
-    return folder
 
 
 def masks(prediction=12):

@@ -19,8 +19,6 @@ from helpers.commands import ROOT, command
     ("argument", "message"),
     [
         ("optimizer=nadam", "Could not find 'optimizer/nadam'"),
-        ("experiment=imagenet", "Could not find 'experiment/imagenet'"),
-        ("scale=huge", "Could not find 'scale/huge'"),
         ("lrd.p=1.5", "error: lrd.p must be a number in (0, 1]"),
         ("runs_dir=/proc/runs", "error: cannot write to the run folder"),
     ],
@@ -113,26 +111,15 @@ def test_wandb_is_loaded_only_when_used(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_sweep_over_p_leaves_a_folder_for_each(tmp_path):
-    done = command(
-        "-m", "experiment=digits", "optimizer=adam", "lrd.enabled=true", "lrd.p=0.3,0.5,0.7",
-        "scale=smoke", f"runs_dir={tmp_path}",
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    arms = sorted(path.name for path in (tmp_path / "smoke" / "digits").iterdir())
-    assert arms == ["adam+lrd0.3", "adam+lrd0.5", "adam+lrd0.7"]
-    assert "3 done" in done.stdout
-    assert not (ROOT / "multirun.yaml").exists()
-
-
-@pytest.mark.slow
 def test_one_bad_run_does_not_end_a_sweep(tmp_path):
     done = command(
         "-m", "lrd.enabled=true", "lrd.p=0.5,1.5,0.7", "scale=smoke", f"runs_dir={tmp_path}"
     )
     assert done.returncode == 1
     assert "2 done, 1 failed" in done.stdout
-    assert len(list(tmp_path.glob("smoke/digits/*/seed0/metrics.csv"))) == 2
+    arms = sorted(path.parts[-3] for path in tmp_path.glob("smoke/digits/*/seed0/metrics.csv"))
+    assert arms == ["adam+lrd0.5", "adam+lrd0.7"]
+    assert not (ROOT / "multirun.yaml").exists()
 
 
 @pytest.mark.slow

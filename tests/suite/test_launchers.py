@@ -73,7 +73,7 @@ def test_after_a_worker_is_killed_the_command_repeated_completes_the_sweep(
     """
     words = ["-m", "scale=smoke", "seed=0,1,2", "epochs=200", f"runs_dir={tmp_path}"]
     words += [f"hydra/launcher={launcher}", *BOUNDS[launcher]]
-    process = start(*words)
+    process = start(*words, cwd=tmp_path)
     for line in process.stdout:
         if "epoch 3/" in line:
             os.kill(descendants(process.pid, worker)[0], signal.SIGKILL)

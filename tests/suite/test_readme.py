@@ -203,3 +203,17 @@ def test_the_speed_is_the_benchmarks():
         what = rf"{name}\+LRD / torch's {name} \(.*\), {size} parameters"
         measured += table[table.index.str.fullmatch(what)]["value"].tolist()
     assert [f"{value:.2f}" for value in measured] == [*said]
+
+
+def test_the_time_of_rules_around_an_optimizer_is_the_benchmarks():
+    text = " ".join((ROOT / "lrd/README.md").read_text().split())
+    (said,) = re.findall(
+        r"and (\S+) to (\S+) times the time of a fused step; the rules `Noise`, `Cautious` and "
+        r"`Magma` below take (\S+) to (\S+) times it",
+        text,
+    )
+    table = pd.read_csv(ROOT / "results/benchmark.csv")
+    family = table[table["part"] == "family"].set_index("what")["value"]
+    dear = family.index.str.match("(Noise|Cautious|Magma) around")
+    ends = [end for of in (family[~dear], family[dear]) for end in (of.min(), of.max())]
+    assert [f"{end:.1f}" for end in ends] == [*said]
