@@ -23,7 +23,7 @@ from torch import Tensor
 
 BLOCK = 1 << 30  # elements that one key serves; the element index inside a block fits an int32
 _CHUNK = 1 << 16  # elements hashed at once on a CPU, so that temporaries stay in its cache
-_PART_CHUNK = 1 << 24  # and of a part on a GPU, whose chunks begin at multiples of it
+_GPU_CHUNK = 1 << 24  # and on a GPU, so that they stay small
 _WORD = 0xFFFFFFFF
 _PARAMETER_LANES = (0x9E3779B9, 0x85EBCA6B)
 _STEP_LANES = (0xC2B2AE35, 0x27D4EB2F)
@@ -180,40 +180,31 @@ def keep_mask(
     return flat_mask(math.prod(shape), draw, device).view(shape)
 
 
-def flat_mask(numel: int, draw: Draw, device: torch.device | str, start: int = 0) -> Tensor:
-    """Elements `start` … `start` + `numel` of `keep_mask` flattened, without its checks.
-
-    Of a draw without a limit, its hash, int32.
-    """
+def flat_mask(numel: int, draw: Draw, device: torch.device | str) -> Tensor:
+    """`keep_mask` flattened, without its checks; of a draw without a limit, its hash, int32."""
     dtype = torch.int32 if draw.limit is None else torch.bool
     mask = torch.empty(numel, dtype=dtype, device=device)
-    if not numel:
-        return mask
     if draw.unit > 1:
-        first, skipped = divmod(start, draw.unit)
-        count = (start + numel - 1) // draw.unit - first + 1
-        units = flat_mask(count, draw._replace(unit=1), device, first)
-        if count == 1:  # a part of a tensor that shares one draw is not to be made whole
-            return mask.copy_(units.expand(numel))
-        return units.repeat_interleave(draw.unit)[skipped : skipped + numel]
-    largest, end = BLOCK if start == 0 else min(BLOCK, _PART_CHUNK), start + numel
-    if mask.device.type == "cpu":
-        largest = min(BLOCK, _CHUNK)
-    # chunks begin at multiples of their length in the whole tensor; a single one may be shorter
-    ramp = torch.arange(
-        min(largest, end - start // largest * largest), dtype=torch.int32, device=mask.device
-    )
+        units = flat_mask(-(-numel // draw.unit), draw._replace(unit=1), device)
+        return units.repeat_interleave(draw.unit)[:numel]
+    chunk = chunk_of(mask.device)
+    ramp = torch.arange(min(chunk, numel), dtype=torch.int32, device=mask.device)
     x, shifted = torch.empty_like(ramp), torch.empty_like(ramp)
     step0, step1 = step_words(draw.step)
-    for low in range(start // largest * largest, end, largest):
+    for low in range(0, numel, chunk):
         block, within = divmod(low, BLOCK)
         word0, word1 = parameter_words(draw.seed, draw.index, block)
-        first, last = max(start - low, 0), min(end - low, largest)
-        part, n = mask[low + first - start : low + last - start], last - first
+        part = mask[low : low + chunk]
+        n = len(part)
         # `within` is a multiple of the chunk, a power of two: adding it is an exclusive or
         key0 = word0 ^ step0 ^ within
-        keep_into(part, ramp[first:last], key0, word1 ^ step1, draw.limit, x[:n], shifted[:n])
+        keep_into(part, ramp[:n], key0, word1 ^ step1, draw.limit, x[:n], shifted[:n])
     return mask
+
+
+def chunk_of(device: torch.device) -> int:
+    """The elements that are hashed at once."""
+    return min(BLOCK, _CHUNK if device.type == "cpu" else _GPU_CHUNK)
 
 
 def keep_into(

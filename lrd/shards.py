@@ -15,10 +15,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lrd.mask import BLOCK, Draw, flat_mask, keep_into, parameter_words, step_words
+from lrd.mask import BLOCK, Draw, chunk_of, flat_mask, keep_into, parameter_words, step_words
 
-_CHUNK = 1 << 16  # elements hashed at once, so that temporaries stay small
-_CHUNK_ON_GPU = 1 << 24
 _ZERO_REDUNDANCY = "torch.distributed.optim.zero_redundancy_optimizer"
 
 
@@ -41,9 +39,7 @@ class Part(NamedTuple):
             return 0
         long = [number for number, size in enumerate(self.size) if size > 1]
         following = slice(long[0] + 1, None) if long else slice(0, 0)
-        if self.size[following] != self.whole[following]:
-            return None
-        return self.element(0)
+        return self.element(0) if self.size[following] == self.whole[following] else None
 
     def element(self, number: Any) -> Any:
         """The flat index in the whole tensor of this box's element `number`, or of a tensor's."""
@@ -159,27 +155,30 @@ def _part(whole: tuple[int, ...], mesh: Any, placements: Sequence[Any]) -> Part:
 
 def local_mask(W: Tensor, part: Part | None, draw: Draw) -> Tensor:
     """The mask of a parameter, or of what `W` is of one, in the shape of `W`."""
-    start = 0 if part is None else part.start
-    if start is None:
-        return _scattered_mask(part, draw, W.device).view(W.shape)
-    return flat_mask(W.numel(), draw, W.device, start).view(W.shape)
+    if part is None:
+        return flat_mask(W.numel(), draw, W.device).view(W.shape)
+    return _mask_of(part, draw, W.device).view(W.shape)
 
 
-def _scattered_mask(part: Part, draw: Draw, device: torch.device) -> Tensor:
-    """The flat mask of a box whose elements are not all neighbours."""
+def _mask_of(part: Part, draw: Draw, device: torch.device) -> Tensor:
+    """The flat mask of a box."""
     dtype = torch.int32 if draw.limit is None else torch.bool
     mask = torch.empty(part.numel, dtype=dtype, device=device)
     step0, step1 = step_words(draw.step)
-    chunk = _CHUNK if device.type == "cpu" else _CHUNK_ON_GPU
+    start, chunk = part.start, chunk_of(device)
     for low in range(0, part.numel, chunk):
         high = min(low + chunk, part.numel)
-        element = part.element(torch.arange(low, high, device=device)) // draw.unit
+        number = torch.arange(low, high, device=device)
+        element = part.element(number) if start is None else number + start
+        element = element // draw.unit if draw.unit > 1 else element
         piece = mask[low:high]
         first, last = (part.element(end) // draw.unit for end in (low, high - 1))
-        for block in range(first // BLOCK, last // BLOCK + 1):
+        for block in range(
+            first // BLOCK, last // BLOCK + 1
+        ):  # those of later blocks get theirs after it
             word0, word1 = parameter_words(draw.seed, draw.index, block)
-            within = (element - block * BLOCK).int()
             D = torch.empty_like(piece)
+            within = (element - block * BLOCK).int()
             keep_into(D, within, word0 ^ step0, word1 ^ step1, draw.limit)
-            torch.where(element // BLOCK == block, D, piece, out=piece)
+            torch.where(element < block * BLOCK, piece, D, out=piece)
     return mask

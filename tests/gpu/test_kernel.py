@@ -6,7 +6,8 @@ from torch import nn
 
 import lrd
 from helpers.optimizers import CASES
-from lrd.mask import Draw, flat_mask, threshold
+from lrd.mask import Draw, threshold
+from lrd.shards import Part, local_mask
 from tests.lrd.test_golden_weights import GOLDEN, digest
 from tests.lrd.test_kernels import SIZES, layouts
 
@@ -88,7 +89,8 @@ def test_more_than_2_to_the_30_elements(device):
     draw = Draw(threshold(0.5), seed=0, index=0, step=0)
     for start, size in ((0, 10**6), (2**30 - 5000, 10_001)):
         moved = param[start : start + size] != 0
-        assert torch.equal(moved, flat_mask(size, draw, device, start))
+        part = Part((count,), (start,), (size,))
+        assert torch.equal(moved, local_mask(moved, part, draw))
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

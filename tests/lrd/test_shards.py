@@ -66,7 +66,7 @@ def test_a_parts_mask_is_the_matching_part_of_the_whole_mask(
     if block:  # so small that they begin and end inside of parts
         for module in ("lrd.mask", "lrd.shards"):
             monkeypatch.setattr(f"{module}.BLOCK", block)
-        monkeypatch.setattr("lrd.shards._CHUNK", 200)
+        monkeypatch.setattr("lrd.mask._CHUNK", 256)
     whole = lrd.keep_mask(shape, 0.5, seed=3, step=8, index=2)
     for part, expected in parts(shape, mesh, placements, whole):
         assert part.size == tuple(expected.shape)
@@ -76,12 +76,16 @@ def test_a_parts_mask_is_the_matching_part_of_the_whole_mask(
 
 
 def test_a_mask_that_begins_anywhere_goes_on_over_the_end_of_a_block():
-    first = (1 << 30) - 70_003
-    draw = Draw(threshold(0.5), seed=0, index=2, step=1)
-    mask = flat_mask(200_000, draw, "cpu", start=first)
-    part = shards.Part((1 << 31,), (first,), (200_000,))
-    assert torch.equal(mask, shards._scattered_mask(part, draw, torch.device("cpu")))
-    assert not torch.equal(mask[70_003:], flat_mask(200_000 - 70_003, draw, "cpu"))
+    draw, before, after = Draw(threshold(0.5), seed=0, index=2, step=1), 70_003, 129_997
+
+    def mask(start, size):
+        part = shards.Part((1 << 31,), (start,), (size,))
+        return shards.local_mask(torch.empty(size), part, draw)
+
+    whole = mask((1 << 30) - before, before + after)
+    assert torch.equal(whole[:before], mask((1 << 30) - before, before))
+    assert torch.equal(whole[before:], mask(1 << 30, after))
+    assert not torch.equal(whole[before:], flat_mask(after, draw, "cpu"))
 
 
 def test_a_kernel_walks_to_the_end_of_each_block_of_the_whole(monkeypatch):
