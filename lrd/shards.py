@@ -173,9 +173,8 @@ def _mask_of(part: Part, draw: Draw, device: torch.device) -> Tensor:
         element = element // draw.unit if draw.unit > 1 else element
         piece = mask[low:high]
         first, last = (part.element(end) // draw.unit for end in (low, high - 1))
-        for block in range(
-            first // BLOCK, last // BLOCK + 1
-        ):  # those of later blocks get theirs after it
+        # what is of a later block is written anew in its turn
+        for block in range(first // BLOCK, last // BLOCK + 1):
             word0, word1 = parameter_words(draw.seed, draw.index, block)
             D = torch.empty_like(piece)
             within = (element - block * BLOCK).int()
