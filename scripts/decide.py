@@ -198,14 +198,9 @@ def next_seed(batch: Batch, runs: list[Run]) -> int:
     machine = here["cpu"] if here["device"] == "cpu" else here["device"]
     seed = batch.first_seed
     while True:
-        made = [
-            run
-            for run in runs
-            if (run.experiment, run.seed) == (batch.experiment, seed) and run.arm in batch.arms
-        ]
-        finished = [run for run in made if run.finished]
-        elsewhere = {run.processor for run in finished} - {machine}
-        if len(finished) < len(batch.arms) and not elsewhere:
+        of_seed = [run for run in runs if (run.experiment, run.seed) == (batch.experiment, seed)]
+        made = [run for run in of_seed if run.finished and run.arm in batch.arms]
+        if len(made) < len(batch.arms) and {run.processor for run in made} <= {machine}:
             return seed
         seed += 1
 
@@ -238,7 +233,8 @@ def _hours(batches: dict[Batch, int], runs: list[Run], options: argparse.Namespa
             continue
         for command in batch.commands:
             words = [*command, f"runs_dir={options.runs_dir}"]
-            planned = runs_of(batch.sweep, options.scale, str(max(seed, batch.first_seed)), words)
+            at = str(max(seed, batch.first_seed))
+            planned = runs_of(batch.sweep, options.scale, at, words, not options.plan)
             hours += sum(run.known() for run in planned if run.name.split("/")[1] in lacking)
     return hours
 
@@ -271,8 +267,12 @@ def _print_plan(
             what = "more seeds than anybody makes"
         elif seeds:
             more = max(1, seeds - min(len(test.measured.seeds) for test in verdict.tested))
-            hours = plain(more * _hours({batch: -1}, made, options))  # a seed that nobody has run
-            what = f"about {seeds:g} seeds in all, {more:g} more, {hours} hours one after another"
+            try:
+                hours = more * _hours({batch: -1}, made, options)  # a seed that nobody has run
+                takes = f"{plain(hours)} hours one after another"
+            except PlanError as error:
+                takes = str(error)
+            what = f"about {seeds:g} seeds in all, {more:g} more, {takes}"
         print(f"expected for {verdict.claim.text}: {what}")
 
 

@@ -183,8 +183,12 @@ def test_more_seeds_are_not_asked_for_where_they_would_decide_nothing(runs, verd
     assert decide.decided(apart)
 
 
-def test_best_against_best_waits_for_the_runs_that_choose(tmp_path, capsys):
+def test_best_against_best_waits_for_the_runs_that_choose(tmp_path, capsys, monkeypatch):
     """Its seeds begin where those that choose have ended."""
+
+    def unknown(*_):
+        raise plan.PlanError("nobody knows")
+
     verdicts = unrun("best against best on MNIST")
     claims = [verdict.claim for verdict in verdicts]
     (batch,) = decide.batches_of(verdicts)
@@ -199,6 +203,9 @@ def test_best_against_best_waits_for_the_runs_that_choose(tmp_path, capsys):
             make_run(tmp_path, arm + rate, 0, [97.0], experiment="mnist_choice", scale="lite")
     decide.main([*words, "--most", "0"])  # counted from the first seed that may be compared
     assert "stopped at 0 seeds" in capsys.readouterr().out
+    monkeypatch.setattr(decide, "_hours", unknown)
+    decide.main([*words, "--plan"])
+    assert " more, nobody knows" in capsys.readouterr().out
     assert not decide.waits_for(decide.batches_of(verdicts[:1])[0], decide._options(words))
 
 

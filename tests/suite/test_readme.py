@@ -50,19 +50,20 @@ def test_what_was_found_is_what_the_verdicts_say():
 
 def test_only_rmsprops_training_tells_the_mask_from_the_step():
     """Of all that the pictures show; and the toy."""
-    apart = {}
+    slower: list[str] = []  # without weight decay and with it, and at mid
     for scale, test in (("paper", "mean of the last ten epochs"), ("mid", "last epoch")):
         assert f"](results/figures/{scale}/share.png)" in README
         table = pd.read_csv(ROOT / f"results/tables/{scale}/share.csv").query("n >= 4")
         shown = "training accuracy over all epochs (%)", f"test accuracy, {test} (%)"
         told = table[table.statistic.isin(shown) & (table.rest_low * table.rest_high > 0)]
-        assert {*zip(told.optimizer, told.statistic, strict=True)} == {("rmsprop", shown[0])}
-        apart[scale] = f"{-told.rest_mean.item():.2f}"
+        assert {*told.statistic} == {shown[0]}
+        assert told.optimizer.str.match(r"rmsprop(\+weight_decay=0.0005)?$").all()
+        slower += [f"{-mean:.2f}" for mean in told.rest_mean]
         if scale == "mid":  # "may differ by a point"
             accuracy = table[table.statistic == shown[1]]
             assert accuracy[["rest_low", "rest_high"]].abs().max().max() > 1
-    slower = "slower with the mask (by {paper} points on MNIST, {mid} on CIFAR-10)"
-    assert slower.format(**apart) in TEXT
+    words = "slower with the mask (by {} points on MNIST, {} with decay, {} on CIFAR-10)"
+    assert words.format(*slower) in TEXT
     ((rate, toy),) = re.findall(
         r"in the toy at rate (\S+) half the rate makes (\d+ % \[\d+, \d+\]) of", TEXT
     )
@@ -75,7 +76,7 @@ def test_only_rmsprops_training_tells_the_mask_from_the_step():
         "{0} with LRD trains faster than {0} at half the rate on MNIST (mean training accuracy)"
     )
     margins = re.search(
-        r"On MNIST SGDM and AMSGrad train as fast at it, within ±(\S+) points, and with weight "
+        r"SGDM and AMSGrad train as fast on MNIST, within ±(\S+) points, and with weight "
         r"decay SGDM's accuracy gains what LRD adds, within ±(\S+)\. ",
         TEXT,
     ).groups()
@@ -108,11 +109,11 @@ def test_with_weight_decay_the_arms_end_near_the_published():
     said = re.search(
         r"SGDM ends at (\S+) %, with LRD at (\S+) % \(last ten epochs, 5 seeds; published "
         r"(\S+), (\S+)\), Adam at (\S+) and (\S+) \((\S+), (\S+)\), AMSGrad at (\S+) and (\S+) "
-        r"\((\S+), (\S+)\)\. ",
+        r"\((\S+), (\S+)\), RMSprop at (\S+) and (\S+) \((\S+), (\S+)\)\. ",
         TEXT,
     ).groups()
     numbers = []
-    for name in ("sgdm", "adam", "amsgrad"):
+    for name in ("sgdm", "adam", "amsgrad", "rmsprop"):
         names = [name, f"{name}+lrd0.5"]
         ours = arms.loc[[f"{name}+weight_decay=0.0005" for name in names]]
         assert {*ours.n} == {5}
@@ -125,8 +126,8 @@ def test_best_against_best_is_the_tables():
     number = r"(\S+) \[(\S+), (\S+)\]"
     said = re.search(
         r"\(MNIST, of our grid: no decay; SGDM (\S+), with LRD (\S+); Adam (\S+), with LRD (\S+)\) "
-        rf"LRD changes accuracy by {number} and {number} points \((\d+) seeds each, undecided\), "
-        r"SGDM's test loss by less than (\S+) nats",
+        rf"LRD changes accuracy by {number} and {number} points \((\d+) seeds, undecided\), "
+        r"SGDM's test loss by under (\S+) nats",
         TEXT,
     ).groups()
     rates, better = [], []
@@ -156,7 +157,7 @@ def test_the_bases_on_mnist_are_table_1s():
     assert adam == f"{arms.last_mean['adam+lrd0.5'] - arms.last_mean['adam']:+.2f}"
     mid = pd.read_csv(ROOT / "results/tables/mid/table1.csv").set_index(["experiment", "arm"])
     sgdm = mid.loc[("cifar10", "sgdm")]
-    assert f"SGDM ends at {sgdm.last_mean:.0f} %, the paper's at {sgdm.published:.0f} %)" in TEXT
+    assert f"SGDM {sgdm.last_mean:.0f} %, the paper's {sgdm.published:.0f} %)" in TEXT
     base, masked = arms.loc["radam"], arms.loc["radam+lrd0.5"]
     numbers = f"LRD ({masked.last_mean:.1f} %) or without ({base.last_mean:.1f} %; {base.n} seeds)"
     assert numbers in TEXT
