@@ -264,7 +264,7 @@ def _print_plan(
         what = f"{MISSING}, no planning_spread or neither a published gain nor a margin"
         seeds = expected(verdict.claim, claims)
         if seeds == math.inf:
-            what = "more seeds than anybody makes"
+            what = "more than 1000 seeds in all"
         elif seeds:
             more = max(1, seeds - min(len(test.measured.seeds) for test in verdict.tested))
             try:

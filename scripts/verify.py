@@ -25,8 +25,8 @@ def report(scale: str, runs: Runs) -> int:
         print(f"{run.folder}: {run.reason}")
     print(f"{scale}: {', '.join(words) or 'no runs'}")
     outside = outside_report(runs.runs)
-    counts = Counter(run.experiment for run in runs.runs if (run.experiment, run.arm) in outside)
-    for experiment, count in counts.items():
+    left = Counter(run.experiment for run in runs.runs if (run.experiment, run.arm) in outside)
+    for experiment, count in left.items():
         print(f"{scale}: outside the report, as the demo's: {count} of {experiment}")
     for experiment, arms in own_arms(runs.runs).items():
         print(f"{scale}: in no item of the paper: {', '.join(arms)} of {experiment}")

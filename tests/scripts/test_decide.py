@@ -1,5 +1,6 @@
 """Seeds are added until claims are decided, or the hours are spent; real runs of digits."""
 
+import math
 import os
 import signal
 import subprocess
@@ -206,6 +207,9 @@ def test_best_against_best_waits_for_the_runs_that_choose(tmp_path, capsys, monk
     monkeypatch.setattr(decide, "_hours", unknown)
     decide.main([*words, "--plan"])
     assert " more, nobody knows" in capsys.readouterr().out
+    monkeypatch.setattr(decide, "expected", lambda *_: math.inf)
+    decide.main([*words, "--plan"])
+    assert "more than 1000 seeds in all" in capsys.readouterr().out
     assert not decide.waits_for(decide.batches_of(verdicts[:1])[0], decide._options(words))
 
 
