@@ -152,7 +152,7 @@ def test_the_bases_on_mnist_are_table_1s():
     arms = table.set_index("arm")
     bases = arms.loc[["sgdm", "adam", "amsgrad"]]
     above = bases.last_mean - bases.published
-    said = f"On MNIST SGDM, Adam and AMSGrad end {above.min():.1f} to {above.max():.1f} points above"
+    said = f"MNIST SGDM, Adam and AMSGrad end {above.min():.1f} to {above.max():.1f} points above"
     assert said in TEXT
     assert adam == f"{arms.last_mean['adam+lrd0.5'] - arms.last_mean['adam']:+.2f}"
     mid = pd.read_csv(ROOT / "results/tables/mid/table1.csv").set_index(["experiment", "arm"])
