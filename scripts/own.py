@@ -56,8 +56,8 @@ def own_items(runs: Iterable[Run]) -> list[Item]:
     return items
 
 
-def outside_report(runs: Iterable[Run]) -> set[tuple[str, str]]:
-    """Takes runs, returns experiments and arms that the report leaves out: the demo's, but for
-    those beside which it shows the user's own."""
+def outside_report(own: Iterable[Item]) -> set[tuple[str, str]]:
+    """Takes the items of own runs, returns experiments and arms that the report leaves out: the
+    demo's, but for those that stand in these items."""
     demo = arms_of(item for item in ITEMS.values() if not item.in_report)
-    return demo - arms_of(own_items(runs))
+    return demo - arms_of(own)

@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from experiments.record.reader import Runs, read_runs
-from scripts.own import outside_report, own_arms
+from scripts.own import outside_report, own_arms, own_items
 
 
 def report(scale: str, runs: Runs) -> int:
@@ -24,7 +24,7 @@ def report(scale: str, runs: Runs) -> int:
     for run in runs.left_out:
         print(f"{run.folder}: {run.reason}")
     print(f"{scale}: {', '.join(words) or 'no runs'}")
-    outside = outside_report(runs.runs)
+    outside = outside_report(own_items(runs.runs))
     left = Counter(run.experiment for run in runs.runs if (run.experiment, run.arm) in outside)
     for experiment, count in left.items():
         print(f"{scale}: outside the report, as the demo's: {count} of {experiment}")

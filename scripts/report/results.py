@@ -65,9 +65,9 @@ def read_results(folder: Path) -> Results:
     claims = read_claims()
     runs = {scale: read_runs(folder / "runs", scale=scale) for scale in SCALES}
     items = [item for item in ITEMS.values() if item.in_report]
-    every = [run for of_scale in runs.values() for run in of_scale.runs]
-    items += own_items(every)
-    outside = outside_report(every)
+    own = own_items([run for of_scale in runs.values() for run in of_scale.runs])
+    items += own
+    outside = outside_report(own)
     left = 0
     for scale, (of_scale, unread) in runs.items():
         kept = [run for run in of_scale if (run.experiment, run.arm) not in outside]
