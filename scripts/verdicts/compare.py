@@ -41,7 +41,7 @@ def measure(comparison: Pair | Trend, experiment: Experiment) -> Measured:
     """Takes a comparison and its experiment's runs, returns them at the seeds that count.
 
     All arms have a run of the seed, on processors of one type: on another one libraries round
-    differently, which training amplifies.
+    differently, which training amplifies. In a mean of pairs, each pair's arms.
     """
     names = [*comparison.arms, *comparison.than]
     if of_octaves(comparison):
@@ -60,7 +60,7 @@ def measure(comparison: Pair | Trend, experiment: Experiment) -> Measured:
         row = _sides(comparison, of_seed)
         if row is None:
             silent.append(seed)
-        elif len({_processor(run) for run in flat}) > 1:
+        elif _mixed(comparison, of_seed):
             mixed.append(seed)
         elif not np.isnan(row).any():  # of a column that the runs have
             seeds.append(seed)
@@ -84,6 +84,14 @@ def _grid(experiment: Experiment, arm: str) -> dict[int, list[Run]]:
             by_seed[run.seed].append(run)
     grid = {at_rate(arm, rate) for rate in RATES}
     return {seed: runs for seed, runs in by_seed.items() if grid <= {run.arm for run in runs}}
+
+
+def _mixed(comparison: Pair | Trend, runs: list[list[Run]]) -> bool:
+    """Whether arms that are compared ran on different processors."""
+    count = len(comparison.arms)
+    of_pairs = len(comparison.than) == count
+    pairs = zip(runs[:count], runs[count:], strict=True) if of_pairs else [runs]
+    return any(len({_processor(run) for side in pair for run in side}) > 1 for pair in pairs)
 
 
 def _processor(run: Run) -> str:

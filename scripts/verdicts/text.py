@@ -201,9 +201,10 @@ def notes(claims: Claims) -> list[str]:
     """How the table is to be read."""
     percent = 100 * (1 - LEVEL)
     return [
-        "n: seeds at which all sides ran, on processors of one type; pairs.csv names in `mixed` "
-        "those that did not, which are left out, and in `silent` those that can tell nothing: by "
-        "construction both sides are alike, or a range of rates does not end within those run.",
+        "n: seeds at which all sides ran, on processors of one type (of a mean of pairs, each "
+        "pair); pairs.csv names in `mixed` those that did not, which are left out, and in `silent` "
+        "those that can tell nothing: by construction both sides are alike, or a range of rates "
+        "does not end within those run.",
         f"In brackets: the {percent:g} % interval of the mean difference that stays valid when "
         "seeds are added until it decides (the Bayes factor's of a t test; Rouder et al., 2009), "
         "for differences that are near normal; of runs of two kinds, as Adam's on MNIST, up to 8 % "
