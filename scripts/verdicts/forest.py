@@ -142,22 +142,31 @@ def _claim(axes: Axes, verdict: Verdict, top: float) -> None:
         "zorder": 2,
         "bbox": {"color": "white", "pad": 0},
     }  # no line runs through words
-    decided, begun = f"{sign} {word(verdict)}, n = {seeds_of(verdict)}", _begun(verdict)
+    begun, several = _begun(verdict), len(verdict.tested) > 1
+    decided = f"{sign} {word(verdict)}, n = {seeds_of(verdict)}"
     if absent := sum(not (test.begun or test.unlike) for test in verdict.tested):
         decided += f"; {absent} of {len(verdict.tested)} comparisons not run"
     axes.text(0, top + 0.18, decided, color=colour, fontweight="bold", **style)
     words = _words(verdict)
     for number, text in enumerate(words):
         axes.text(0, top + 0.45 + _LINE * number, text, **style)
-    height = top + 0.53 + _LINE * len(words) + 0.15 * (len(verdict.tested) > 1)
+    height = top + 0.53 + _LINE * len(words) + 0.15 * several
     for test in begun:
         if _shown(test):
             face = "white" if colour == _GREY else colour
-            _interval(axes, test, height, colour, face, marker)
-        label = test.pair.label * (len(verdict.tested) > 1)
-        text = ": ".join(part for part in (label, "" if _shown(test) else test.unlike) if part)
-        axes.text(0, height - 0.19, text, **{**style, "fontsize": 5.5})
+            of_test = SIGNS[NOT_COMPARABLE][2] if test.unlike else marker
+            _interval(axes, test, height, colour, face, of_test)
+        axes.text(0, height - 0.19, _label(test, several), **{**style, "fontsize": 5.5})
         height += _APART
+
+
+def _label(test: Tested, several: bool) -> str:
+    """Which of several comparisons it is, and why nothing follows from it; in one line."""
+    why = test.unlike
+    if _shown(test):
+        why = "not comparable" if several and test.unlike else ""
+    text = ": ".join(part for part in (test.pair.label * several, why) if part)
+    return textwrap.shorten(text, 115, placeholder=" …")
 
 
 def _interval(axes: Axes, test: Tested, height: float, colour: str, face: str, marker: str) -> None:

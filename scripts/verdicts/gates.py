@@ -45,16 +45,25 @@ def unlike_arms(claims: Claims, experiments: dict[str, Experiment], scale: str) 
     return reasons
 
 
-def comparable(claim: Claim, claims: Claims, unlike: Unlike) -> tuple[Pair, ...]:
-    """An omnibus claim's pair, of those of its family that can be compared if they are several."""
-    pairs = [
-        pair
+def mean_of_family(claim: Claim, claims: Claims, unlike: Unlike) -> tuple[Pair, str]:
+    """An omnibus claim's pair, and why it cannot be compared.
+
+    The mean is over those of its family that can be compared; if they are not several, over those
+    that have not collapsed.
+    """
+    members = [
+        (pair, other)
         for other in claims.claims
         if other.family == claim.family and not other.omnibus
         for pair in other.comparisons
-        if not reason(pair, other, pair.published, unlike)
     ]
-    return (mean_pair(pairs),) if len(pairs) > 1 else ()
+    alike = [pair for pair, other in members if not reason(pair, other, pair.published, unlike)]
+    if len(alike) > 1:
+        return mean_pair(alike), ""
+    able = [pair for pair, other in members if not reason(pair, other, None, unlike)]
+    if len(able) > 1:
+        return mean_pair(able), "fewer than two of its bases are the paper's"
+    return claim.comparisons[0], "all but one of its pairs collapsed or have not converged"
 
 
 def reason(pair: Pair | Trend, claim: Claim, gain: float | None, unlike: Unlike) -> str:

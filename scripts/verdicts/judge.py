@@ -12,7 +12,7 @@ from experiments.record.reader import Runs
 from scripts.gather import Experiment, gather
 from scripts.verdicts.claim import LEAST_SEEDS, Claim, Claims, Pair, Trend
 from scripts.verdicts.compare import Measured, measure, published_values
-from scripts.verdicts.gates import Unlike, base_of, comparable, reason, unlike_arms
+from scripts.verdicts.gates import Unlike, base_of, mean_of_family, reason, unlike_arms
 from scripts.verdicts.intervals import (
     LEVEL,
     Paired,
@@ -84,20 +84,18 @@ def judge(claims: Claims, runs: Runs, scale: str = "paper") -> list[Verdict]:
         arms[claim.experiment] |= dict.fromkeys((*claim.arms, *map(base_of, claim.arms)))
     experiments = {name: gather(runs, name, wanted) for name, wanted in arms.items()}
     unlike = unlike_arms(claims, experiments, scale)
-    tests = {}
+    tested = {}
     for claim in claims.claims:
-        pairs = comparable(claim, claims, unlike) if claim.omnibus else claim.comparisons
-        tests[claim.text] = [
-            _test(pair, experiments[pair.experiment], claim, scale, unlike)
-            for pair in pairs or claim.comparisons
-        ]
-        if not pairs:
-            none = "fewer than two of its bases are the paper's"
-            tests[claim.text] = [test._replace(unlike=none) for test in tests[claim.text]]
-    raw = {claim.text: _p(claim, tests[claim.text]) for claim in claims.claims}
+        pairs, why = claim.comparisons, ""
+        if claim.omnibus:
+            mean, why = mean_of_family(claim, claims, unlike)
+            pairs = (mean,)
+        tests = [_test(pair, experiments[pair.experiment], claim, scale, unlike) for pair in pairs]
+        tested[claim.text] = [test._replace(unlike=why) if why else test for test in tests]
+    raw = {claim.text: _p(claim, tested[claim.text]) for claim in claims.claims}
     adjusted = _adjusted(claims, raw)
     return [
-        _verdict(claim, tests[claim.text], raw[claim.text], adjusted[claim.text], claims, scale)
+        _verdict(claim, tested[claim.text], raw[claim.text], adjusted[claim.text], claims, scale)
         for claim in claims.claims
     ]
 

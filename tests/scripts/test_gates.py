@@ -105,25 +105,6 @@ def test_nothing_follows_from_some_of_a_claims_comparisons(
     assert one.adjusted == one.p  # what is not tested corrects nothing
 
 
-@pytest.mark.usefixtures("unchecked")
-def test_a_mean_over_optimizers_is_of_several(runs, verdicts_of):
-    """SGDM's base is far from the paper's, which leaves Adam alone."""
-    make_pairs(runs, [0.3 + step for step in STEADY])
-    make_pairs(runs, [0.3 + step for step in STEADY], 90.0, ("sgdm", "sgdm+lrd0.5"))
-    lines = """
-      Adam: {pairs: [[adam+lrd0.5, adam, 0.27]]}
-      SGDM: {pairs: [[sgdm+lrd0.5, sgdm, 0.39]]}"""
-    mean, adam, _ = verdicts_of(family(lines, more="\n    omnibus: All gain"))
-    assert (mean.verdict, adam.verdict) == ("not comparable", "supported")
-    assert mean.alone.startswith("supported")
-    assert "fewer than two of its bases are the paper's" in verdicts.reasons([mean])[0]
-    for arm, alone in (("sgdm", ""), ("sgdm+lrd0.5", mean.alone)):  # of a pair, then of both sides
-        for record in runs.glob(f"paper/mnist/{arm}/*/run.json"):
-            record.write_text(record.read_text().replace("Some CPU", "Another CPU"))
-        mean, *_ = verdicts_of(family(lines, more="\n    omnibus: All gain"))
-        assert (mean.verdict, mean.alone) == ("not comparable", alone)
-
-
 def test_what_is_not_comparable_is_counted_beside_what_holds(runs, verdicts_of):
     make_pairs(runs, [0.3 + step for step in STEADY])
     make_pairs(runs, [0.3 + step for step in STEADY], 90.0, ("sgdm", "sgdm+lrd0.5"))
@@ -217,6 +198,23 @@ def test_the_forest_says_what_its_arrows_are_where_there_are_any(
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
     assert labels.count("goes on") == beyond
     assert "difference in test accuracy (points)" in figure.axes[0].get_title("left")
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_forest_marks_what_is_not_comparable_and_says_why_in_a_line(runs, verdicts_of):
+    for base in ("adam", "sgdm"):
+        make_pairs(runs, STEADY, 60.0, (base, f"{base}+lrd0.5"), scale="lite")
+    for record in runs.glob("lite/mnist/sgdm/*/run.json"):
+        record.write_text(record.read_text().replace("Some CPU", "Another CPU"))
+    text = family("""
+      Any: {pairs: [[adam+lrd0.5, adam], [sgdm+lrd0.5, sgdm]]}""")
+    axes = forest.draw(verdicts_of(text, "mid")).axes[0]
+    *_, adam, sgdm = [text.get_text() for text in axes.texts]
+    assert adam == "adam+lrd0.5 − adam: not comparable"
+    assert sgdm.startswith("sgdm+lrd0.5 − sgdm: sgdm misses a bound of scale mid: ")
+    assert sgdm.endswith(" …")
+    assert len(sgdm) <= 115
+    assert "^" in [line.get_marker() for line in axes.lines]
 
 
 def test_a_comparison_that_ties_holds_up_no_other(runs, verdicts_of):

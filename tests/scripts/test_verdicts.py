@@ -12,7 +12,6 @@ from experiments.record.reader import Runs, read_runs
 from experiments.tasks.classification import COLUMNS
 from helpers.claims import ONE, PUBLISHED, STEADY, family, make_pairs
 from helpers.synthetic import ROOT, make_run
-from scripts.decide import decided
 from scripts.titles import anchor
 from scripts.verdicts import __main__ as command
 from scripts.verdicts import text as verdicts
@@ -81,32 +80,6 @@ def test_a_claim_younger_than_its_runs_is_marked(runs, verdicts_of):
         (judged,) = verdicts_of(text)
         assert judged.late == late
         assert ("LRD helps Adam †" in verdicts.row(judged)) == late
-
-
-def test_a_family_is_corrected_together_and_after_the_claim_about_its_mean(runs, verdicts_of):
-    """Five optimizers of which one gains: alone supported, beside others by Holm, and not while
-    the claim about their mean is undecided."""
-    arms = ("sgdm", "rmsprop", "amsgrad", "adam")
-    for number, arm in enumerate(arms):
-        steps = [(-1) ** (seed + number) * 0.1 * (1 + seed % 3) for seed in range(6)]
-        gains = [0.3 + step / 8 for step in steps] if arm == "adam" else steps
-        make_pairs(runs, gains, 98.0, (arm, f"{arm}+lrd0.5"))
-    lines = "".join(f"\n      {arm} gains: {{pairs: [[{arm}+lrd0.5, {arm}]]}}" for arm in arms)
-    alone = verdicts_of(ONE.replace(", 0.27", ""))[0]
-    *_, among = verdicts_of(family(lines))
-    mean, *_, after = verdicts_of(family(lines, more="\n    omnibus: All gain"))
-    assert (alone.verdict, alone.adjusted) == ("supported", alone.p)
-    assert among.p == after.p == alone.p
-    assert among.adjusted == pytest.approx(4 * alone.p)
-    assert mean.claim.text == "All gain"
-    assert mean.tested[0].measured.differences == pytest.approx(
-        [np.mean([*row]) for row in zip(*[
-            [(-1) ** (seed + n) * 0.1 * (1 + seed % 3) for seed in range(6)] for n in range(3)
-        ], [0.3 + (-1) ** (seed + 3) * 0.1 * (1 + seed % 3) / 8 for seed in range(6)], strict=True)]
-    )  # fmt: skip
-    assert after.adjusted == max(mean.p, among.adjusted)
-    assert verdicts.word(after) == "undecided (alone: supported)"
-    assert not decided(after)  # more seeds may decide it yet
 
 
 SEVERAL = family(
