@@ -59,9 +59,10 @@ def test_only_rmsprops_training_tells_the_mask_from_the_step():
         assert {*told.statistic} == {shown[0]}
         assert told.optimizer.str.match(r"rmsprop(\+weight_decay=0.0005)?$").all()
         slower += [f"{-mean:.2f}" for mean in told.rest_mean]
-        if scale == "mid":  # "may differ by a point"
+        if scale == "mid":
             accuracy = table[table.statistic == shown[1]]
-            assert accuracy[["rest_low", "rest_high"]].abs().max().max() > 1
+            assert round(accuracy[["rest_low", "rest_high"]].abs().max().max()) == 2
+            assert "undecided, CIFAR-10's accuracy by two points." in TEXT
     words = "slower with the mask (by {} points on MNIST, {} with decay, {} on CIFAR-10)"
     assert words.format(*slower) in TEXT
     ((rate, toy),) = re.findall(
@@ -76,7 +77,7 @@ def test_only_rmsprops_training_tells_the_mask_from_the_step():
         "{0} with LRD trains faster than {0} at half the rate on MNIST (mean training accuracy)"
     )
     margins = re.search(
-        r"SGDM and AMSGrad train as fast on MNIST, within ±(\S+) points, and with weight "
+        r"SGDM and AMSGrad train as fast on MNIST, within ±(\S+) points, and with "
         r"decay SGDM's accuracy gains what LRD adds, within ±(\S+)\. ",
         TEXT,
     ).groups()
@@ -107,7 +108,7 @@ def test_the_changes_of_training_speed_are_the_pairs():
 def test_with_weight_decay_the_arms_end_near_the_published():
     arms = pd.read_csv(ROOT / "results/tables/paper/settings.csv").set_index("arm")
     said = re.search(
-        r"SGDM ends at (\S+) %, with LRD at (\S+) % \(last ten epochs, 5 seeds; published "
+        r"SGDM ends at (\S+) %, with LRD at (\S+) % \(last ten epochs, 5 or 6 seeds; published "
         r"(\S+), (\S+)\), Adam at (\S+) and (\S+) \((\S+), (\S+)\), AMSGrad at (\S+) and (\S+) "
         r"\((\S+), (\S+)\), RMSprop at (\S+) and (\S+) \((\S+), (\S+)\)\. ",
         TEXT,
@@ -116,7 +117,7 @@ def test_with_weight_decay_the_arms_end_near_the_published():
     for name in ("sgdm", "adam", "amsgrad", "rmsprop"):
         names = [name, f"{name}+lrd0.5"]
         ours = arms.loc[[f"{name}+weight_decay=0.0005" for name in names]]
-        assert {*ours.n} == {5}
+        assert {*ours.n} <= {5, 6}
         numbers += [*ours.last10_mean, *arms.published[names]]
     assert [f"{number:.2f}" for number in numbers] == [*said]
 
@@ -147,21 +148,40 @@ def test_best_against_best_is_the_tables():
 
 
 def test_the_bases_on_mnist_are_table_1s():
-    (adam,) = re.findall(r"Adam's (\S+) is undecided\);", TEXT)
     table = pd.read_csv(ROOT / "results/tables/paper/table1.csv").query("experiment == 'mnist'")
     arms = table.set_index("arm")
     bases = arms.loc[["sgdm", "adam", "amsgrad"]]
     above = bases.last_mean - bases.published
-    said = f"MNIST SGDM, Adam and AMSGrad end {above.min():.1f} to {above.max():.1f} points above"
+    said = f"SGDM, Adam and AMSGrad end {above.min():.1f} to {above.max():.1f} points above the"
     assert said in TEXT
-    assert adam == f"{arms.last_mean['adam+lrd0.5'] - arms.last_mean['adam']:+.2f}"
-    mid = pd.read_csv(ROOT / "results/tables/mid/table1.csv").set_index(["experiment", "arm"])
-    sgdm = mid.loc[("cifar10", "sgdm")]
-    assert f"SGDM {sgdm.last_mean:.0f} %, the paper's {sgdm.published:.0f} %)" in TEXT
     base, masked = arms.loc["radam"], arms.loc["radam+lrd0.5"]
     numbers = f"LRD ({masked.last_mean:.1f} %) or without ({base.last_mean:.1f} %; {base.n} seeds)"
     assert numbers in TEXT
     assert base.n == masked.n
+
+
+def test_accuracy_is_the_means_over_optimizers():
+    rows = {}
+    for scale, data in (("paper", "MNIST"), ("mid", "CIFAR-10")):
+        pairs = pd.read_csv(ROOT / f"results/tables/{scale}/pairs.csv").set_index("claim")
+        rows[data] = pairs.loc[f"LRD improves test accuracy on {data} (mean over optimizers)"]
+        assert not rows[data].pair.count("radam")
+    verdicts = pd.read_csv(ROOT / "results/tables/paper/verdicts.csv").set_index("claim")
+    assert verdicts.alone[rows["MNIST"].name] == "published gain excluded"
+    gain = f"the published mean gain is excluded: it is {rows['MNIST']['mean']:+.2f})"
+    assert f"(by our bases {gain}" in TEXT
+    lost = f"SGDM, RMSprop, Adam and AMSGrad lose {-rows['CIFAR-10']['mean']:.2f} points"
+    assert f"{lost} in the mean: each gain is excluded" in TEXT
+    arms = pd.read_csv(ROOT / "results/tables/mid/table1.csv").query("experiment == 'cifar10'")
+    arms = arms.set_index("arm")
+    assert f"SGDM {arms.last_mean.sgdm:.0f} %, the paper's {arms.published.sgdm:.0f} %)" in TEXT
+    base, masked = arms.loc["radam"], arms.loc["radam+lrd0.5"]
+    numbers = f"({base.last_mean:.1f} %, with LRD {masked.last_mean:.1f}; {base.n} seed)"
+    assert f"RAdam's base does not converge {numbers}" in TEXT
+    verdicts = pd.read_csv(ROOT / "results/tables/mid/verdicts.csv").set_index("claim")
+    for name in ("SGDM", "RMSprop", "Adam", "AMSGrad"):
+        verdict = verdicts.verdict[f"LRD improves {name}'s test accuracy on CIFAR-10"]
+        assert verdict in ("published gain excluded", "contradicted")
 
 
 def test_the_language_models_numbers_are_the_pairs():
