@@ -89,7 +89,7 @@ def _exceptions(arms: Arms, scales: dict[str, dict[str, Range]], steep: bool) ->
     """What the axes leave out, and which optimizers have axes of their own or the halved rate."""
 
     def names(optimizers: list[str]) -> str:
-        return " and ".join(OPTIMIZERS.get(name, name) for name in optimizers)
+        return ", ".join(OPTIMIZERS.get(name, name) for name in optimizers)
 
     common = [max(ranges.values()) for ranges in scales.values() if ranges]
     own = [

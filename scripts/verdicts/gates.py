@@ -49,7 +49,7 @@ def mean_of_family(claim: Claim, claims: Claims, unlike: Unlike) -> tuple[Pair, 
     """An omnibus claim's pair, and why it cannot be compared.
 
     The mean is over those of its family that can be compared; if they are not several, over those
-    that have not collapsed.
+    that have converged and not collapsed.
     """
     members = [
         (pair, other)
