@@ -154,17 +154,15 @@ def _claim(axes: Axes, verdict: Verdict, top: float) -> None:
     for test in begun:
         if _shown(test):
             face = "white" if colour == _GREY else colour
-            of_test = SIGNS[NOT_COMPARABLE][2] if test.unlike else marker
-            _interval(axes, test, height, colour, face, of_test)
+            shape = SIGNS[NOT_COMPARABLE][2] if test.unlike else marker
+            _interval(axes, test, height, colour, face, shape)
         axes.text(0, height - 0.19, _label(test, several), **{**style, "fontsize": 5.5})
         height += _APART
 
 
 def _label(test: Tested, several: bool) -> str:
     """Which of several comparisons it is, and why nothing follows from it; in one line."""
-    why = test.unlike
-    if _shown(test):
-        why = "not comparable" if several and test.unlike else ""
+    why = "not comparable" * several if test.unlike and _shown(test) else test.unlike
     text = ": ".join(part for part in (test.pair.label * several, why) if part)
     return textwrap.shorten(text, 115, placeholder=" …")
 

@@ -45,7 +45,7 @@ def unlike_arms(claims: Claims, experiments: dict[str, Experiment], scale: str) 
     return reasons
 
 
-def mean_of_family(claim: Claim, claims: Claims, unlike: Unlike) -> tuple[Pair, str]:
+def mean_of_family(claim: Claim, claims: Claims, unlike: Unlike) -> tuple[tuple[Pair, ...], str]:
     """An omnibus claim's pair, and why it cannot be compared.
 
     The mean is over those of its family that can be compared; if they are not several, over those
@@ -59,11 +59,10 @@ def mean_of_family(claim: Claim, claims: Claims, unlike: Unlike) -> tuple[Pair, 
     ]
     alike = [pair for pair, other in members if not reason(pair, other, pair.published, unlike)]
     if len(alike) > 1:
-        return mean_pair(alike), ""
+        return (mean_pair(alike),), ""
     able = [pair for pair, other in members if not reason(pair, other, None, unlike)]
-    if len(able) > 1:
-        return mean_pair(able), "fewer than two of its bases are the paper's"
-    return claim.comparisons[0], "all but one of its pairs collapsed or have not converged"
+    pairs = (mean_pair(able),) if len(able) > 1 else claim.comparisons
+    return pairs, "fewer than two of its bases are the paper's"
 
 
 def reason(pair: Pair | Trend, claim: Claim, gain: float | None, unlike: Unlike) -> str:

@@ -88,10 +88,9 @@ def judge(claims: Claims, runs: Runs, scale: str = "paper") -> list[Verdict]:
     for claim in claims.claims:
         pairs, why = claim.comparisons, ""
         if claim.omnibus:
-            mean, why = mean_of_family(claim, claims, unlike)
-            pairs = (mean,)
+            pairs, why = mean_of_family(claim, claims, unlike)
         tests = [_test(pair, experiments[pair.experiment], claim, scale, unlike) for pair in pairs]
-        tested[claim.text] = [test._replace(unlike=why) if why else test for test in tests]
+        tested[claim.text] = [test._replace(unlike=test.unlike or why) for test in tests]
     raw = {claim.text: _p(claim, tested[claim.text]) for claim in claims.claims}
     adjusted = _adjusted(claims, raw)
     return [
