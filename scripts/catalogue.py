@@ -44,6 +44,7 @@ def _choice(optimizer: str, name: str) -> Item:
 
 
 _LRD = {"base": "", "LRD": "+lrd0.5"}
+_PAPERS = ("sgdm", "rmsprop", "adam", "amsgrad", "radam")
 _ADAM_SGDM = ("adam", "sgdm")
 _ACCURACIES = ("train_accuracy", "test_accuracy")
 _LOSS_AND_ACCURACIES = ("train_loss", *_ACCURACIES)
@@ -65,7 +66,7 @@ _ROWS = (
         heading="Table 1 and Figures 5 to 7: learning rate dropout and five optimizers",
         caption="{result} without (base) and with learning rate dropout (LRD, p = 0.5)",
         experiments=("mnist", "cifar10", "cifar100"),
-        optimizers=("sgdm", "rmsprop", "adam", "amsgrad", "radam"),
+        optimizers=_PAPERS,
         methods=_LRD,
         figures={"figure5": "mnist", "figure6": "cifar10", "figure7": "cifar100"},
         columns=_LOSS_AND_ACCURACIES,
@@ -132,7 +133,7 @@ _ROWS = (
         "learning rate dropout (LRD, p = 0.5), of the base at half the learning rate, and of LRD "
         "with its updates doubled",
         experiments=("mnist", "cifar10"),
-        optimizers=("sgdm", "rmsprop", "adam", "amsgrad"),
+        optimizers=_PAPERS,
         methods={**_LRD, HALF_LABEL: HALF_RATE, "LRD, updates doubled": "+lrd0.5+rescale"},
         figures={"controls": "cifar10"},
         columns=_ACCURACIES,
@@ -184,7 +185,7 @@ _ROWS = (
         "with learning rate dropout (LRD, p = 0.5); with weight decay, of the base at half the "
         "rate too; and with pixels in [0, 1] that are not standardised",
         experiments=("mnist",),
-        optimizers=("sgdm", "rmsprop", "adam", "amsgrad", "radam"),
+        optimizers=_PAPERS,
         methods={
             **_LRD,
             "base, weight decay 0.0005": "+weight_decay=0.0005",
