@@ -83,7 +83,7 @@ def write(results: list[Result], out: Path, conditions: str, name: str = "benchm
         writer.writerow([*result._replace(ratios=ratios), result.met])
     atomic.write(out / f"{name}.md", "\n".join(text).encode())
     atomic.write(out / f"{name}.csv", rows.getvalue().encode())
-    draw(results, out / f"{name}.png")
+    draw(results, out / name)
 
 
 def conditions(threads: int, rounds: int) -> str:

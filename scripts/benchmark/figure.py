@@ -15,7 +15,7 @@ OURS, OTHER, GOAL = "#0072B2", "#D55E00", "0.25"  # Okabe and Ito's, told apart 
 
 
 def draw(results: list[Result], path: Path) -> None:
-    """Write the figure as PNG; parts that were not measured leave their panel empty."""
+    """Write the figure to <path>.png; parts that were not measured leave their panel empty."""
     masks, growth = ([row for row in results if row.part == part] for part in ("masks", "growth"))
     goals = [row for row in results if row.goal]
     with mpl.rc_context(STYLE):
@@ -24,7 +24,7 @@ def draw(results: list[Result], path: Path) -> None:
         _goals(figure.add_subplot(grid[:, 0]), goals)
         _masks(figure.add_subplot(grid[0, 1]), masks)
         _growth(figure.add_subplot(grid[1, 1]), growth)
-        save(figure, path)
+        save(figure, path, ("png",))
 
 
 def _goals(axes: Axes, results: list[Result]) -> None:

@@ -41,14 +41,14 @@ def write_figures_of(item: Item, runs: Runs, out: Path, scale: str) -> list[Path
     with mpl.rc_context(STYLE):
         for name, figure in drawn(item, experiments, scale).items():
             alone = name == "lrd" or name.endswith("-predictions")  # shown on pages only
-            kinds = ("png",) if alone else ("png", "pdf")
-            paths += save(figure, *(folder / f"{name}.{kind}" for kind in kinds))
+            paths += save(figure, folder / name, ("png",) if alone else ("png", "pdf"))
     return paths
 
 
 def shown_arms(item: Item) -> list[str]:
-    """The item's arms, and their bases at half the rate."""
-    return [*item.arms(), *(name + HALF_RATE for name in item.optimizers)]
+    """The item's arms, and their bases at half the rate, where its figure shows them."""
+    beside = item.optimizers if item.layout != "step" else ()
+    return [*item.arms(), *(name + HALF_RATE for name in beside)]
 
 
 def drawn(item: Item, experiments: list[Experiment], scale: str) -> dict[str, Figure]:
@@ -81,9 +81,8 @@ def _drawers(item: Item, run: dict[str, Experiment], scale: str) -> dict[str, Ca
         return {name: partial(draw[name], of, scale) for name, of in figures.items()}
     if item.layout == "optimizers":
         # of a smaller net or a shorter training, curves have nothing in common with the authors'
-        released = {"figure6"} if scale == "paper" else set()
         return {
-            name: partial(learning_curves, item, of, scale, name in released)
+            name: partial(learning_curves, item, of, scale, (scale, name) == ("paper", "figure6"))
             for name, of in figures.items()
         }
     curves = {"step": step_curves, "rates": rate_curves}.get(item.layout)

@@ -196,8 +196,9 @@ def seeds_line(arms: dict[str, Arm], methods: Collection[str]) -> str:
     missing = [name for name in methods if not arms[name].done and not arms[name].diverged]
     if len(missing) == len(methods):
         words.append("not run")
-    elif missing:  # a panel's title has room for one name
-        few = missing[0] if len(missing) == 1 else f"{len(missing)} of {len(methods)}"
+    elif missing:  # a panel's title has room for one short name
+        short = len(missing) == 1 and len(missing[0]) < 16
+        few = missing[0] if short else f"{len(missing)} of {len(methods)}"
         words.append(f"not run: {few}")
     return "\n".join(words)
 

@@ -42,7 +42,7 @@ def step_curves(item: Item, experiment: Experiment, scale: str) -> Figure:
         _draw_differences(differences, experiment, (name, column), margin)
         results.set_title("mean of the last ten epochs")
         results.set_ylabel(column.label)
-        differences.set_ylabel("LRD − base at half the rate")
+        differences.set_ylabel(f"LRD − half the rate ({column.unit.strip()})")
         _scale(results), _scale(differences)
     handles = [
         Line2D([], [], label="LRD, p = 0.5", **_ARMS["lrd0.5"]),

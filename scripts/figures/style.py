@@ -97,18 +97,19 @@ def caption(figure: Figure, text: str, label: str = "") -> None:
     figure.supxlabel(f"{label}\n\n{wrapped}" if label else wrapped, fontsize=7)
 
 
-def save(figure: Figure, *paths: Path) -> list[Path]:
-    """Write a figure in the formats that the suffixes name, without date and version.
+def save(figure: Figure, path: Path, kinds: Sequence[str] = ("png", "pdf")) -> list[Path]:
+    """Write a figure to <path>.<kind>, without date and version, and return the paths.
 
-    The first format's layout is that of all, so that the same figure gives the same bytes.
+    The first kind's layout is that of all, so that the same figure gives the same bytes.
     """
     metadata = {
         "png": {"Software": None},
         "pdf": {"Creator": None, "Producer": None, "CreationDate": None},
     }
-    for path in paths:
-        kind, content = path.suffix[1:], io.BytesIO()
+    paths = [path.with_name(f"{path.name}.{kind}") for kind in kinds]
+    for path, kind in zip(paths, kinds, strict=True):
+        content = io.BytesIO()
         figure.savefig(content, format=kind, dpi=200, metadata=metadata[kind])
         figure.set_layout_engine("none")
         write(path, content.getvalue())
-    return list(paths)
+    return paths

@@ -33,13 +33,12 @@ _PICTURE = re.compile(r"!\[((?:\\.|[^]\\])*)\]\((figures/[^)]*)\)")  # its words
 def make(results: Results, out: Path) -> None:
     """Make the tables, figures and verdicts for which there are runs, and the report."""
     for scale, runs in results.runs.items():
-        finished = results.finished(scale)
         for item in results.items:
-            arms = {*item.arms()}
-            begun = {run.experiment for run in finished if run.arm in arms}
-            if item.caption and begun & {*item.experiments}:
+            shown = any(scale in results.scales_of(of, item.arms()) for of in item.experiments)
+            if item.caption and shown:
                 write_table_of(item, runs, out / "tables", scale)
-            if item.experiments or scale == next(iter(results.runs)):  # drawings are of no scale
+            drawing = not item.experiments  # of no scale
+            if shown or (drawing and scale == next(iter(results.runs))):
                 _write_figures(item, runs, out / "figures", scale)
         write_verdicts(results.verdicts[scale], scale, results.claims, results.shares[scale], out)
     text = _PICTURE.sub(partial(_if_made, out), report(results))

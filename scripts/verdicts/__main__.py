@@ -30,25 +30,26 @@ def write_verdicts(
     verdicts: list[Verdict], scale: str, claims: Claims, shares: list[dict[str, Any]], out: Path
 ) -> str:
     """Write the files of a scale's verdicts below `out`; returns the claims' table as Markdown."""
-    folder = out / "tables" / scale
+    from scripts.figures.style import save  # loads matplotlib
+
+    folder, pictures = out / "tables" / scale, out / "figures" / scale
     texts = files(verdicts, scale, claims)
     for name, text in texts.items():
         write(folder / name, text.encode())
     if shares:
-        from scripts.figures.share import share_figure  # loads matplotlib
-        from scripts.figures.style import save
+        from scripts.figures.share import share_figure
 
         write_table(*share.table(shares, scale), folder)
         if (figure := share_figure(shares, scale)) is not None:
-            save(figure, *(out / f"figures/{scale}/share.{kind}" for kind in ("png", "pdf")))
+            save(figure, pictures / "share")
     if shown := judged(verdicts, scale):
-        from scripts.verdicts import forest  # loads matplotlib
+        from scripts.verdicts import forest
 
         for name in {anchor(verdict.claim.family) for verdict in shown}:
             members = [verdict for verdict in shown if anchor(verdict.claim.family) == name]
-            forest.write(members, out / "figures" / scale / "forest", name)
+            save(forest.draw(members), pictures / "forest" / name)
         if best := [verdict for verdict in shown if verdict.claim.best_against_best]:
-            forest.write(best, out / "figures" / scale, "best")
+            save(forest.draw(best), pictures / "best")
     return texts["verdicts.md"]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import textwrap
-from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -15,10 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from scripts.figures.style import STYLE, canvas, save
+from scripts.figures.style import STYLE, canvas
+from scripts.gather import among
 from scripts.tables.formats import capital
 from scripts.titles import title
-from scripts.verdicts.claim import Claim
+from scripts.verdicts.claim import LEAST_SEEDS, Claim
 from scripts.verdicts.intervals import LABEL
 from scripts.verdicts.judge import (
     AGAINST,
@@ -52,11 +52,6 @@ SIGNS = {
     AGAINST: ("↓", _GREY, "o"),
     MIXED: ("↔", _GREY, "o"),
 }
-
-
-def write(verdicts: list[Verdict], folder: Path, name: str) -> None:
-    """Write the plot of verdicts to <name>.png and <name>.pdf."""
-    save(draw(verdicts), *(folder / f"{name}.{kind}" for kind in ("png", "pdf")))
 
 
 def draw(verdicts: list[Verdict]) -> Figure:
@@ -117,7 +112,7 @@ def _difference(claim: Claim) -> str:
     name, unit = claim.comparisons[0].column.label.partition(" (")[0], claim.unit.strip()
     if unit == "epochs":
         return "difference in epochs"
-    return f"difference in {name}" + f" ({unit})" * bool(unit)
+    return f"difference in {name}" + f" ({unit})" * (unit not in name)
 
 
 def _about(members: list[Verdict]) -> str:
@@ -128,7 +123,9 @@ def _about(members: list[Verdict]) -> str:
     words = []
     if runs:
         of_data = title(runs[0].experiment, [run.config for run in runs])
+        copy = among(runs, lambda run: run.info["data"]["name"])
         words.append(f"{of_data}, scale {runs[0].scale}")
+        words += [f"data: {copy}"] if "copy" in copy else []
     words.append(f"{'left' if members[0].claim.falls else 'right'} is better")
     return "; ".join(words)
 
@@ -194,23 +191,32 @@ def _shown(test: Tested) -> bool:
 
 
 def _values(test: Tested) -> list[float]:
-    """What must be in sight: the mean, Student's interval, the margin and the published gain."""
+    """What must be in sight: the mean, its intervals, the margin and the published gain.
+
+    Of fewer seeds than a verdict needs, the interval that decides is too wide to be shown whole.
+    """
     result, pair = test.result, test.pair
     margin = pair.margin or 0
     values = [result.mean, test.gain, pair.bound - margin, pair.bound + margin]
     if len(test.measured.seeds) > 2:
         values += [result.student_low, result.student_high]
+    if len(test.measured.seeds) >= LEAST_SEEDS:
+        values += [result.low, result.high]
     return [value for value in values if value is not None and not math.isnan(value)]
 
 
 def _legend(verdicts: list[Verdict]) -> list[Line2D | Patch]:
-    gains = [test for of in verdicts for test in of.tested if _shown(test) and test.gain]
+    tests = [test for of in verdicts for test in of.tested if _shown(test)]
+    gains = [test for test in tests if test.gain]
     scaled = any(test.gain != test.pair.published for test in gains)
     gain = Line2D([], [], color="black", linestyle="", marker="|", markeredgewidth=2, markersize=8,
                   label="published gain" + ", as a share of the error" * scaled)  # fmt: skip
+    unlike = Line2D([], [], color=_GREY, linestyle="", marker=SIGNS[NOT_COMPARABLE][2],
+                    markerfacecolor="white", label=NOT_COMPARABLE)  # fmt: skip
     return [
         Line2D([], [], color="black", linewidth=0.9, marker="|", label=LABEL),
         Line2D([], [], color="black", linewidth=2.6, label="Student's interval"),
         *([gain] if gains else []),
+        *([unlike] if any(test.unlike for test in tests) else []),
         Patch(color="0.9", label="margin: differences that do not matter"),
     ]

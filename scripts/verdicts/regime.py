@@ -10,7 +10,7 @@ import numpy as np
 from experiments.record.reader import Run, Runs
 from scripts.catalogue import ITEMS
 from scripts.gather import Arm, gather
-from scripts.item import OPTIMIZERS
+from scripts.item import HALF_LABEL, HALF_RATE, OPTIMIZERS
 from scripts.tables.cells import spread
 from scripts.tables.formats import MISSING, Table, capital
 from scripts.titles import title
@@ -50,17 +50,24 @@ def missed(arm: Arm) -> list[str]:
 
 
 def table(runs: Runs) -> Table | None:
-    """Takes the runs of scale mid, returns a row for each optimizer without LRD; None without."""
+    """Takes the runs of scale mid, returns a row for each optimizer without LRD, with it and at
+    half the rate; None without runs."""
     rows = []
+    methods = {**ITEMS["table1"].methods, HALF_LABEL: HALF_RATE}
+    names = {
+        optimizer + suffix: (name, label)
+        for optimizer, name in OPTIMIZERS.items()
+        for label, suffix in methods.items()
+    }
     for experiment in ITEMS["table1"].experiments:
-        bases = gather(runs, experiment, OPTIMIZERS)
-        for optimizer, name in OPTIMIZERS.items():
-            if done := bases[optimizer].done:
+        arms = gather(runs, experiment, names)
+        for arm, words in names.items():
+            if done := arms[arm].done:
                 numbers = zip(*map(_numbers, done), strict=True)
                 cells = [MISSING if np.isnan(of).any() else spread([*of], 2) for of in numbers]
-                holds = "no" if missed(bases[optimizer]) else "yes"
-                names = [title(experiment, [done[0].config]), name, str(len(done))]
-                rows.append([*names, *cells, holds])
+                holds = "no" if missed(arms[arm]) else "yes"
+                data = title(experiment, [done[0].config])
+                rows.append([data, *words, str(len(done)), *cells, holds])
     if not rows:
         return None
     heads = [f"{capital(name)}, {_range(*of)}" for name, of in _BOUNDS.items()]
@@ -68,10 +75,10 @@ def table(runs: Runs) -> Table | None:
         "regime",
         "Has the base converged, and does it fit its training images better than others, as the "
         f"paper's do? Scale {SCALE}: mean ± sample standard deviation over n seeds, last epoch.",
-        ["Data", "Optimizer", "n", *heads, "All"],
+        ["Data", "Optimizer", "Method", "n", *heads, "All"],
         rows,
         ["Clean training accuracy: of training images without augmentation, in evaluation mode. "
-         "Claims about a base that misses a bound are not comparable."],
+         "Claims about a base that misses a bound are not comparable; other rows are beside it."],
     )  # fmt: skip
 
 

@@ -71,8 +71,8 @@ def test_at_mid_scale_a_base_must_have_converged(runs, verdicts_of, clean, test,
     assert other.verdict == judged.verdict == ("not comparable" if missed else "supported")
     assert missed in "".join(verdicts.reasons([judged]))
     table = regime.table(Runs(read_runs(runs, scale="lite").runs, []))
-    (row,) = table.rows
-    assert row[1:4] == ["Adam", "8", f"{clean[-1]:.2f} ± 0.00"]
+    row, *_ = table.rows
+    assert row[1:5] == ["Adam", "base", "8", f"{clean[-1]:.2f} ± 0.00"]
     assert row[-1] == ("no" if missed else "yes")
 
 
@@ -190,7 +190,9 @@ def test_a_forest_stands_below_its_familys_name_whatever_signs_that_has(
     assert (tmp_path / "figures/paper/forest/on-ab-why.png").exists()
 
 
-@pytest.mark.parametrize(("differences", "beyond"), [([0.9, 1.1], 0), ([0.5, 1.5, 0.7, 1.3], 1)])
+@pytest.mark.parametrize(("differences", "beyond"), [
+    ([0.9, 1.1], 0), ([0.5, 1.5, 0.7], 1), ([0.5, 1.5, 0.7, 1.3], 0),
+])  # fmt: skip
 def test_the_forest_says_what_its_arrows_are_where_there_are_any(
     runs, verdicts_of, differences, beyond
 ):
@@ -209,9 +211,10 @@ def test_the_forest_marks_what_is_not_comparable_and_says_why_in_a_line(runs, ve
         record.write_text(record.read_text().replace("Some CPU", "Another CPU"))
     text = family("""
       Any: {pairs: [[adam+lrd0.5, adam], [sgdm+lrd0.5, sgdm]]}""")
-    axes = forest.draw(verdicts_of(text, "mid")).axes[0]
-    *_, adam, sgdm = [text.get_text() for text in axes.texts]
+    figure = forest.draw(verdicts_of(text, "mid"))
+    *_, adam, sgdm = [text.get_text() for text in figure.axes[0].texts]
     assert adam == "adam+lrd0.5 − adam: not comparable"
+    assert "not comparable" in [text.get_text() for text in figure.legends[0].get_texts()]
     assert sgdm.startswith("sgdm+lrd0.5 − sgdm: sgdm misses a bound of scale mid: ")
     assert sgdm.endswith(" …")
     assert len(sgdm) <= 115
@@ -288,7 +291,8 @@ def test_tables_name_the_net_that_was_run_at_their_scale(runs):
     tables = [share.table(results.shares["mid"], "mid")[0]]
     tables += [ends.table(results.runs["mid"], "mid"), regime.table(results.runs["mid"])]
     assert {row[0] for table in tables for row in table.rows} == {"CIFAR-10, ResNet-14"}
-    assert tables[2].rows[0][3:] == ["–", "–", "–", "50.00 ± 0.00", "no"]  # no clean accuracy
+    assert [row[2] for row in tables[2].rows] == ["base", "LRD", "base, rate halved"]
+    assert tables[2].rows[0][4:] == ["–", "–", "–", "50.00 ± 0.00", "no"]  # no clean accuracy
     text = report(results)
     assert "![Figure 6, CIFAR-10, ResNet-14, scale mid]" in text
     assert "<summary>CIFAR-10, ResNet-14, mid scale: 6 runs</summary>" in text

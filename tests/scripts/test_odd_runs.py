@@ -215,7 +215,7 @@ def test_words_of_the_users_own_claims_are_shown_as_they_are(
     read = claims(family(claim, name="'of <all> [ours]'"))
     monkeypatch.setattr("scripts.report.results.read_claims", lambda: read)
     if not drawn:
-        monkeypatch.setattr("scripts.verdicts.forest.write", lambda *_: None)
+        monkeypatch.setattr("scripts.figures.style.save", lambda *_: [])
     make_pairs(runs, [1 + step for step in STEADY])
     report_command.main(["--results", str(tmp_path)])
     page = (tmp_path / "report.html").read_text()

@@ -26,6 +26,8 @@ def test_a_mean_over_optimizers_is_of_several(runs, verdicts_of):
       RAdam: {pairs: [[radam+lrd0.5, radam, 0.24]]}"""
     mean, adam, *_ = verdicts_of(family(lines, more="\n    omnibus: All gain"))
     assert (mean.verdict, adam.verdict) == ("not comparable", "supported")
+    assert verdicts.evidence(mean).endswith("] points (without RAdam)")
+    assert verdicts.evidence(adam).endswith("] points")
     assert mean.alone.startswith("supported")
     assert mean.tested[0].measured.differences == pytest.approx([0.3 + step for step in STEADY])
     assert "fewer than two of its bases are the paper's" in verdicts.reasons([mean])[0]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.synthetic import make_run
-from scripts.figures.__main__ import make_figures
+from scripts.figures.__main__ import make_figures, shown_arms
 from scripts.figures.step import _MARGINS, step_curves
 from scripts.gather import gather, read_item
 from scripts.item import STEP_RATES, step_arm
@@ -23,7 +23,7 @@ def make_step_runs(runs, seeds=4, epochs=12, rates=STEP_RATES):
 
 def draw(runs):
     item, read = read_item("step", runs, "paper", None)
-    return step_curves(item, gather(read, "mnist", item.arms()), "paper")
+    return step_curves(item, gather(read, "mnist", shown_arms(item)), "paper")
 
 
 def test_both_arms_stand_at_the_mean_step_and_their_difference_below(runs):
@@ -38,6 +38,16 @@ def test_both_arms_stand_at_the_mean_step_and_their_difference_below(runs):
     np.testing.assert_allclose([float(line.get_ydata()[0]) for line in points], 0.02)
     assert [text.get_text() for text in apart.texts] == ["n = 4"] * 4
     assert len(loss.lines) == 2
+
+
+def test_the_caption_names_the_seeds_of_what_is_drawn(runs):
+    make_step_runs(runs, seeds=2, rates=(0.1,))
+    make_run(runs, "sgdm+lr0.5", 7, [98.0] * 12)  # without weight decay
+    figure = draw(runs)
+    assert "seeds: 0, 1;" in figure.get_supxlabel()
+    assert [axes.get_ylabel() for axes in figure.axes[2:]] == [
+        "LRD − half the rate (points)", "LRD − half the rate (nats)"
+    ]  # fmt: skip
 
 
 def test_what_was_not_run_or_is_too_short_is_not_drawn(runs, tmp_path):
