@@ -107,7 +107,6 @@ def test_a_scale_with_none_but_table_1s_arms_is_left_out_where_another_has_more(
     assert results.scales_of("cifar10", arms) == ["lite"]
     command.main(["--results", str(tmp_path)])
     assert [*tmp_path.rglob("figure12.png")] == [tmp_path / "figures/lite/figure12.png"]
-    assert [*tmp_path.rglob("figure12.md")] == [tmp_path / "tables/lite/figure12.md"]
     assert results.scales_of("cifar10", ITEMS["table1"].arms()) == ["mid", "lite"]
 
 
