@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-_ESCAPES = {char: f"\\{char}" for char in "\\`*[]<>|"} | {"\n": " ", "\r": " "}
+from scripts.tables.formats import IN_LINK, plain
 
 
 def literal(value: Any) -> str:
     """What a run folder holds, as Markdown that shows it and does nothing else."""
-    return str(value).translate(str.maketrans(_ESCAPES))
+    return plain(str(value), IN_LINK)
 
 
 def picture(path: str, text: str) -> str:

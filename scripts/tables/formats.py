@@ -16,6 +16,7 @@ MISSING = "–"
 _MARKDOWN = re.compile(
     r"[\\`*|<~&]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])|:(?=//)|(?<=www)\.|^#|^[>+-](?!\d)"
 )
+IN_LINK = re.compile(_MARKDOWN.pattern + r"|[\[\]]")  # a link's text ends at a bracket
 _LATEX = str.maketrans(
     {
         **{char: f"\\{char}" for char in "&%$#_{}"},
@@ -54,9 +55,9 @@ def markdown(table: Table) -> str:
     return "\n".join([plain(table.caption), "", pipes(header, rows), "", *notes, ""])
 
 
-def plain(text: str) -> str:
+def plain(text: str, special: re.Pattern[str] = _MARKDOWN) -> str:
     """Takes text, returns Markdown that shows it on one line and does nothing else."""
-    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
+    return special.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def pipes(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -6,6 +6,7 @@ from html import escape
 import pytest
 from markdown_it import MarkdownIt
 
+from scripts.report.markup import literal
 from scripts.tables.formats import Table, markdown, plain
 
 PLAIN = {"p", "ul", "li", "table", "thead", "tbody", "tr", "th", "td"}
@@ -22,6 +23,8 @@ def test_what_markdown_would_read_as_more_is_shown_as_it_is(text):
     shown = re.escape(escape(" ".join(text.split()), quote=False))
     assert len(re.findall(rf"<(?:p|th|td|li)>{shown}</(?:p|th|td|li)>", html)) == 4
     assert set(re.findall(r"<(\w+)", html)) <= PLAIN
+    link = MarkdownIt("commonmark").enable("strikethrough").render(f"[{literal(text)}](a)")
+    assert re.fullmatch(rf'<p><a href="a">{shown}</a></p>\n', link)
 
 
 @pytest.mark.parametrize("text", ["www.a.b", "https://a.b"])
