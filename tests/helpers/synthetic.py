@@ -9,22 +9,13 @@ import pandas as pd
 import yaml
 
 from experiments.identity import config_hash, reference
+from experiments.methods import METHODS
 from experiments.record.faults import record_digest
 from experiments.record.reader import read_runs
+from lrd.mask import MASKS
 from scripts.gather import Experiment, gather
 
-ROOT = Path(__file__).parents[2]
-RATES = {
-    "sgdm": 0.1,
-    "rmsprop": 0.001,
-    "adam": 0.001,
-    "amsgrad": 0.001,
-    "radam": 0.03,
-    "adamw": 0.001,
-}
-REGULARIZERS = {
-    "sd": "p_sd", "ng": "noisy_gradient", "nl": "noisy_label", "dg": "dropout_gradient"
-}  # fmt: skip
+KEYS = {method.suffix: method.key for method in METHODS}
 DATA = {"name": "MNIST", "format": "idx", "train": 60000, "test": 10000}
 
 
@@ -48,30 +39,17 @@ def make_run(
         reference({"experiment": experiment, "scale": scale, "optimizer": {"name": optimizer}})
     )
     config |= {"seed": seed, "epochs": len(test_accuracy)}
-    config["lrd"]["compile"] = False
-    for method in methods:
-        if "=" in method:
-            key, value = method.split("=")
-            group = "data" if key == "standardised" else "optimizer"
-            config[group][key] = yaml.safe_load(value)
-            continue
-        kind, number = re.fullmatch(r"([a-z_]+)([\d.]*)", method).groups()
-        if kind == "step_of_magma":
-            config["step_of"] = method.removeprefix("step_of_")
-        elif kind in ("step_of_cautious", "best"):
-            config |= {"best_rate": True} if kind == "best" else {"step_of": "cautious"}
-        elif kind in ("row", "tensor"):
-            config["lrd"]["mask"] = kind
-        elif kind in config["update"]:
-            config["update"][kind] = float(number) if number else True
-        elif kind == "lrd":
-            config["lrd"] |= {"enabled": True, "p": float(number)}
-        elif kind in ("rescale", "authors"):
-            config["lrd"][kind] = True
-        elif kind == "lr":
-            config["lr_scale"] = float(number)
+    config["lrd"] |= {"compile": False, "enabled": "+lrd" in arm}
+    for word in methods:
+        name, value = re.fullmatch(r"(.+=|step_of_|row|tensor|[a-z_]+)(.*)", word).groups()
+        if name in MASKS:
+            key, value = KEYS[""], name
+        elif name.endswith("="):
+            key = f"{'data' if name == 'standardised=' else 'optimizer'}.{name[:-1]}"
         else:
-            config["regularizer"][REGULARIZERS[kind]] = float(number)
+            key = KEYS[name]
+        group, _, last = key.rpartition(".")
+        (config[group] if group else config)[last] = yaml.safe_load(value or "true")
     info = {
         "status": status,
         "hash": config_hash(config | changes),
@@ -86,7 +64,7 @@ def make_run(
     if status == "diverged":
         info["epochs"] = len(test_accuracy)
     epochs = range(1, len(test_accuracy) + 1)
-    metrics = pd.DataFrame({"epoch": epochs, "lr": RATES[optimizer]})
+    metrics = pd.DataFrame({"epoch": epochs, "lr": config["optimizer"]["lr"]})
     metrics["train_loss"] = [1 / epoch for epoch in epochs]
     metrics["train_accuracy"] = test_accuracy
     metrics["test_loss"] = metrics["train_loss"]

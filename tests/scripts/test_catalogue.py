@@ -4,7 +4,7 @@ import functools
 from itertools import product
 
 from experiments.identity import arm_name, config_hash, run_folder
-from helpers.synthetic import ROOT
+from helpers.commands import ROOT
 from scripts import plan
 from scripts.catalogue import ITEMS
 from tests.scripts.test_tables import TABLES

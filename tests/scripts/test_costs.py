@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from helpers.synthetic import ROOT
+from helpers.commands import ROOT
 from scripts.gather import ResultError
 from scripts.verdicts.claim import Cost
 from scripts.verdicts.claims import read_claims

@@ -15,7 +15,8 @@ from experiments.identity import arm_name
 from experiments.record.machine import environment
 from experiments.record.reader import Runs, read_runs
 from helpers.claims import HEAD, family
-from helpers.synthetic import ROOT, make_run
+from helpers.commands import ROOT
+from helpers.synthetic import make_run
 from scripts import decide, plan
 from scripts.plan import jobs
 from scripts.verdicts.claims import read_claims

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 import lrd
 from experiments.record.reader import LeftOut, read_run, read_runs
 from experiments.tasks import Column
-from helpers.synthetic import ROOT, make_run, read_experiment
+from helpers.commands import ROOT
+from helpers.synthetic import make_run, read_experiment
 from scripts.catalogue import FIGURES, ITEMS
 from scripts.figures.__main__ import drawn, make_figures, shown_arms
 from scripts.figures.curves import (

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lrd
-from helpers.synthetic import ROOT
+from helpers.commands import ROOT
 from helpers.words import assert_no_words_overlap
 from scripts.figures import method
 from scripts.figures.__main__ import make_figures

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from experiments.record.reader import Run, Runs, read_run, read_runs
-from helpers.synthetic import ROOT, make_run
+from helpers.commands import ROOT
+from helpers.synthetic import make_run
 from helpers.words import assert_no_words_overlap
 from scripts import titles, verify
 from scripts.catalogue import ITEMS

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from helpers.synthetic import ROOT
+from helpers.commands import ROOT
 from scripts.report.markup import picture
 from scripts.report.page import page
 

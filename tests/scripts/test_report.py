@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from helpers.claims import HEAD
-from helpers.synthetic import ROOT, make_run
+from helpers.commands import ROOT
+from helpers.synthetic import make_run
 from scripts.catalogue import ITEMS
 from scripts.gather import ResultError
 from scripts.report import __main__ as command

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.synthetic import DATA, ROOT, make_run, read_experiment
+from helpers.commands import ROOT
+from helpers.synthetic import DATA, make_run, read_experiment
 from scripts.catalogue import ITEMS
 from scripts.figures import __main__ as figures
 from scripts.gather import published

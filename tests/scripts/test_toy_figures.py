@@ -12,8 +12,8 @@ import torch
 
 from experiments.record.reader import read_runs
 from experiments.run import run
-from helpers.commands import configure
-from helpers.synthetic import ROOT, read_experiment
+from helpers.commands import ROOT, configure
+from helpers.synthetic import read_experiment
 from helpers.words import assert_no_words_overlap
 from models import toy
 from scripts import plan

@@ -11,7 +11,8 @@ import yaml
 from experiments.record.reader import Runs, read_runs
 from experiments.tasks.classification import COLUMNS
 from helpers.claims import ONE, PUBLISHED, STEADY, family, make_pairs
-from helpers.synthetic import ROOT, make_run
+from helpers.commands import ROOT
+from helpers.synthetic import make_run
 from scripts.titles import anchor
 from scripts.verdicts import __main__ as command
 from scripts.verdicts import text as verdicts
