@@ -15,7 +15,7 @@ from scripts.report.missing import missing
 from scripts.report.results import SCALES, Results
 from scripts.report.verdicts import plain_lines, verdict_sections
 from scripts.tables.__main__ import table_of
-from scripts.tables.formats import markdown, pipes
+from scripts.tables.formats import MISSING, markdown, pipes
 from scripts.titles import anchor, title
 from scripts.verdicts import ends, regime, share
 from scripts.verdicts.claim import LEAST_SEEDS
@@ -187,5 +187,5 @@ def _run_row(run: Run) -> list[str]:
         literal(last),
         f"{info.get('seconds', 0):.0f}",
         literal(f"{run.processor}, {info['threads']} thread"),
-        literal(str(info.get("commit", ""))[:10]),
+        literal((info.get("commit") or MISSING)[:10]),
     ]

@@ -56,6 +56,7 @@ def make_run(
         "seed": seed,
         "threads": 1,
         "device": device,
+        "commit": None,
         "cpu": "Some CPU",
         "versions": {"torch": "2.14.1"},
         "seconds": 60.0,

@@ -60,6 +60,11 @@ def test_the_contents_are_a_line_for_each_heading(results):
     assert len(links) == len(re.findall("^###? ", text, re.MULTILINE)) - 1
 
 
+def test_a_run_made_outside_git_shows_no_commit(results):
+    row = cells(report(read_results(results)), "[adam, seed 0](runs/paper/mnist/adam/seed0)")
+    assert row[5] == "–"
+
+
 def test_a_deleted_run_shows_as_not_run_with_its_command(results):
     shutil.rmtree(results / "runs" / "paper" / "mnist" / "adam+lrd0.5")
     text = report(read_results(results))
