@@ -16,7 +16,7 @@ from experiments.identity import reference, run_folder
 from experiments.methods import active, declared, masked
 from experiments.processes import device_name, together
 from experiments.record.files import LONGEST
-from experiments.record.schema import CONFIG, POSITIVE, SWITCH, Field, count
+from experiments.record.schema import CONFIG, OF_TASK, POSITIVE, SWITCH, Field, count
 from experiments.schedule import factor_function
 from experiments.tasks import task_module
 from experiments.tracking import MODES
@@ -118,6 +118,7 @@ def _check_methods(config: Config, plain: Config) -> None:
 def _check_plain_values(config: Config) -> None:
     """Types and ranges of the keys that no function of a group takes."""
     subset = Field(lambda n: n is None or count(1).right(n), "null or a number")
+    subsets = dict.fromkeys(("data.subset", "data.test_subset"), subset)
     rules = {
         **{key: CONFIG[key] for key in _AS_RECORDED},
         "lrd.compile": Field(lambda c: isinstance(c, bool) or c == "auto", "true, false or auto"),
@@ -132,12 +133,12 @@ def _check_plain_values(config: Config) -> None:
         "deterministic": SWITCH,
         "channels_last": SWITCH,
         "compile_model": SWITCH,
-        "data.subset": subset,
-        "data.test_subset": subset,
+        **OF_TASK.get(config["task"], {}),
+        **subsets,
     }
     flat = flatten(config)
     for key, (right, expected, _) in rules.items():
-        if key in flat or not key.startswith("data."):
+        if key in flat or key not in subsets:
             _require(right(flat.get(key)), key, flat.get(key), expected)
 
 

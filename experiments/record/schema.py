@@ -110,7 +110,7 @@ CONFIG = {
     "data.name": _TEXT._replace(optional=True),
     "data._target_": _TEXT._replace(optional=True),
 }
-_OF_TASK = {"toy": {"model.side": count(1), "data.steps": count(1)}}
+OF_TASK = {"toy": {"model.side": count(1), "data.steps": count(1)}}
 
 
 def check_info(info: Any) -> None:
@@ -125,7 +125,7 @@ def check_config(config: Any) -> None:
     """Raise ValueError for the first field of config.yaml that is not as readers need it."""
     _check_size(config)
     _check(config, CONFIG)
-    _check(config, _OF_TASK.get(config["task"], {}))
+    _check(config, OF_TASK.get(config["task"], {}))
 
 
 def _check_size(content: Any) -> None:

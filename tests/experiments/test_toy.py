@@ -265,10 +265,11 @@ def test_a_run_goes_on_from_its_checkpoint_with_its_whole_path(interrupted_at, t
         assert (folder / name).read_bytes() == (whole / name).read_bytes()
 
 
-@pytest.mark.parametrize("steps", ["0", "many", "1.5"])
-def test_a_number_of_steps_that_makes_no_sense_is_refused(tmp_path, steps):
-    config = configure("experiment=toy", f"data.steps={steps}", runs_dir=tmp_path / "runs")
-    with pytest.raises(ConfigError, match=r"data\.steps must be"):
+@pytest.mark.parametrize("key", ["data.steps", "model.side"])
+@pytest.mark.parametrize("number", ["0", "many", "1.5", "true"])
+def test_a_number_that_makes_no_sense_is_refused(tmp_path, key, number):
+    config = configure("experiment=toy", f"{key}={number}", runs_dir=tmp_path / "runs")
+    with pytest.raises(ConfigError, match=f"{key} must be a positive integer, got"):
         run(config)
     assert not (tmp_path / "runs").exists()
 
