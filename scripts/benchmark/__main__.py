@@ -24,7 +24,7 @@ from experiments.record import atomic
 from experiments.record.machine import environment
 from scripts.benchmark import epoch, process, records, step
 from scripts.benchmark.figure import draw
-from scripts.benchmark.measure import PARTS, Result
+from scripts.benchmark.measure import Result
 
 HEAD = "| what | ours, ms | other, ms | measured | goal, at most | met | more |"
 IDLE = 0.5  # processes that want a core, on average over the last minute, at most
@@ -71,10 +71,10 @@ def row(result: Result) -> str:
 def write(results: list[Result], out: Path, conditions: str, name: str = "benchmark") -> None:
     """Write <name>.csv, .md and .png, the table by parts."""
     text = [f"# Benchmark\n\n{conditions}\n\n![Ratios]({name}.png)\n"]
-    for part in PARTS:
+    for part, title in TITLES.items():
         lines = [row(result) for result in results if result.part == part]
         if lines:
-            text.append("\n".join([f"## {TITLES[part]}\n", HEAD, "|---" * 7 + "|", *lines, ""]))
+            text.append("\n".join([f"## {title}\n", HEAD, "|---" * 7 + "|", *lines, ""]))
     rows = io.StringIO()
     writer = csv.writer(rows, lineterminator="\n")
     writer.writerow([*Result._fields, "met"])
@@ -116,7 +116,7 @@ def main() -> None:
     parser.add_argument("--root", default=os.environ.get("LRD_DATA", "data/raw"))
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
+    parser.add_argument("--only", choices=TITLES, nargs="+", default=[*TITLES])
     parser.add_argument("--busy", action="store_true", help="measure on a machine that is not idle")
     parser.add_argument("--out", type=Path, default=Path("results"))
     options = parser.parse_args()
@@ -134,7 +134,7 @@ def main() -> None:
             print(row(result), flush=True)
             results.append(result)
     # what the report takes for the benchmark has all parts, of one run
-    name = "benchmark" if {*options.only} == {*PARTS} else "-".join(["benchmark", *options.only])
+    name = "benchmark" if {*options.only} == {*TITLES} else "-".join(["benchmark", *options.only])
     write(results, options.out, conditions(options.threads, options.rounds), name)
 
 

@@ -18,22 +18,21 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import MNIST
 
+from data.mnist import MEAN, STD, scaled
 from models.fcnet import fcnet
 from models.resnet import resnet34
 from scripts.benchmark.measure import BATCH, Result, compare, measure, race, timed
 from scripts.benchmark.step import bernoulli, plain_adam
 
-MEAN, STD = 0.1307, 0.3081
 MASKED = ("lrd.enabled=true", "lrd.compile=true")
 
 
 def epochs(root: str, threads: int, rounds: int) -> Iterator[Result]:
     """An MNIST epoch of the runner against a bare loop and the usual one."""
     train = MNIST(root)
-    images = ((train.data.float() / 255 - MEAN) / STD)[:, None]
-    bare = bare_epoch(images, train.targets)
+    bare = bare_epoch(scaled(train.data), train.targets)
     bare()
-    runner_epoch(root, threads, *MASKED)  # compiles once; torch keeps the kernel on disk
+    runner_epoch(root, threads, *MASKED)  # builds the kernel once, which stays on disk
     seconds = measure(
         {
             "runner": lambda: runner_epoch(root, threads),

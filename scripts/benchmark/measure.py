@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-PARTS = ("step", "masks", "family", "growth", "memory", "compile", "epoch", "records")
 BATCH = 128
 KEEP_PROB = 0.5
 FAST = {"compile": True}  # how an optimizer of lrd is told to take its fast step
