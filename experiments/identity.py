@@ -153,14 +153,11 @@ def _check_classes(config: Config, plain: Config) -> None:
                 f"has {expected}: another class, or arguments of one arm alone, need a file and a "
                 "name of their own; hyper-parameters of both arms are set as optimizer.<key>=…"
             )
-    for group in ("task", "data", "model"):
-        given, expected = (
-            node[group].get("_target_") if group != "task" else node[group]
-            for node in (config, plain)
-        )
+    for key in ("task", "data._target_", "model._target_"):
+        given, expected = (flatten(node).get(key) for node in (config, plain))
         if given != expected:
             raise ConfigError(
-                f"{group} is {given}, experiment {config['experiment']} at scale "
+                f"{key.partition('.')[0]} is {given}, experiment {config['experiment']} at scale "
                 f"{config['scale']} has {expected}: write an experiment of your own, a few lines "
                 "in conf/experiment (conf/README.md)"
             )
@@ -186,3 +183,8 @@ def run_folder(config: Config) -> Path:
         / arm_name(config)
         / f"seed{config['seed']}"
     )
+
+
+def place_of(folder: Path) -> str:
+    """A run folder's name in notes: `mnist/adam/seed1`."""
+    return "/".join(folder.parts[-3:])

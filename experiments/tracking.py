@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from experiments import processes
 from experiments.configuration import Config, ConfigError
-from experiments.identity import arm_name
+from experiments.identity import arm_name, place_of
 
 MODES = ("disabled", "offline", "online")
 
@@ -106,7 +106,7 @@ class Progress:
 
     def __init__(self, folder: Path, epochs: int, steps: int, done: int, disabled: bool) -> None:
         self._disabled = disabled
-        self._name = "/".join(folder.parts[-3:])
+        self._name = place_of(folder)
         self._epochs = epochs
         self._bar = tqdm(
             total=epochs * steps,

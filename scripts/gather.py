@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from experiments.identity import place_of
 from experiments.record.reader import LeftOut, Run, Runs, read_runs
 from experiments.tasks import Column, task_module
 from scripts.item import Item, ResultError
@@ -146,11 +147,6 @@ def require_runs(experiments: list[Experiment], runs_dir: Path, scale: str, item
 def place(run: Run) -> str:
     """A run's name in notes: `mnist/adam/seed1 (failed)`."""
     return f"{place_of(run.folder)} ({run.status})"
-
-
-def place_of(folder: Path) -> str:
-    """A run folder's name in notes: `mnist/adam/seed1`."""
-    return "/".join(folder.parts[-3:])
 
 
 def names_left_out(experiment: Experiment) -> str:
