@@ -26,7 +26,7 @@ from omegaconf import OmegaConf
 from data.batches import DataError
 from experiments.choice import NoChoice
 from experiments.configuration import CONF, Config, ConfigError, flatten, is_evaluated
-from experiments.identity import run_folder
+from experiments.identity import place_of, run_folder
 from experiments.loop import channels_last
 from experiments.methods import masked
 from experiments.precision import arithmetic, autocast
@@ -117,14 +117,18 @@ def optimizer_kind(config: Config) -> str:
     return f"{config['optimizer']['name']}{'+lrd' if masked(config) else ''}{rules}"
 
 
+def from_scratch(config: Config) -> Config:
+    """A configuration whose net is not pretrained."""
+    weights = config["model"].keys() & {"encoder_weights", "weights_file"}
+    return {**config, "model": config["model"] | dict.fromkeys(weights)}
+
+
 def calibrate(configs: list[Config]) -> Cost:
     """Measure runs of one kind of net in this process.
 
     Raises DataError where their data is not there.
     """
-    config = {**configs[0], "model": dict(configs[0]["model"])}
-    if "encoder_weights" in config["model"]:
-        config["model"] |= {"encoder_weights": None, "weights_file": None}  # not pretrained
+    config = from_scratch(configs[0])
     torch.set_num_threads(config["threads"])
     with arithmetic(config):
         return _measured(config, configs)
@@ -214,7 +218,7 @@ def runs_of(
             kinds.setdefault(net_kind(config), {})[optimizer_kind(config)] = config
     costs = {kind: measure([*alike.values()], download) for kind, alike in kinds.items()}
     for config, done in runs:
-        name = run_name(config)
+        name = place_of(run_folder(config))
         if done:
             yield Planned(name, True, 0.0)
         elif isinstance(cost := costs[net_kind(config)], str):
@@ -222,11 +226,6 @@ def runs_of(
         else:
             took = config["epochs"] * cost.epoch[optimizer_kind(config)] / 3600
             yield Planned(name, False, took, f"{cost.memory / 2**30:.1f} GiB")
-
-
-def run_name(config: Config) -> str:
-    """`mnist/adam/seed0`."""
-    return "/".join(run_folder(config).parts[-3:])
 
 
 def plain(hours: float) -> str:
@@ -288,6 +287,8 @@ def main(arguments: list[str] | None = None) -> None:
         except DataError as error:
             print(json.dumps(str(error).splitlines()[0]))
         return
+    if options.sweep is None:
+        parser.error("name what to plan: a table, figure or file of conf/sweep, such as table1")
     try:
         sweeps = _sweeps(options.sweep, options.seeds, options.experiment)
         print_plan(sweeps, options.scale, options.overrides)

@@ -15,10 +15,11 @@ import subprocess
 import sys
 
 from experiments.configuration import choices
+from experiments.identity import place_of, run_folder
 from scripts.catalogue import FIGURES, ITEMS
 from scripts.item import Item, ResultError
 from scripts.items import items_of, narrowed, sweeps_of
-from scripts.plan import PlanError, print_plan, run_name, states
+from scripts.plan import PlanError, print_plan, states
 
 DAY = 24  # hours
 # Exit statuses of what a signal has ended, by itself or caught, as a shell has them
@@ -111,7 +112,7 @@ def launcher_words(launcher: str, jobs: int) -> list[str]:
 def _lacking(item: Item, scale: str, seeds: str) -> list[str]:
     """The runs of a sweep without a result, as those that another process is at work on."""
     runs = states(item.sweep, scale, seeds, narrowed(item))
-    return [run_name(config) for config, done in runs if not done]
+    return [place_of(run_folder(config)) for config, done in runs if not done]
 
 
 def run_module(module: str, *words: str) -> int:

@@ -32,7 +32,7 @@ from experiments.setting import Setting, build, make_optimizer, net_node
 from experiments.tasks import task_module
 from scripts.benchmark.measure import FAST, compare, race, random_parameters, timed
 from scripts.benchmark.step import RULES, SIZES
-from scripts.plan import configurations
+from scripts.plan import configurations, from_scratch
 from scripts.tables.formats import pipes, plain
 
 EXPERIMENTS = ("mnist", "cifar10", "cifar100", "pspnet", "ssd")
@@ -54,9 +54,7 @@ class Line(NamedTuple):
 def training(experiment: str, precision: str, device: torch.device, **changes: Any) -> float:
     """Images a second of the runner's training step, with Adam and learning rate dropout."""
     words = [f"experiment={experiment}", f"precision={precision}", "lrd.enabled=true"]
-    config = configurations(None, words)[0] | changes
-    if "encoder_weights" in config["model"]:
-        config["model"] |= {"encoder_weights": None, "weights_file": None}
+    config = from_scratch(configurations(None, words)[0] | changes)
     with arithmetic(config):
         model = build(net_node(config)).to(device)
         optimizer = make_optimizer(config, model)

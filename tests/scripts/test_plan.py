@@ -2,20 +2,16 @@
 
 import pytest
 
-from experiments.identity import run_folder
+from experiments.identity import place_of, run_folder
 from helpers.commands import command
 from scripts import plan
 from scripts.catalogue import ITEMS
 
 
-def folders(configs):
-    return [run_folder(config) for config in configs]
-
-
 def test_the_command_line_narrows_and_widens_the_plan():
     words = ["experiment=digits", "optimizer=adam", "seed=0,1", "scale=smoke"]
     planned = plan.configurations("table1", words)
-    names = ["/".join(folder.parts[-3:]) for folder in folders(planned)]
+    names = [place_of(run_folder(config)) for config in planned]
     assert sorted(names) == sorted(
         f"digits/{arm}/seed{seed}" for arm in ("adam", "adam+lrd0.5") for seed in (0, 1)
     )
@@ -59,6 +55,12 @@ def test_hours_that_nobody_knows_are_not_taken_for_none():
         plan.Planned("mnist/adam/seed0", False, None, "no data there").known()
 
 
+def test_a_plan_of_nothing_names_what_is_missing(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        plan.main(["--scale", "lite"])
+    assert "name what to plan: a table, figure or file of conf/sweep" in capsys.readouterr().err
+
+
 def test_a_figure_without_runs_has_no_plan():
     with pytest.raises(SystemExit, match="figure1 is drawn without runs: make reproduce-figure1"):
         plan.main(["figure1"])
@@ -81,7 +83,7 @@ def test_runs_whose_rate_is_not_chosen_yet_are_planned(tmp_path):
     states = plan.states("family_best", "smoke", "10,11", [f"runs_dir={tmp_path}"])
     assert len(states) == 2 * len(ITEMS["family_best"].arms())
     assert not any(done for _, done in states)
-    assert plan.run_name(states[0][0]) == "language/rmsprop+best/seed10"
+    assert place_of(run_folder(states[0][0])) == "language/rmsprop+best/seed10"
 
 
 @pytest.mark.parametrize(("hours", "text"), [(0.0342, "0.034"), (7.94, "7.9"), (160.2, "160")])
