@@ -178,10 +178,8 @@ class Sums:
             return {}
         return dict(zip(self._names, (self._totals / self._count).tolist(), strict=True))
 
-    def state(self) -> dict[str, Any] | None:
-        """For a checkpoint; None before the first batch and without columns."""
-        if not self._names:
-            return None
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
         return {"names": self._names, "totals": self._totals.tolist(), "count": self._count}
 
 

@@ -20,8 +20,7 @@ def write_aside(path: Path, *parts: bytes | memoryview, mark: str = "") -> Path:
     try:
         aside.unlink(missing_ok=True)  # what was cut short, or a link
         with open(aside, "xb") as file:
-            for part in parts:
-                file.write(part)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -65,9 +65,9 @@ class Record:
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if isinstance(error, Exception | Interrupted) and self._info.get("status") == "running":
-            lines = traceback.format_exception(error)
+            lines = traceback.format_exception(error)[-5:]
             with suppress(WriteError, RecordError):  # they may be what failed; `error` goes on
-                self._write_info("failed", error=f"{kind.__name__}: {error}", trace=lines[-5:])
+                self._write_info(status="failed", error=f"{kind.__name__}: {error}", trace=lines)
         if self.lock is not None:
             self.lock.close()
 
@@ -104,6 +104,7 @@ class Record:
             config[group] = {key: value for key, value in config[group].items() if key != path}
         self._write("config.yaml", yaml.safe_dump(config, sort_keys=False).encode())
         self._info = {
+            "status": "running",
             "hash": config_hash(self.config),
             "arm": arm_name(self.config),
             "seed": self.config["seed"],
@@ -117,7 +118,7 @@ class Record:
         self._processes = self._so_far("processes", state, now)
         machine = " / ".join(dict.fromkeys((self._info["device"], self._info["cpu"])))
         self._machines = self._so_far("machines", state, machine)
-        self._write_info(status="running")
+        self._write_info()
 
     def _so_far(self, name: str, state: dict[str, Any] | None, now: Any) -> list[Any]:
         """A checkpoint's list of what there was, and is now; recorded if that is not all one."""
@@ -168,8 +169,8 @@ class Record:
         digest = record_digest(self.folder, {**self._info, **more})
         self._write_info(**more, digest=digest)
 
-    def _write_info(self, status: str, **more: Any) -> None:
-        self._info = {"status": status, **{**self._info, "status": status}, **more}
+    def _write_info(self, **more: Any) -> None:
+        self._info |= more
         text = json.dumps(self._info, indent=1, ensure_ascii=False) + "\n"
         self._write("run.json", text.encode())
 
