@@ -3,7 +3,6 @@
 import json
 import re
 from itertools import product
-from pathlib import Path
 from unittest.mock import Mock
 
 import pandas as pd
@@ -13,9 +12,9 @@ import wandb
 
 from experiments import run as runner
 from experiments import streams, tracking
-from experiments.configuration import ConfigError
+from experiments.configuration import ConfigError, choices
 from experiments.setting import make_optimizer
-from helpers.commands import CONF, configure, rows
+from helpers.commands import configure, rows
 
 
 def test_training_learns_and_reports_true_figures(tmp_path, make):
@@ -87,15 +86,11 @@ def test_mnist_at_paper_scale_is_the_papers(monkeypatch):
     assert config["data"]["root"] == "data/raw"
 
 
-def stems(group):
-    return sorted(path.stem for path in Path(CONF, group).glob("*.yaml"))
-
-
 @pytest.mark.parametrize(
     ("experiment", "scale", "optimizer"),
     [
-        *product(stems("experiment"), ["paper", "lite", "smoke"], ["adam"]),
-        *product(["cifar10"], ["mid"], stems("optimizer")),
+        *product(choices("experiment"), ["paper", "lite", "smoke"], ["adam"]),
+        *product(["cifar10"], ["mid"], choices("optimizer")),
     ],
 )
 def test_every_configuration_composes(experiment, scale, optimizer):
