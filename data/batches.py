@@ -15,7 +15,7 @@ Batch = tuple[Tensor, Tensor]
 Part = Callable[[int], slice]
 
 
-def batch_counts(total: int, size: int, start: int = 0) -> list[int]:
+def batch_counts(total: int, size: int, start: int) -> list[int]:
     """How many of `total` samples each batch from number `start` on has."""
     return [min(size, total - first) for first in range(start * size, total, size)]
 
@@ -24,9 +24,9 @@ class DataError(RuntimeError):
     """Data that is missing or not what it should be; the message says how to get it."""
 
 
-_REQUIRED = {"name": str, "format": str, "train": int, "test": int}
-_SIZES = {str: lambda text: 0 < len(text) <= 1000, int: lambda count: count >= 1}
-_MEANINGS = {str: "a string of at most 1000 letters", int: "a number of samples, at least 1"}
+_TEXT = (lambda it: type(it) is str and 0 < len(it) <= 1000), "a string of at most 1000 letters"
+_COUNT = (lambda it: type(it) is int and it >= 1), "a number of samples, at least 1"
+_REQUIRED = {"name": _TEXT, "format": _TEXT, "train": _COUNT, "test": _COUNT}
 
 
 def check_provenance(provenance: Any) -> None:
@@ -38,11 +38,10 @@ def check_provenance(provenance: Any) -> None:
     where = "a data set's provenance"
     if not isinstance(provenance, dict):
         raise DataError(f"{where} must be a dict, got {provenance!r}")
-    for key, kind in _REQUIRED.items():
-        value = provenance.get(key)
-        if type(value) is not kind or not _SIZES[kind](value):
-            got = repr(value) if key in provenance else "nothing"
-            raise DataError(f"{where} must have {key!r}: {_MEANINGS[kind]}; got {got}")
+    for key, (right, meaning) in _REQUIRED.items():
+        if not right(provenance.get(key)):
+            got = repr(provenance[key]) if key in provenance else "nothing"
+            raise DataError(f"{where} must have {key!r}: {meaning}; got {got}")
     for key, value in provenance.items():
         try:
             kept = json.loads(json.dumps({key: value}, allow_nan=False)) == {key: value}

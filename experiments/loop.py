@@ -186,7 +186,7 @@ class Sums:
 class Position:
     """How far a run is: `step` batches of `epoch` are done, in `seconds` of training."""
 
-    def __init__(self, steps: int, state: dict[str, Any] | None = None) -> None:
+    def __init__(self, steps: int, state: dict[str, Any] | None) -> None:
         state = state or {"epoch": 1, "step": 0, "epoch_seconds": 0.0, "sums": None}
         self._steps = steps  # of an epoch
         self.epoch: int = state["epoch"]

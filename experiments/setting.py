@@ -161,7 +161,7 @@ def wrapped(
     return lrd.LearningRateDropout(build({**base, **hyper}, params), keep_prob, seed, **how)
 
 
-def ruled(params: Any, base: Config, rule: Config, seed: int, exempt: str = "") -> lrd.MaskedUpdate:
+def ruled(params: Any, base: Config, rule: Config, seed: int, exempt: str) -> lrd.MaskedUpdate:
     """The optimizer `base` with a rule of the family, eagerly; `exempt` names groups without it."""
 
     groups = [

@@ -21,7 +21,7 @@ class Interrupted(KeyboardInterrupt):
         return type(self), (self.signal,)
 
 
-def raise_interrupted(number: int, _: FrameType | None = None) -> None:
+def raise_interrupted(number: int, _: FrameType | None) -> None:
     """A signal handler for code that need not end at a step."""
     raise Interrupted(number)
 

@@ -63,7 +63,7 @@ def data(config: Config) -> NoData:
     return NoData({**source, "train": starts, "test": 0}, config["data"]["steps"])
 
 
-def loss(model: Toy, _: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
+def loss(model: Toy, _: Any) -> tuple[Tensor, dict[str, Tensor]]:
     """The sum of f over the starts, so that the gradient of each is that of its own f.
 
     No columns: the record's are evaluated at an epoch's end. The model remembers where it was.
