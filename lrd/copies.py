@@ -15,8 +15,6 @@ from lrd.mask import Draw
 from lrd.shards import local, local_mask
 from lrd.step import Compile
 
-_NO_DRAW = Draw(0, 0, 0, 0)
-
 
 class Copies:
     """Copies of parameters, in memory that is kept: getting it anew costs more than copying."""
@@ -48,7 +46,7 @@ class Copies:
                     for name in kernels:
                         copy_kernel(name, *kind)
                     table = tables[kind] = Table(kind[1])
-                table.add((W, copy), line(W.numel()), _NO_DRAW)
+                table.add((W, copy), line(W.numel()))
             else:
                 rest.append((copy, W))
         for kind, table in tables.items():

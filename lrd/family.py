@@ -20,7 +20,7 @@ from torch import Tensor
 
 from lrd.kernels import copy_kernel, walk
 from lrd.kernels.table import Table, fits, line
-from lrd.mask import Draw, check_keep_prob, check_mask, check_switch, threshold
+from lrd.mask import check_keep_prob, check_mask, check_switch, threshold
 from lrd.shards import Part
 
 _CHUNK = 1 << 16  # elements worked on at once, so that temporaries stay in a CPU's cache
@@ -246,7 +246,7 @@ def _agreeing(update: Update) -> Tensor:
     if layout and len(layout) == 1:
         place = W.get_device()
         table = Table(place)
-        table.add((*tensors, count), line(W.numel()), Draw(0, 0, 0, 0), (update.base,))
+        table.add((*tensors, count), line(W.numel()), h=(update.base,))
         table.run(copy_kernel("agreeing", W.dtype, place))
         return count
     for chunks in zip(*(tensor.reshape(-1).split(_CHUNK) for tensor in tensors), strict=True):

@@ -85,8 +85,7 @@ class MaskedOptimizer(torch.optim.Optimizer):
     ) -> None:
         refuse_partitions()
         self._compile = check_compile(compile)
-        given = (keep_prob, seed, index_offset, mask, rescale)
-        self._mask = mask_of(dict(zip(_MASK, given, strict=True)))._asdict()
+        self._mask = mask_of(Mask(keep_prob, seed, index_offset, mask, rescale)._asdict())._asdict()
         super().__init__(params, *args, **kwargs)
         self.defaults.update(self._mask)
 

@@ -270,8 +270,8 @@ class MaskedUpdate(torch.optim.Optimizer):
             index += len(group["params"])
 
 
-_RULES = ("keep_prob", "mask", "rescale", "hold", "mean", "std", "tau", "smoothing")
-for _name in (*_RULES, "mask_seed", "index_offset"):
+_FIELDS = [field.name for rule in Rule.__subclasses__() for field in dataclasses.fields(rule)]
+for _name in (*_FIELDS, "mask_seed", "index_offset"):
     setattr(MaskedUpdate, _name, kept_in_groups(_name))
 
 

@@ -20,7 +20,6 @@ import triton.language as tl
 from lrd.kernels.build import CompilationError
 from lrd.kernels.gpu_rules import adam, agreeing, changed, drawn, kept, radam, rmsprop, sgdm
 from lrd.kernels.table import ROW, Table
-from lrd.mask import Draw
 
 _TILE, _WARPS = 2048, 8
 _TYPES = {
@@ -37,7 +36,7 @@ def kernel(definitions: tuple[str, ...]) -> Callable[[Table], None]:
     """The kernel for these macros of step.c; CompilationError if it cannot be built."""
     meta = arguments(definitions)
     trial = Table(torch.cuda.current_device() if torch.cuda.is_available() else 0)
-    trial.add((), [(0, 0, 0, 0, (1 << 62, 1, 0))], Draw(0, 0, 0, 0), [0.0])
+    trial.add((), [(0, 0, 0, 0, (1 << 62, 1, 0))], h=[0.0])
     try:
         _run(meta, trial)
     except Exception as error:  # Triton's and the driver's have no class in common

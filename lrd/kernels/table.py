@@ -20,6 +20,7 @@ _TENSORS = 5  # addresses in a row of the table: weights, gradient and up to thr
 _SCALARS = 8
 ROW = _TENSORS + 9
 _KEY, _PLACE = _TENSORS + 2, _TENSORS + 6  # in a row: of the key's two words, of its scalars' place
+_NO_DRAW = Draw(limit=0, seed=0, index=0, step=0)  # of kernels that mask nothing
 
 
 class Table:
@@ -41,7 +42,7 @@ class Table:
         self,
         tensors: Sequence[Tensor],
         spans: Sequence[Span],
-        draw: Draw,
+        draw: Draw = _NO_DRAW,
         h: Sequence[Any] = (),
         counter: Tensor | None = None,
     ) -> None:
