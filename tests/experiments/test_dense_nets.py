@@ -1,4 +1,4 @@
-"""SSD and PSPNet learn by heart the drawn shapes that they are trained on, without augmentation."""
+"""SSD and PSPNet: what evaluation leaves be; drawn shapes learnt by heart, unaugmented."""
 
 from dataclasses import replace
 
@@ -50,6 +50,22 @@ def ceiling(test):
         boxes = {"boxes": target["boxes"][kept], "labels": target["labels"][kept]}
         detected.append({**boxes, "scores": scores[kept]})
     return detection.mean_average_precision(detected, truth)
+
+
+@pytest.mark.parametrize(("experiment", "task"), [("ssd", detection), ("pspnet", segmentation)])
+def test_evaluation_and_prediction_leave_statistics_mode_and_random_state_alone(
+    tmp_path, experiment, task
+):
+    config = configure(f"experiment={experiment}", f"data.root={tmp_path}", runs_dir=tmp_path)
+    _, test = build(config["data"]).loaders(2, CPU)
+    model = build(config["model"]).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.get_rng_state()
+    assert task.evaluate(model, test) == task.evaluate(model, test)
+    task.predict(model, test, 1)
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(random, torch.get_rng_state())
+    assert all(module.training for module in model.modules())
 
 
 @pytest.mark.slow
