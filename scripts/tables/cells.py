@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from experiments.identity import place_of
 from experiments.tasks import Column
-from scripts.gather import Arm, Experiment, place, place_of
+from scripts.gather import Arm, Experiment, place
 from scripts.item import Item
 from scripts.tables.formats import MISSING
 

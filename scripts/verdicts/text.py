@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scripts.gather import place_of
+from experiments.identity import place_of
 from scripts.item import OPTIMIZERS
 from scripts.tables.formats import MISSING, pipes, plain, span
 from scripts.verdicts.claim import Claims, Pair, arms_run

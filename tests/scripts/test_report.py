@@ -87,14 +87,12 @@ def test_paper_scale_is_preferred_and_lite_is_marked(results):
 
 
 @pytest.mark.parametrize("status", ["done", "diverged"])
-def test_a_run_at_paper_scale_does_not_hide_what_lite_scale_has(tmp_path, status):
+def test_a_run_at_paper_scale_does_not_hide_what_lite_scale_has(runs, tmp_path, status):
     """Each claim and table is shown where it was run; half run at paper scale, at both."""
     for seed, (base, masked) in enumerate([(40.0, 41.0), (42.0, 43.1), (41.0, 42.2)]):
-        make_run(tmp_path / "runs", "adam", seed, [base], scale="lite", experiment="cifar10")
-        make_run(
-            tmp_path / "runs", "adam+lrd0.5", seed, [masked], scale="lite", experiment="cifar10"
-        )
-    make_run(tmp_path / "runs", "sgdm", 0, [95.0], experiment="cifar10", status=status)
+        make_run(runs, "adam", seed, [base], scale="lite", experiment="cifar10")
+        make_run(runs, "adam+lrd0.5", seed, [masked], scale="lite", experiment="cifar10")
+    make_run(runs, "sgdm", 0, [95.0], experiment="cifar10", status=status)
     text = report(read_results(tmp_path))
     row = cells(text, "LRD improves Adam's test accuracy on CIFAR-10")
     assert (row[3], row[4]) == ("lite", "3")
