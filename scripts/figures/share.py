@@ -15,6 +15,7 @@ from scripts.figures.style import STYLE, caption, legend, panels
 from scripts.item import OPTIMIZERS
 from scripts.verdicts.claim import LEAST_SEEDS
 from scripts.verdicts.intervals import LABEL
+from scripts.verdicts.share import NOTE
 
 _ORDER = {name: place for place, name in enumerate(OPTIMIZERS)}
 _TRAINING = "training accuracy over all epochs (%)"
@@ -55,6 +56,7 @@ def share_figure(rows: list[Row], scale: str) -> Figure | None:
         legend(figure, handles, 3)
         text = f"Scale {scale}; p = 0.5 unless named. n: seeds of which all three ran on "
         text += "one type of processor. Axes differ."
+        text += f" {NOTE}" * any(row["short"] for row in rows)
         caption(figure, text, "difference (points of accuracy; right is better)")
     return figure
 
@@ -91,7 +93,8 @@ def _draw(axes: Axes, name: str, group: Group, statistics: Sequence[str]) -> Non
                 values = [row[f"{pair}_{end}"] for end in ends]
                 axes.plot(values, [place + apart] * 2, color=style["color"], linewidth=width)
             axes.plot(row[f"{pair}_mean"], place + apart, zorder=3, **style)
-        named = OPTIMIZERS.get(optimizer, optimizer) + f", p = {p:g}" * (p != 0.5)
+        named = OPTIMIZERS.get(optimizer, optimizer) + "*" * row["short"]
+        named += f", p = {p:g}" * (p != 0.5)
         labels.append(f"{named}, n = {row['n']}")
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)

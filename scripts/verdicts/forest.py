@@ -34,7 +34,7 @@ from scripts.verdicts.judge import (
     Tested,
     Verdict,
 )
-from scripts.verdicts.text import seeds_of, word
+from scripts.verdicts.text import left_out, seeds_of, word
 
 WIDTH, ROW, HEAD = 5.6, 0.47, 0.75  # inches: of the figure, of a claim, of a family
 _LINE, _APART = 0.27, 0.42  # rows: a further line of a claim's words; each of several intervals
@@ -143,6 +143,8 @@ def _claim(axes: Axes, verdict: Verdict, top: float) -> None:
     decided = f"{sign} {word(verdict)}, n = {seeds_of(verdict)}"
     if absent := sum(not (test.begun or test.unlike) for test in verdict.tested):
         decided += f"; {absent} of {len(verdict.tested)} comparisons not run"
+    if without := left_out(verdict):
+        decided += f", {without}"
     axes.text(0, top + 0.18, decided, color=colour, fontweight="bold", **style)
     words = _words(verdict)
     for number, text in enumerate(words):
@@ -193,14 +195,15 @@ def _shown(test: Tested) -> bool:
 def _values(test: Tested) -> list[float]:
     """What must be in sight: the mean, its intervals, the margin and the published gain.
 
-    Of fewer seeds than a verdict needs, the interval that decides is too wide to be shown whole.
+    The interval that decides is cut off where it decides nothing: of fewer seeds than a verdict
+    needs, and of what is not comparable.
     """
     result, pair = test.result, test.pair
     margin = pair.margin or 0
     values = [result.mean, test.gain, pair.bound - margin, pair.bound + margin]
     if len(test.measured.seeds) > 2:
         values += [result.student_low, result.student_high]
-    if len(test.measured.seeds) >= LEAST_SEEDS:
+    if test.counts and len(test.measured.seeds) >= LEAST_SEEDS:
         values += [result.low, result.high]
     return [value for value in values if value is not None and not math.isnan(value)]
 

@@ -16,12 +16,14 @@ from experiments.record.reader import Runs
 from scripts.gather import Experiment, gather
 from scripts.tables.cells import STATISTICS
 from scripts.tables.formats import MISSING, Table
+from scripts.verdicts import regime
 from scripts.verdicts.claim import Pair
 from scripts.verdicts.compare import measure
 from scripts.verdicts.intervals import paired, ratio
 from scripts.verdicts.text import interval
 
 GOAL = 99.9  # percent of training accuracy, whose first epoch is counted
+NOTE = f"*: the base misses a bound of scale {regime.SCALE}, such as of convergence."
 _HEADER = ["Data", "Of", "Optimizer", "p", "n", "Base"]
 _HEADER += ["LRD − base", "Smaller step − base", "Share", "LRD − smaller step"]
 
@@ -64,6 +66,7 @@ def _of_arms(
     column = experiment.task.COLUMNS["test_accuracy"]
     all_three = Pair(experiment.name, "last:test_accuracy", column, 1, (masked, smaller), (base,))
     seeds = measure(all_three, experiment).runs
+    short = scale == regime.SCALE and bool(regime.missed(experiment[base]))
     rows = []
     for label, (name, summary, digits) in _STATISTICS.items():
         values = np.array([[summary(run.metrics[name]) for run in of_seed] for of_seed in seeds])
@@ -88,6 +91,7 @@ def _of_arms(
                 "p": p,
                 "n": len(values),
                 "base": float(plain.mean()),
+                "short": short,
                 **{f"mask_{key}": value for key, value in mask._asdict().items()},
                 **{f"step_{key}": value for key, value in step._asdict().items()},
                 **{f"rest_{key}": value for key, value in rest._asdict().items()},
@@ -118,7 +122,8 @@ def table(rows: list[dict[str, Any]], scale: str) -> tuple[Table, pd.DataFrame]:
         )
         share = percent(row["share"], row["share_low"], row["share_high"])
         base = f"{row['base']:.{digits}f}"
-        names = row["data"], row["statistic"], row["optimizer"], f"{row['p']:g}"
+        optimizer = row["optimizer"] + "*" * row["short"]
+        names = row["data"], row["statistic"], optimizer, f"{row['p']:g}"
         lines.append([*names, str(row["n"]), base, mask, step, share, rest])
     notes = [
         "Smaller step: the base at p times the learning rate, which has LRD's mean step. Share: of "
@@ -128,6 +133,8 @@ def table(rows: list[dict[str, Any]], scale: str) -> tuple[Table, pd.DataFrame]:
         "Seeds at which all three arms ran on processors of one type. A run that never reaches "
         f"{GOAL} % counts one epoch more than it has.",
     ]
+    if any(row["short"] for row in rows):
+        notes.append(NOTE)
     caption = f"How much of what LRD changes a smaller step changes too, scale {scale}."
-    frame = pd.DataFrame(rows).drop(columns=["data", "digits"], errors="ignore")
+    frame = pd.DataFrame(rows).drop(columns=["data", "digits", "short"], errors="ignore")
     return Table("share", caption, _HEADER, lines, notes), frame

@@ -124,17 +124,22 @@ def seeds_of(verdict: Verdict) -> str:
     return span(len(test.measured.seeds) for test in tests)
 
 
+def left_out(verdict: Verdict) -> str:
+    """`without RAdam`, of a mean over optimizers that leaves some out."""
+    made = {arm for test in verdict.tested for arm in arms_run(test.pair)}
+    left = dict.fromkeys(base_of(arm) for arm in verdict.claim.arms if arm not in made)
+    return f"without {', '.join(OPTIMIZERS.get(name, name) for name in left)}" if left else ""
+
+
 def evidence(verdict: Verdict) -> str:
     """A claim's number: its pair's difference, or the range of its pairs' means."""
     if not any(test.measured.seeds for test in verdict.tested):
         return MISSING
     digits, unit = verdict.claim.digits, verdict.claim.unit
     if len(verdict.tested) == 1:
-        (test,) = verdict.tested
-        left = [base_of(arm) for arm in verdict.claim.arms if arm not in arms_run(test.pair)]
-        names = [OPTIMIZERS.get(name, name) for name in dict.fromkeys(left)]
-        ends = interval(test.result.mean, test.result.low, test.result.high, digits)
-        return ends + unit + f" (without {', '.join(names)})" * bool(names)
+        result, without = verdict.tested[0].result, left_out(verdict)
+        ends = interval(result.mean, result.low, result.high, digits)
+        return ends + unit + f" ({without})" * bool(without)
     tested = [test for test in verdict.tested if test.counts]
     means = [test.result.mean for test in tested]
     if not means:

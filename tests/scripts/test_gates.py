@@ -291,6 +291,8 @@ def test_tables_name_the_net_that_was_run_at_their_scale(runs):
     tables = [share.table(results.shares["mid"], "mid")[0]]
     tables += [ends.table(results.runs["mid"], "mid"), regime.table(results.runs["mid"])]
     assert {row[0] for table in tables for row in table.rows} == {"CIFAR-10, ResNet-14"}
+    assert {row[2] for row in tables[0].rows} == {"sgdm*"}  # whose base misses bounds
+    assert tables[0].notes[-1].startswith("*: the base misses a bound of scale mid")
     assert [row[2] for row in tables[2].rows] == ["base", "LRD", "base, rate halved"]
     assert tables[2].rows[0][4:] == ["–", "–", "–", "50.00 ± 0.00", "no"]  # no clean accuracy
     text = report(results)

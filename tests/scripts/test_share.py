@@ -58,6 +58,10 @@ def test_the_figure_has_the_pairs_of_every_optimizer_with_the_seeds_for_a_verdic
     training, test = share_figure(rows, "paper").axes
     words = [label.get_text() for label in test.get_yticklabels()]
     assert words == ["SGDM, p = 0.3, n = 4", "Adam, n = 4"]
+    short = share_figure([{**row, "short": row["optimizer"] == "adam"} for row in rows], "mid")
+    marked = [label.get_text() for label in short.axes[1].get_yticklabels()]
+    assert marked == ["SGDM, p = 0.3, n = 4", "Adam*, n = 4"]
+    assert "*: the base misses" in short.get_supxlabel().replace("\n", " ")
     assert test.get_title("left") == "MNIST, FCNet:\ntest accuracy, last epoch"
     means = [line.get_xdata()[0] for line in test.lines if line.get_marker() in ("o", "s", "D")]
     assert means == pytest.approx([-1, 0.5, -1.5, 1, 0.8, 0.2], abs=0.01)
